@@ -1,0 +1,228 @@
+//! How packets end: one verdict each, with one reason out of one closed list, and the counters derived from them.
+
+use crate::Link;
+
+/// What the shell does with a frame that it gave to [`crate::Engine::handle_packet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The frame was rewritten in place; send it out of this link.
+    Forward(Link),
+    /// The gateway took the frame in; answers, if any, come from [`crate::Engine::poll_transmit`].
+    Respond,
+    /// As [`Verdict::Respond`], and every other worker's engine needs to see the frame too (ARP of an uplink).
+    Share,
+    /// The engine keeps the translated frame until its next hop is known.
+    Hold,
+    /// The frame, untouched, belongs to the worker with this index.
+    HandOff(u16),
+    /// The frame ends here.
+    Drop(Reason),
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal,)+) => {
+        /// Why a packet ended. Closed list: counters, `explain` and logs all speak it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Reason { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Reason {
+            /// Every reason, in order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The stable name, for counters and scripts.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// What it means and what can be done, for people.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The link is not (or no longer) configured in this engine.
+    UnknownLink = "unknown_link",
+    /// The vnet header contradicts the frame or asks for something that no sender needs.
+    VnetHeaderInvalid = "vnet_header_invalid",
+    /// The frame is shorter than an Ethernet header.
+    FrameTruncated = "frame_truncated",
+    /// The frame carries a VLAN tag; put the uplink on a VLAN device instead.
+    VlanTagged = "vlan_tagged",
+    /// The EtherType is neither IPv4 nor ARP.
+    EtherTypeUnsupported = "ether_type_unsupported",
+    /// IPv6 is not translated yet.
+    Ipv6Unsupported = "ipv6_unsupported",
+    /// The frame's destination is not the gateway's MAC address.
+    NotForGateway = "not_for_gateway",
+    /// The container sent from a MAC address that is not its own.
+    SourceMacSpoofed = "source_mac_spoofed",
+    /// The ARP message is malformed or speaks for an address that is not the sender's.
+    ArpInvalid = "arp_invalid",
+    /// The ARP message asks for an address that is not the gateway's.
+    ArpNotForGateway = "arp_not_for_gateway",
+    /// The IPv4 header is truncated or its lengths contradict the frame.
+    Ipv4HeaderInvalid = "ipv4_header_invalid",
+    /// The IPv4 header checksum is wrong.
+    Ipv4ChecksumWrong = "ipv4_checksum_wrong",
+    /// The IPv4 header carries options (RFC 7126 advises to drop them).
+    Ipv4Options = "ipv4_options",
+    /// The packet is a fragment; fragments are not translated yet.
+    Fragment = "fragment",
+    /// The container sent from an address that is not its own.
+    SourceSpoofed = "source_spoofed",
+    /// The sender's address cannot be a host's.
+    SourceInvalid = "source_invalid",
+    /// Loopback, link-local, multicast and reserved destinations are not routed into a VPC.
+    DestinationForbidden = "destination_forbidden",
+    /// The gateway's own address answers ARP and ping, nothing else.
+    GatewayAddress = "gateway_address",
+    /// The TTL ran out here; the sender was told by ICMP.
+    TtlExpired = "ttl_expired",
+    /// The TCP, UDP or ICMP header is truncated or its lengths contradict the packet.
+    TransportInvalid = "transport_invalid",
+    /// Only TCP, UDP and ICMP are translated.
+    ProtocolUnsupported = "protocol_unsupported",
+    /// This ICMP type is not translated.
+    IcmpTypeUnsupported = "icmp_type_unsupported",
+    /// The ICMP checksum is wrong.
+    IcmpChecksumWrong = "icmp_checksum_wrong",
+    /// The packet embedded in the ICMP error is malformed, or belongs to no session of this link.
+    IcmpErrorUnrelated = "icmp_error_unrelated",
+    /// The container has no connector; attach one.
+    NoConnector = "no_connector",
+    /// No attached connector lists this destination.
+    NoRoute = "no_route",
+    /// A TCP segment without a session that does not open one.
+    TcpNotSyn = "tcp_not_syn",
+    /// Every external port of this worker's share is leased; a live mapping has to end first.
+    PortsExhausted = "ports_exhausted",
+    /// The session table is full; a live session has to end first.
+    SessionsExhausted = "sessions_exhausted",
+    /// The destination is one of the gateway's own external addresses; hairpinning is not built yet.
+    Hairpin = "hairpin",
+    /// The destination is off the uplink's prefix and the VPC has no next hop.
+    NoNextHop = "no_next_hop",
+    /// Nobody answered ARP for the next hop; the sender was told by ICMP.
+    NextHopUnreachable = "next_hop_unreachable",
+    /// Too many packets already wait for the next hop's MAC address.
+    NextHopQueueFull = "next_hop_queue_full",
+    /// The packet, or one segment of a super-packet, does not fit the outgoing link; the sender was told by ICMP.
+    PacketTooBig = "packet_too_big",
+    /// The packet from the VPC is for an address that is not an external address of this uplink.
+    NotExternalAddress = "not_external_address",
+    /// Nothing of a container is reachable at this external endpoint.
+    NoMapping = "no_mapping",
+    /// The external endpoint is in use, and this remote endpoint was not contacted from it.
+    Filtered = "filtered",
+    /// The outgoing device's queue is full.
+    EgressFull = "egress_full",
+    /// The outgoing device is down or gone.
+    EgressDown = "egress_down",
+    /// The worker that owns the packet is too far behind.
+    HandOffFull = "hand_off_full",
+    /// The engine had made more frames of its own than the shell took.
+    OutboxFull = "outbox_full",
+}
+
+/// Drops by reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropCounts([u64; Reason::ALL.len()]);
+
+impl DropCounts {
+    /// Drops for `reason`.
+    pub const fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Reasons that occurred, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.iter().map(|&r| (r, self.of(r))).filter(|&(_, n)| n > 0)
+    }
+
+    /// Drops for all reasons.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) const fn count(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+}
+
+impl Default for DropCounts {
+    fn default() -> Self {
+        Self([0; Reason::ALL.len()])
+    }
+}
+
+/// Frames that crossed a link one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames; a super-packet is one, as it is one read or write.
+    pub frames: u64,
+    /// Bytes, Ethernet headers included, vnet headers not.
+    pub bytes: u64,
+    /// Of the frames, those that carried more than one segment.
+    pub super_packets: u64,
+}
+
+/// What one engine saw of one link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Frames read from the link.
+    pub received: Traffic,
+    /// Frames to be written to the link.
+    pub sent: Traffic,
+    /// Frames from the link (or, for the `egress` and `next_hop` reasons, through its session) that ended.
+    pub drops: DropCounts,
+}
+
+impl Traffic {
+    pub(crate) const fn count(&mut self, bytes: usize, super_packet: bool) {
+        self.frames += 1;
+        self.bytes += bytes as u64;
+        self.super_packets += super_packet as u64;
+    }
+}
+
+impl std::ops::AddAssign<&Self> for LinkCounters {
+    fn add_assign(&mut self, rhs: &Self) {
+        for (mine, theirs) in [(&mut self.received, &rhs.received), (&mut self.sent, &rhs.sent)] {
+            mine.frames += theirs.frames;
+            mine.bytes += theirs.bytes;
+            mine.super_packets += theirs.super_packets;
+        }
+        for (mine, theirs) in self.drops.0.iter_mut().zip(&rhs.drops.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// A link's counters and what it is, see [`crate::Engine::counters`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkReport {
+    /// Which link.
+    pub link: Link,
+    /// Its counters.
+    pub counters: LinkCounters,
+    /// Sessions that live on it now.
+    pub sessions: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_codes_are_unique_and_in_order() {
+        for (i, &reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason as usize, i);
+            assert_eq!(Reason::ALL.iter().filter(|r| r.code() == reason.code()).count(), 1);
+            assert!(!reason.explanation().is_empty());
+        }
+    }
+}

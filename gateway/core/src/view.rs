@@ -1,0 +1,218 @@
+//! What an engine tells about itself: pages of sessions, recent drops, explanations. Copies, never references.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::{AttachmentId, ConnectorId, MacAddr, Reason, UplinkId};
+
+/// A translated transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP, IP protocol 6.
+    Tcp,
+    /// UDP, IP protocol 17.
+    Udp,
+    /// ICMP queries (echo), IP protocol 1. The query id takes the place of the internal and the external port; the remote port is 0.
+    Icmp,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionState {
+    /// UDP or ICMP: has no states of its own.
+    Active,
+    /// TCP: a SYN went out, none came back.
+    Opening,
+    /// TCP: SYNs both ways.
+    Established,
+    /// TCP: the container sent a FIN.
+    FinOutbound,
+    /// TCP: the remote sent a FIN.
+    FinInbound,
+    /// TCP: FINs both ways.
+    Closing,
+    /// TCP: a RST was seen; traffic brings the session back (RFC 7857 §2.2).
+    Reset,
+}
+
+/// One live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// Whose it is.
+    pub attachment: AttachmentId,
+    /// By which permission.
+    pub connector: ConnectorId,
+    /// Through which VPC's link.
+    pub uplink: UplinkId,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The container's endpoint.
+    pub internal: SocketAddrV4,
+    /// What the VPC sees.
+    pub external: SocketAddrV4,
+    /// The peer in the VPC.
+    pub remote: SocketAddrV4,
+    /// Where it is in its life.
+    pub state: SessionState,
+    /// Since its first packet.
+    pub age: Duration,
+    /// Until it ends without further traffic.
+    pub expires_in: Duration,
+}
+
+/// Which sessions, and where to go on. The default asks for the first sessions of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionQuery {
+    /// Only this container's.
+    pub attachment: Option<AttachmentId>,
+    /// Only through this connector.
+    pub connector: Option<ConnectorId>,
+    /// Only through this VPC's link.
+    pub uplink: Option<UplinkId>,
+    /// Only this protocol.
+    pub protocol: Option<Protocol>,
+    /// Only with this remote address.
+    pub remote: Option<Ipv4Addr>,
+    /// Where the page before ended; 0 at first.
+    pub cursor: u64,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A part of the session table. Sessions that live through all pages are in exactly one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionPage {
+    /// The sessions; can be empty although there are more pages.
+    pub sessions: Vec<SessionView>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// What a packet was, as far as it could be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketSummary {
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Source address and port (or query id).
+    pub source: Option<SocketAddrV4>,
+    /// Destination address and port (or query id).
+    pub destination: Option<SocketAddrV4>,
+    /// Bytes of frame.
+    pub length: usize,
+}
+
+/// A packet of a container that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropView {
+    /// How long ago.
+    pub ago: Duration,
+    /// Why.
+    pub reason: Reason,
+    /// What it was.
+    pub packet: PacketSummary,
+}
+
+/// A packet to be explained: what would a container's packet to `remote` meet?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its source port or query id; `None` for one that no session uses.
+    pub source_port: Option<u16>,
+    /// Its destination; the port is ignored for ICMP.
+    pub remote: SocketAddrV4,
+}
+
+/// What would happen to a packet, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What the engine decides, in order, up to the one that ends the packet.
+    pub steps: Vec<Step>,
+    /// `None`: the packet leaves through the uplink.
+    pub reason: Option<Reason>,
+}
+
+/// One decision on a packet's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A session carries it already; the steps that made the session are not taken again.
+    Session(Box<SessionView>),
+    /// This connector's prefix is the longest that matches.
+    Route {
+        /// Which connector.
+        connector: ConnectorId,
+        /// Which of its destinations.
+        prefix: Ipv4Net,
+        /// The VPC's link.
+        uplink: UplinkId,
+    },
+    /// The internal endpoint has this external endpoint already (endpoint-independent mapping).
+    MappingReused(SocketAddrV4),
+    /// A new external port would be leased.
+    MappingNew {
+        /// From this address.
+        external: Ipv4Addr,
+        /// Ports free now in this worker's share.
+        free_ports: u32,
+    },
+    /// Where the frame goes on the uplink.
+    NextHop {
+        /// Whose MAC address is needed.
+        address: Ipv4Addr,
+        /// The MAC address, if known; otherwise it would be asked for by ARP.
+        mac: Option<MacAddr>,
+    },
+}
+
+/// Use of one external address, in one worker's share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortUse {
+    /// The VPC's link.
+    pub uplink: UplinkId,
+    /// The address.
+    pub external: Ipv4Addr,
+    /// Ports of which space.
+    pub protocol: Protocol,
+    /// Leased now.
+    pub used: u32,
+    /// Free now.
+    pub free: u32,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Icmp];
+
+    /// The glossary's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+}
+
+impl SessionState {
+    /// The glossary's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Opening => "opening",
+            Self::Established => "established",
+            Self::FinOutbound => "fin_outbound",
+            Self::FinInbound => "fin_inbound",
+            Self::Closing => "closing",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

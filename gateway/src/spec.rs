@@ -1,0 +1,148 @@
+//! What a device is made from, and why making it can fail.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+
+use crate::{AttachmentId, CommandError, MacAddr, UplinkId};
+
+/// How a network namespace is named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Netns {
+    /// As `ip netns` names it: a file below `/run/netns`.
+    Name(String),
+    /// Any file that is a network namespace, such as `/proc/1234/ns/net`.
+    Path(PathBuf),
+    /// The namespace that this process is in.
+    Pid(u32),
+}
+
+/// A container's link: a TAP device inside its namespace whose other end is the gateway's.
+#[derive(Clone, Debug)]
+pub struct AttachmentSpec {
+    /// The container's namespace.
+    pub netns: Netns,
+    /// The device's name there, such as `eth0`.
+    pub device: String,
+    /// The container's address, given to the device as a /32.
+    pub address: Ipv4Addr,
+    /// The gateway's address: reached on the link, and the default route.
+    pub gateway: Ipv4Addr,
+    /// The device's MAC address; `None` for a locally administered one.
+    pub mac: Option<MacAddr>,
+    /// The device's MTU. Bytes.
+    pub mtu: u16,
+}
+
+/// A VPC's link.
+#[derive(Clone, Debug)]
+pub struct UplinkSpec {
+    /// What the link is made of.
+    pub device: UplinkDevice,
+    /// Prefix that is resolved by ARP on the link.
+    pub on_link: Ipv4Net,
+    /// Router for everything else.
+    pub next_hop: Option<Ipv4Addr>,
+    /// Addresses that containers appear as. At least one.
+    pub external: Vec<Ipv4Addr>,
+    /// External ports that mappings are made from.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// The kinds of uplink.
+#[derive(Clone, Debug)]
+pub enum UplinkDevice {
+    /// A TAP device that the gateway makes and the VPC's side uses as its interface.
+    Tap {
+        /// Namespace to make it in; `None` for the gateway's own.
+        netns: Option<Netns>,
+        /// Its name there.
+        name: String,
+        /// Address for the VPC's side of the device, if it shall have one.
+        address: Option<Ipv4Net>,
+        /// Bridge in that namespace to put the device on.
+        bridge: Option<String>,
+        /// Its MTU. Bytes.
+        mtu: u16,
+    },
+    /// A device that exists (NIC, veth, VLAN, vxlan), used by `AF_PACKET`. Its MAC address and MTU are taken over.
+    Packet {
+        /// Namespace that it is in; `None` for the gateway's own.
+        netns: Option<Netns>,
+        /// Its name there.
+        name: String,
+    },
+}
+
+/// A made attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentInfo {
+    /// Its identity.
+    pub id: AttachmentId,
+    /// The container's MAC address.
+    pub mac: MacAddr,
+    /// Index of the worker that serves it.
+    pub worker: u16,
+    /// Offloads that the kernel accepted, such as `["csum", "tso4", "uso"]`.
+    pub offloads: Vec<&'static str>,
+}
+
+/// A made uplink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkInfo {
+    /// Its identity.
+    pub id: UplinkId,
+    /// The gateway's MAC address on it.
+    pub mac: MacAddr,
+    /// Its MTU. Bytes.
+    pub mtu: u16,
+    /// Index of the worker that reads it.
+    pub worker: u16,
+    /// Offloads that the kernel accepted.
+    pub offloads: Vec<&'static str>,
+}
+
+/// Why a link could not be made. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The namespace's file or process does not exist. Make it first.
+    #[error("network namespace {0} does not exist")]
+    NetnsMissing(String),
+    /// The file is there, but is no network namespace.
+    #[error("{0} is not a network namespace")]
+    NetnsInvalid(String),
+    /// The name is taken in that namespace. Choose another or delete the device.
+    #[error("a device named {0} exists there already")]
+    DeviceTaken(String),
+    /// No device of this name is in that namespace.
+    #[error("no device named {0} is there")]
+    DeviceMissing(String),
+    /// The named device is not a bridge.
+    #[error("{0} is not a bridge")]
+    NotABridge(String),
+    /// The device is not Ethernet, so that it has no frames to carry.
+    #[error("{0} is not an Ethernet device")]
+    NotEthernet(String),
+    /// The host itself uses this external address on the device; its kernel would answer in our place.
+    #[error("the host itself has address {0} on that device")]
+    AddressInUse(Ipv4Addr),
+    /// The process lacks a capability (`CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces), or `/dev/net/tun` is closed to it.
+    #[error("not permitted to {0}; run as root")]
+    NotPermitted(&'static str),
+    /// A system call failed in a way that none of the above tells.
+    #[error("{step}: {source}")]
+    System {
+        /// What was being done.
+        step: &'static str,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// The workers refused; the device was removed again.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    Stopped,
+}
