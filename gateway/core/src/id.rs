@@ -49,6 +49,11 @@ impl WorkerSlot {
         self.index
     }
 
+    /// How many workers there are.
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+
     /// The index of the worker that owns an external `port` (or ICMP query id), on every uplink.
     ///
     /// Ownership goes by blocks of [`crate::limits::PORT_BLOCK`] ports, so that a block is never split.

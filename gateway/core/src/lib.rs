@@ -1,18 +1,47 @@
 //! The translation engine of Wharf: packet, time and randomness go in, a verdict comes out.
 //!
-//! It never does I/O, reads a clock, starts a thread, asks the operating system for randomness or logs.
+//! It never does I/O, reads a clock, starts a thread, asks the operating system for randomness, or logs. So it runs
+//! in virtual time in tests, under a fuzzer, in a bench, and in the worker threads of the `gateway` crate alike.
+//!
+//! # How to drive it
+//!
+//! 1. [`Engine::apply`] a [`Command`] whenever the configuration changes.
+//! 2. Give each frame from a link to [`Engine::handle_packet`] and do what the [`Verdict`] says.
+//! 3. Call [`Engine::handle_timeout`] when [`Engine::poll_timeout`] is due.
+//! 4. After each of these, send what [`Engine::poll_transmit`] has until it has nothing.
+//!
+//! `now` never goes back. A frame begins with its vnet header ([`VNET_LEN`] bytes), then Ethernet.
+//!
+//! # Several workers
+//!
+//! Each worker has an engine of its own, with a [`WorkerSlot`]. An attachment lives in one engine, an uplink in all of
+//! them. External ports belong to workers by blocks; a frame from an uplink that another worker owns comes back as
+//! [`Verdict::HandOff`], and ARP of an uplink as [`Verdict::Share`] for [`Engine::handle_shared`] of the others.
 
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod command;
+mod engine;
 mod id;
 pub mod limits;
 mod mac;
+mod mapping;
+mod neighbor;
+mod packet;
+mod ports;
+mod respond;
+mod route;
+mod session;
 mod time;
+mod translate;
 mod verdict;
 mod view;
+mod vnet;
+mod wire;
 
 pub use command::{Applied, AttachmentConfig, Command, CommandError, ConnectorConfig, UplinkConfig};
+pub use engine::{Engine, Transmit};
 pub use id::{AttachmentId, ConnectorId, Link, UplinkId, WorkerSlot};
 pub use mac::{MacAddr, ParseMacError};
 pub use time::Instant;
@@ -21,3 +50,4 @@ pub use view::{
     DropView, Explanation, PacketSummary, PortUse, Probe, Protocol, SessionPage, SessionQuery, SessionState,
     SessionView, Step,
 };
+pub use wire::{FRAME_MAX, VNET_LEN};

@@ -74,6 +74,9 @@ pub const ICMP_ERRORS_PER_SECOND: u32 = 100;
 /// Largest ICMP error that the gateway makes. RFC 1812 §4.3.2.3. Bytes of IPv4 packet.
 pub const ICMP_ERROR_BYTES: usize = 576;
 
+/// Sessions ended by one call of `handle_timeout`: bounds its pause.
+pub const EXPIRY_BATCH: usize = 1_024;
+
 /// Sessions looked at for one page of a snapshot: bounds the pause of the worker that answers.
 pub const SNAPSHOT_SCAN: usize = 4_096;
 

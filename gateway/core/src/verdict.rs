@@ -177,7 +177,7 @@ pub struct LinkCounters {
     pub received: Traffic,
     /// Frames to be written to the link.
     pub sent: Traffic,
-    /// Frames from the link (or, for the `egress` and `next_hop` reasons, through its session) that ended.
+    /// Frames from the link that ended; for `egress_*` and `outbox_full`, frames to the link.
     pub drops: DropCounts,
 }
 

@@ -131,13 +131,15 @@ pub struct Probe {
 pub struct Explanation {
     /// What the engine decides, in order, up to the one that ends the packet.
     pub steps: Vec<Step>,
-    /// `None`: the packet leaves through the uplink.
+    /// `None`: the packet leaves through the uplink, or the gateway answers.
     pub reason: Option<Reason>,
 }
 
 /// One decision on a packet's way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// The gateway answers by itself; nothing leaves.
+    GatewayAnswers,
     /// A session carries it already; the steps that made the session are not taken again.
     Session(Box<SessionView>),
     /// This connector's prefix is the longest that matches.

@@ -1,0 +1,96 @@
+//! Internet checksums (RFC 1071) and their incremental update (RFC 1624, eqn 3).
+
+use std::net::SocketAddrV4;
+
+/// The one's complement difference between old and new header words.
+///
+/// Adding it to a sum replaces the old words by the new ones, wherever in the sum they stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Delta(u32);
+
+impl Delta {
+    /// Replaces one 16-bit word.
+    pub(crate) const fn word(old: u16, new: u16) -> Self {
+        Self(!old as u32 + new as u32)
+    }
+
+    /// Replaces an address.
+    pub(crate) fn address(old: [u8; 4], new: [u8; 4]) -> Self {
+        let word = |a: [u8; 4], i: usize| u16::from_be_bytes([a[i], a[i + 1]]);
+        Self::word(word(old, 0), word(new, 0)).and(Self::word(word(old, 2), word(new, 2)))
+    }
+
+    /// Replaces an address, as a pseudo-header holds it, and a port.
+    pub(crate) fn endpoint(old: SocketAddrV4, new: SocketAddrV4) -> Self {
+        Self::address(old.ip().octets(), new.ip().octets()).and(Self::word(old.port(), new.port()))
+    }
+
+    /// Both replacements.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// Updates a complete checksum field: complemented, as it stands on the wire.
+    pub(crate) const fn apply(self, checksum: u16) -> u16 {
+        !self.apply_partial(!checksum)
+    }
+
+    /// Updates a partial checksum field: the folded sum of the pseudo-header, not complemented
+    /// (Linux `CHECKSUM_PARTIAL`, include/linux/skbuff.h).
+    pub(crate) const fn apply_partial(self, sum: u16) -> u16 {
+        fold(self.0 + sum as u32)
+    }
+}
+
+/// The folded one's complement sum of `bytes`, starting from `sum`; an odd last byte is padded with zero.
+pub(crate) fn sum(bytes: &[u8], sum: u32) -> u16 {
+    let (words, rest) = bytes.as_chunks::<2>();
+    let mut total: u64 = sum.into();
+    for word in words {
+        total += u64::from(u16::from_be_bytes(*word));
+    }
+    if let [last] = rest {
+        total += u64::from(*last) << 8;
+    }
+    while total > 0xffff_ffff {
+        total = (total & 0xffff_ffff) + (total >> 32);
+    }
+    fold(total as u32)
+}
+
+/// The checksum of `bytes` as it stands on the wire.
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
+    !sum(bytes, 0)
+}
+
+const fn fold(mut sum: u32) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn incremental_update_equals_full_computation(mut bytes in prop::collection::vec(any::<u8>(), 2..64), at in any::<prop::sample::Index>(), new: u16) {
+            let at = at.index(bytes.len() / 2) * 2;
+            let before = checksum(&bytes);
+            let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+            bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
+            let updated = Delta::word(old, new).apply(before);
+            // 0x0000 and 0xffff are the same number in one's complement; a receiver accepts either.
+            prop_assert_eq!(sum(&updated.to_be_bytes(), sum(&bytes, 0).into()), 0xffff);
+        }
+    }
+
+    #[test]
+    fn rfc_1624_corner_case_keeps_the_right_zero() {
+        // RFC 1624 §4: HC = 0xDD2F, m = 0x5555, m' = 0x3285 gives 0x0000, not 0xFFFF.
+        assert_eq!(Delta::word(0x5555, 0x3285).apply(0xdd2f), 0x0000);
+    }
+}

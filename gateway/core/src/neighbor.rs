@@ -1,0 +1,273 @@
+//! Neighbors on an uplink: IPv4 address to MAC address by ARP (RFC 826), with bounded patience.
+//!
+//! ```text
+//!            asked            answered             used, but old
+//! (unknown) ──────► Incomplete ──────► Reachable ─────────────────► asked again, still used
+//!                       │ no answer         │ not used, or no answer
+//!                       ▼                   ▼
+//!                    Failed ──────────► (unknown)
+//! ```
+//!
+//! Packets for an incomplete neighbor are kept as they came in, and go through the engine again when it is resolved.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use crate::limits::{
+    ARP_ATTEMPTS, ARP_RETRY, HELD_BYTES_PER_UPLINK, HELD_PACKETS_PER_NEIGHBOR, NEIGHBOR_FAILED,
+    NEIGHBOR_FRESH, NEIGHBORS_PER_UPLINK,
+};
+use crate::{AttachmentId, Instant, MacAddr, Reason};
+
+/// The neighbors of one uplink.
+pub(crate) struct Neighbors {
+    entries: HashMap<Ipv4Addr, Neighbor, ahash::RandomState>,
+    /// One entry per neighbor: when it wants attention.
+    timers: BTreeSet<(Instant, Ipv4Addr)>,
+    held_bytes: usize,
+    /// Entries that are not reachable; at most half of the table, so that nobody can fill it by asking.
+    unresolved: usize,
+}
+
+struct Neighbor {
+    state: State,
+    due: Instant,
+}
+
+enum State {
+    Incomplete { asked: u8, held: VecDeque<Held> },
+    Reachable { mac: MacAddr, used: bool, asked: u8 },
+    Failed,
+}
+
+/// A packet that waits, untranslated.
+pub(crate) struct Held {
+    pub(crate) attachment: AttachmentId,
+    pub(crate) frame: Box<[u8]>,
+}
+
+/// What is known of a neighbor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    Resolved(MacAddr),
+    /// Being asked for: packets can be held.
+    Pending,
+    /// Not known; ask with [`Neighbors::begin`].
+    Unknown,
+    /// Did not answer a moment ago.
+    Failed,
+}
+
+/// What a timer asks for.
+pub(crate) enum Due {
+    /// Send an ARP request.
+    Ask(Ipv4Addr),
+    /// Nobody answered; these packets end here.
+    GaveUp(VecDeque<Held>),
+    /// Forgotten.
+    Nothing,
+}
+
+impl Neighbors {
+    pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
+        Self {
+            entries: HashMap::with_hasher(hasher.clone()),
+            timers: BTreeSet::new(),
+            held_bytes: 0,
+            unresolved: 0,
+        }
+    }
+
+    /// Looks without noting that the neighbor is used.
+    pub(crate) fn peek(&self, address: Ipv4Addr) -> Lookup {
+        match self.entries.get(&address).map(|n| &n.state) {
+            Some(State::Reachable { mac, .. }) => Lookup::Resolved(*mac),
+            Some(State::Incomplete { .. }) => Lookup::Pending,
+            Some(State::Failed) => Lookup::Failed,
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// The neighbor's MAC address, to be used.
+    pub(crate) fn resolve(&mut self, address: Ipv4Addr) -> Lookup {
+        match self.entries.get_mut(&address).map(|n| &mut n.state) {
+            Some(State::Reachable { mac, used, .. }) => {
+                *used = true;
+                Lookup::Resolved(*mac)
+            }
+            _ => self.peek(address),
+        }
+    }
+
+    /// Begins to ask for an unknown neighbor; the caller sends the first ARP request.
+    pub(crate) fn begin(&mut self, now: Instant, address: Ipv4Addr) -> Result<(), Reason> {
+        if self.entries.len() >= NEIGHBORS_PER_UPLINK || self.unresolved >= NEIGHBORS_PER_UPLINK / 2 {
+            return Err(Reason::NextHopQueueFull);
+        }
+        let state = State::Incomplete { asked: 1, held: VecDeque::new() };
+        let due = now + ARP_RETRY;
+        self.entries.insert(address, Neighbor { state, due });
+        self.timers.insert((due, address));
+        self.unresolved += 1;
+        Ok(())
+    }
+
+    /// Keeps a copy of a packet for a pending neighbor.
+    pub(crate) fn hold(
+        &mut self,
+        address: Ipv4Addr,
+        attachment: AttachmentId,
+        frame: &[u8],
+    ) -> Result<(), Reason> {
+        let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get_mut(&address)
+        else {
+            return Err(Reason::NextHopUnreachable);
+        };
+        if held.len() >= HELD_PACKETS_PER_NEIGHBOR || self.held_bytes + frame.len() > HELD_BYTES_PER_UPLINK {
+            return Err(Reason::NextHopQueueFull);
+        }
+        self.held_bytes += frame.len();
+        held.push_back(Held { attachment, frame: frame.into() });
+        Ok(())
+    }
+
+    /// `address` says that its MAC address is `mac`. Neighbors that nobody asked for are not remembered.
+    /// Returns the packets that waited for it.
+    pub(crate) fn learn(&mut self, now: Instant, address: Ipv4Addr, mac: MacAddr) -> VecDeque<Held> {
+        let Some(neighbor) = self.entries.get_mut(&address) else { return VecDeque::new() };
+        let used = !matches!(neighbor.state, State::Reachable { used: false, .. });
+        let before = std::mem::replace(&mut neighbor.state, State::Reachable { mac, used, asked: 0 });
+        self.timers.remove(&(neighbor.due, address));
+        neighbor.due = now + NEIGHBOR_FRESH;
+        self.timers.insert((neighbor.due, address));
+        match before {
+            State::Incomplete { held, .. } => {
+                self.unresolved -= 1;
+                self.release(held)
+            }
+            State::Failed => {
+                self.unresolved -= 1;
+                VecDeque::new()
+            }
+            State::Reachable { .. } => VecDeque::new(),
+        }
+    }
+
+    /// When [`Self::next_due`] can have something to say.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// The next neighbor that wants attention at `now`.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Due> {
+        let &(at, address) = self.timers.first().filter(|&&(at, _)| at <= now)?;
+        self.timers.remove(&(at, address));
+        let neighbor = self.entries.get_mut(&address).expect("a neighbor with a timer exists");
+        let (due, next) = match &mut neighbor.state {
+            State::Incomplete { asked, .. } if *asked < ARP_ATTEMPTS => {
+                *asked += 1;
+                (Due::Ask(address), Some(ARP_RETRY))
+            }
+            State::Incomplete { held, .. } => {
+                let held = std::mem::take(held);
+                neighbor.state = State::Failed;
+                (Due::GaveUp(held), Some(NEIGHBOR_FAILED))
+            }
+            State::Reachable { used, asked, .. } if *used && *asked < ARP_ATTEMPTS => {
+                *asked += 1;
+                (Due::Ask(address), Some(ARP_RETRY))
+            }
+            State::Reachable { .. } | State::Failed => (Due::Nothing, None),
+        };
+        if let Some(after) = next {
+            neighbor.due = now + after;
+            self.timers.insert((neighbor.due, address));
+        } else if let Some(Neighbor { state: State::Failed, .. }) = self.entries.remove(&address) {
+            self.unresolved -= 1;
+        }
+        Some(match due {
+            Due::GaveUp(held) => Due::GaveUp(self.release(held)),
+            other => other,
+        })
+    }
+
+    fn release(&mut self, held: VecDeque<Held>) -> VecDeque<Held> {
+        self.held_bytes -= held.iter().map(|h| h.frame.len()).sum::<usize>();
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const C: AttachmentId = AttachmentId(1);
+
+    fn neighbors() -> Neighbors {
+        Neighbors::new(&ahash::RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_silent_neighbor_is_asked_three_times_then_fails_then_is_forgotten() {
+        let mut n = neighbors();
+        assert_eq!(n.resolve(A), Lookup::Unknown);
+        n.begin(at(0), A).unwrap();
+        n.hold(A, C, &[0; 60]).unwrap();
+        assert!(n.next_due(at(0)).is_none());
+        for second in 1..=2 {
+            assert!(matches!(n.next_due(at(second)), Some(Due::Ask(A))));
+            assert!(n.next_due(at(second)).is_none());
+        }
+        assert!(matches!(n.next_due(at(3)), Some(Due::GaveUp(held)) if held.len() == 1));
+        assert_eq!((n.resolve(A), n.held_bytes), (Lookup::Failed, 0));
+        assert!(matches!(n.next_due(at(6)), Some(Due::Nothing)));
+        assert_eq!((n.resolve(A), n.unresolved, n.timers.len()), (Lookup::Unknown, 0, 0));
+    }
+
+    #[test]
+    fn an_answer_releases_what_was_held_and_a_used_neighbor_is_asked_again() {
+        let mut n = neighbors();
+        n.begin(at(0), A).unwrap();
+        for _ in 0..HELD_PACKETS_PER_NEIGHBOR {
+            n.hold(A, C, &[0; 60]).unwrap();
+        }
+        assert_eq!(n.hold(A, C, &[0; 60]), Err(Reason::NextHopQueueFull));
+        assert_eq!(n.learn(at(1), A, MAC).len(), HELD_PACKETS_PER_NEIGHBOR);
+        assert_eq!(n.resolve(A), Lookup::Resolved(MAC));
+        assert!(matches!(n.next_due(at(61)), Some(Due::Ask(A))));
+        assert_eq!(n.resolve(A), Lookup::Resolved(MAC));
+        n.learn(at(62), A, MAC);
+        assert!(n.next_due(at(121)).is_none());
+    }
+
+    #[test]
+    fn unused_neighbors_are_forgotten_and_strangers_not_remembered() {
+        let mut n = neighbors();
+        assert!(n.learn(at(0), A, MAC).is_empty());
+        assert_eq!(n.peek(A), Lookup::Unknown);
+        n.begin(at(0), A).unwrap();
+        n.learn(at(0), A, MAC);
+        assert!(matches!(n.next_due(at(60)), Some(Due::Ask(A))), "it was waited for, so it counts as used");
+        for second in 61..=62 {
+            assert!(matches!(n.next_due(at(second)), Some(Due::Ask(A))));
+        }
+        assert!(matches!(n.next_due(at(63)), Some(Due::Nothing)));
+        assert_eq!(n.peek(A), Lookup::Unknown);
+    }
+
+    #[test]
+    fn asking_for_everybody_fills_half_the_table_at_most() {
+        let mut n = neighbors();
+        let refused =
+            (0..u32::from(u16::MAX)).filter(|&i| n.begin(at(0), Ipv4Addr::from(i)).is_err()).count();
+        assert_eq!(refused, usize::from(u16::MAX) - NEIGHBORS_PER_UPLINK / 2);
+    }
+}

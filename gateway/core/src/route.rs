@@ -1,0 +1,38 @@
+//! Which connector a destination belongs to, and which destinations belong to none.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::{ConnectorConfig, UplinkConfig};
+
+/// The connector with the longest prefix that contains `destination`, and that prefix.
+pub(crate) fn longest_prefix(
+    connectors: &[ConnectorConfig],
+    destination: Ipv4Addr,
+) -> Option<(&ConnectorConfig, Ipv4Net)> {
+    connectors
+        .iter()
+        .flat_map(|connector| connector.destinations.iter().map(move |&prefix| (connector, prefix)))
+        .filter(|(_, prefix)| prefix.contains(&destination))
+        .max_by_key(|(_, prefix)| prefix.prefix_len())
+}
+
+/// Addresses that no connector can name: this host, loopback, link-local (with every metadata service on it),
+/// multicast, reserved (RFC 6890).
+pub(crate) fn is_forbidden(destination: Ipv4Addr) -> bool {
+    destination.octets()[0] == 0
+        || destination.is_loopback()
+        || destination.is_link_local()
+        || destination.octets()[0] >= 224
+}
+
+/// Whose MAC address a frame to `destination` carries: the destination on the link, the router otherwise.
+pub(crate) fn next_hop(uplink: &UplinkConfig, destination: Ipv4Addr) -> Option<Ipv4Addr> {
+    if uplink.on_link.contains(&destination) { Some(destination) } else { uplink.next_hop }
+}
+
+/// Whether `address` is the prefix's network or broadcast address; /31 and /32 have none (RFC 3021).
+pub(crate) fn is_network_or_broadcast(prefix: Ipv4Net, address: Ipv4Addr) -> bool {
+    prefix.prefix_len() < 31 && (address == prefix.network() || address == prefix.broadcast())
+}

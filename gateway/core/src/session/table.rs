@@ -1,0 +1,145 @@
+//! The session table: one arena, one index per direction, one timer queue.
+
+use std::collections::{BTreeSet, HashMap};
+
+use slab::Slab;
+
+use super::Session;
+use super::tcp::Direction;
+use crate::limits::{SESSIONS, SNAPSHOT_SCAN};
+use crate::packet::Tuple;
+use crate::{AttachmentId, Instant, SessionPage, SessionQuery, UplinkId};
+
+/// All sessions of one engine.
+pub(crate) struct Table {
+    sessions: Slab<Session>,
+    outbound: HashMap<(AttachmentId, Tuple), usize, ahash::RandomState>,
+    inbound: HashMap<(UplinkId, Tuple), usize, ahash::RandomState>,
+    /// One entry per session, at its `queued`; a session that lived on is queued again when its entry is due.
+    timers: BTreeSet<(Instant, usize)>,
+}
+
+impl Table {
+    /// An empty table. The hash is keyed, so that nobody can choose tuples that collide.
+    pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
+        Self {
+            sessions: Slab::new(),
+            outbound: HashMap::with_hasher(hasher.clone()),
+            inbound: HashMap::with_hasher(hasher.clone()),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    /// The session that a container's packet belongs to.
+    pub(crate) fn outbound(&self, attachment: AttachmentId, inside: Tuple) -> Option<usize> {
+        self.outbound.get(&(attachment, inside)).copied()
+    }
+
+    /// The session that a packet from a VPC belongs to.
+    pub(crate) fn inbound(&self, uplink: UplinkId, reply: Tuple) -> Option<usize> {
+        self.inbound.get(&(uplink, reply)).copied()
+    }
+
+    /// The session with this key, which must be live.
+    pub(crate) fn session(&self, key: usize) -> &Session {
+        &self.sessions[key]
+    }
+
+    /// Whether one more session fits.
+    pub(crate) fn has_room(&self) -> bool {
+        self.sessions.len() < SESSIONS
+    }
+
+    /// Live sessions.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Adds a session. `siblings` is the list of its mapping.
+    pub(crate) fn insert(&mut self, mut session: Session, siblings: &mut Vec<usize>) -> usize {
+        let (out, inb) = ((session.attachment, session.inside), (session.uplink, session.reply()));
+        session.in_mapping = siblings.len();
+        let queued = session.queued;
+        let key = self.sessions.insert(session);
+        siblings.push(key);
+        let replaced = (self.outbound.insert(out, key), self.inbound.insert(inb, key));
+        assert_eq!(replaced, (None, None), "a live session has these tuples");
+        self.timers.insert((queued, key));
+        key
+    }
+
+    /// Ends a session. `siblings` is the list of its mapping.
+    pub(crate) fn remove(&mut self, key: usize, siblings: &mut Vec<usize>) -> Session {
+        let session = self.sessions.remove(key);
+        self.outbound.remove(&(session.attachment, session.inside));
+        self.inbound.remove(&(session.uplink, session.reply()));
+        self.timers.remove(&(session.queued, key));
+        siblings.swap_remove(session.in_mapping);
+        if let Some(&moved) = siblings.get(session.in_mapping) {
+            self.sessions[moved].in_mapping = session.in_mapping;
+        }
+        session
+    }
+
+    /// A packet of the session passes.
+    pub(crate) fn touch(&mut self, key: usize, now: Instant, direction: Direction, tcp_flags: u8) {
+        let session = &mut self.sessions[key];
+        session.touch(now, direction, tcp_flags);
+        if session.expires < session.queued {
+            // The end came nearer (a FIN or RST): the queue must know now.
+            self.timers.remove(&(session.queued, key));
+            session.queued = session.expires;
+            self.timers.insert((session.queued, key));
+        }
+    }
+
+    /// When [`Self::next_expired`] can have something to say.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// A session whose time is over at `now`. The caller removes it before it asks again.
+    pub(crate) fn next_expired(&mut self, now: Instant) -> Option<usize> {
+        while let Some(&(at, key)) = self.timers.first() {
+            if at > now {
+                return None;
+            }
+            let session = &mut self.sessions[key];
+            if session.expires <= now {
+                return Some(key);
+            }
+            session.queued = session.expires;
+            let lives_until = session.expires;
+            self.timers.pop_first();
+            self.timers.insert((lives_until, key));
+        }
+        None
+    }
+
+    /// Keys of the sessions of an uplink. Looks at all sessions.
+    pub(crate) fn of_uplink(&self, uplink: UplinkId) -> Vec<usize> {
+        self.sessions.iter().filter(|(_, s)| s.uplink == uplink).map(|(key, _)| key).collect()
+    }
+
+    /// One page of matching sessions. Looks at [`SNAPSHOT_SCAN`] places at most.
+    pub(crate) fn page(&self, now: Instant, query: &SessionQuery) -> SessionPage {
+        let first = usize::try_from(query.cursor).unwrap_or(usize::MAX).min(self.sessions.capacity());
+        let end = self.sessions.capacity().min(first.saturating_add(SNAPSHOT_SCAN));
+        let mut sessions = Vec::new();
+        for key in first..end {
+            if sessions.len() == query.limit {
+                return SessionPage { sessions, next: Some(key as u64) };
+            }
+            sessions.extend(self.sessions.get(key).filter(|s| matches(s, query)).map(|s| s.view(now)));
+        }
+        SessionPage { sessions, next: (end < self.sessions.capacity()).then_some(end as u64) }
+    }
+}
+
+fn matches(session: &Session, query: &SessionQuery) -> bool {
+    query.attachment.is_none_or(|a| a == session.attachment)
+        && query.connector.is_none_or(|c| c == session.connector)
+        && query.uplink.is_none_or(|u| u == session.uplink)
+        && query.protocol.is_none_or(|p| p == session.inside.protocol)
+        && query.remote.is_none_or(|r| r == *session.inside.destination.ip())
+}

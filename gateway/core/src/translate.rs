@@ -1,0 +1,169 @@
+//! Rewriting a packet in place: one endpoint, the TTL and every checksum that covers them. Lengths never change.
+
+use std::net::SocketAddrV4;
+
+use crate::MacAddr;
+use crate::checksum::Delta;
+use crate::packet::{Embedded, Packet, Transport};
+use crate::wire::{Ethernet, IPV4, TRANSPORT, address_at, checksum_at, icmp_type, put_u16, u16_at};
+
+/// Which endpoint of a packet is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Source,
+    Destination,
+}
+
+/// How a checksum field is to be updated.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Covers the pseudo-header: addresses and ports.
+    Complete,
+    /// Covers no pseudo-header (ICMP): ports (query ids) only.
+    WithoutAddresses,
+    /// `CHECKSUM_PARTIAL`: holds the sum of the pseudo-header alone, so ports are not in it yet.
+    Partial,
+}
+
+impl Side {
+    /// Offset of the address in an IPv4 header.
+    const fn address(self) -> usize {
+        match self {
+            Self::Source => 12,
+            Self::Destination => 16,
+        }
+    }
+
+    /// Offset of the port in a TCP or UDP header.
+    const fn port(self) -> usize {
+        match self {
+            Self::Source => 0,
+            Self::Destination => 2,
+        }
+    }
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Destination,
+            Self::Destination => Self::Source,
+        }
+    }
+}
+
+/// Rewrites a whole packet that `packet` describes: `side` becomes `to`, the TTL goes down by one, and the frame
+/// gets its new Ethernet addresses and vnet header.
+pub(crate) fn packet(
+    frame: &mut [u8],
+    packet: &Packet,
+    side: Side,
+    to: SocketAddrV4,
+    mac: (MacAddr, MacAddr),
+) {
+    let (field, port, kind) = match packet.transport {
+        Transport::Tcp { .. } => (checksum_at::TCP, side.port(), Kind::Complete),
+        Transport::Udp { .. } => (checksum_at::UDP, side.port(), Kind::Complete),
+        _ => (checksum_at::ICMP, 4, Kind::WithoutAddresses),
+    };
+    let kind = if packet.vnet.partial_checksum { Kind::Partial } else { kind };
+    let from = SocketAddrV4::new(address_at(frame, IPV4 + side.address()), u16_at(frame, TRANSPORT + port));
+    let skip_zero = matches!(packet.transport, Transport::Udp { .. });
+    update_transport_checksum(&mut frame[TRANSPORT + field..], kind, from, to, skip_zero);
+    put_u16(frame, TRANSPORT + port, to.port());
+    replace_address(frame, IPV4, side, to);
+    decrement_ttl(frame);
+    packet.vnet.emit(frame, &packet.transport);
+    Ethernet::address(frame, mac.0, mac.1);
+}
+
+/// Rewrites an ICMP error: `side` of the outer packet and the other side of the embedded one become `to`.
+pub(crate) fn icmp_error(
+    frame: &mut [u8],
+    packet: &Packet,
+    embedded: &Embedded,
+    side: Side,
+    to: SocketAddrV4,
+    mac: (MacAddr, MacAddr),
+) {
+    rewrite_embedded(frame, embedded, side.other(), to);
+    let message = TRANSPORT..IPV4 + packet.total_len;
+    put_u16(frame, TRANSPORT + checksum_at::ICMP, 0);
+    let checksum = crate::checksum::checksum(&frame[message]);
+    put_u16(frame, TRANSPORT + checksum_at::ICMP, checksum);
+    replace_address(frame, IPV4, side, to);
+    decrement_ttl(frame);
+    packet.vnet.emit(frame, &packet.transport);
+    Ethernet::address(frame, mac.0, mac.1);
+}
+
+/// Rewrites the packet inside an ICMP error. Its transport checksum is updated where it is among the embedded bytes;
+/// it is never partial there.
+fn rewrite_embedded(frame: &mut [u8], embedded: &Embedded, side: Side, to: SocketAddrV4) {
+    let (field, port, kind) = match frame[embedded.ipv4 + 9] {
+        crate::wire::protocol::TCP => (checksum_at::TCP, side.port(), Kind::Complete),
+        crate::wire::protocol::UDP => (checksum_at::UDP, side.port(), Kind::Complete),
+        _ => (checksum_at::ICMP, 4, Kind::WithoutAddresses),
+    };
+    let (port, field) = (embedded.transport + port, embedded.transport + field);
+    let from = SocketAddrV4::new(address_at(frame, embedded.ipv4 + side.address()), u16_at(frame, port));
+    if field + 2 <= embedded.end {
+        let skip_zero = frame[embedded.ipv4 + 9] == crate::wire::protocol::UDP;
+        update_transport_checksum(&mut frame[field..], kind, from, to, skip_zero);
+    }
+    put_u16(frame, port, to.port());
+    replace_address(frame, embedded.ipv4, side, to);
+}
+
+/// Updates the checksum field at the start of `field`. `zero_is_none`: a UDP checksum of 0 says that there is none
+/// (RFC 768) and stays; but a partial one is a sum, and 0 is a sum like any other.
+fn update_transport_checksum(
+    field: &mut [u8],
+    kind: Kind,
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    zero_is_none: bool,
+) {
+    let old = u16_at(field, 0);
+    let addresses = Delta::address(from.ip().octets(), to.ip().octets());
+    let new = match kind {
+        Kind::Partial => addresses.apply_partial(old),
+        Kind::Complete if zero_is_none && old == 0 => 0,
+        Kind::Complete => match Delta::endpoint(from, to).apply(old) {
+            0 if zero_is_none => 0xffff,
+            new => new,
+        },
+        Kind::WithoutAddresses => Delta::word(from.port(), to.port()).apply(old),
+    };
+    put_u16(field, 0, new);
+}
+
+/// Replaces an address of the IPv4 header at `at`, and updates that header's checksum.
+fn replace_address(frame: &mut [u8], at: usize, side: Side, to: SocketAddrV4) {
+    let (address, new) = (at + side.address(), to.ip().octets());
+    let delta = Delta::address(address_at(frame, address).octets(), new);
+    let checksum = delta.apply(u16_at(frame, at + 10));
+    put_u16(frame, at + 10, checksum);
+    frame[address..address + 4].copy_from_slice(&new);
+}
+
+/// Takes one off the TTL of the outer header, which the caller has checked to be more than one.
+fn decrement_ttl(frame: &mut [u8]) {
+    let old = u16_at(frame, IPV4 + 8);
+    let new = old - 0x0100;
+    put_u16(frame, IPV4 + 8, new);
+    let checksum = Delta::word(old, new).apply(u16_at(frame, IPV4 + 10));
+    put_u16(frame, IPV4 + 10, checksum);
+}
+
+/// Turns an echo request for the gateway itself into its reply, in place.
+pub(crate) fn echo_reply(frame: &mut [u8], packet: &Packet, mac: (MacAddr, MacAddr)) {
+    let old = u16_at(frame, TRANSPORT);
+    let new = u16::from(icmp_type::ECHO_REPLY) << 8 | old & 0xff;
+    put_u16(frame, TRANSPORT, new);
+    let checksum = Delta::word(old, new).apply(u16_at(frame, TRANSPORT + checksum_at::ICMP));
+    put_u16(frame, TRANSPORT + checksum_at::ICMP, checksum);
+    // Swapping the addresses leaves the header's sum as it is.
+    frame[IPV4 + 12..IPV4 + 16].copy_from_slice(&packet.destination.octets());
+    frame[IPV4 + 16..IPV4 + 20].copy_from_slice(&packet.source.octets());
+    packet.vnet.emit(frame, &packet.transport);
+    Ethernet::address(frame, mac.0, mac.1);
+}
