@@ -1,42 +1,21 @@
 //! The gateway as the control plane sees it: asynchronous calls that are answered when the workers have acted.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use gateway_core::{AttachmentConfig, Command, UplinkConfig};
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::device::{Opened, open_attachment, open_uplink, random_mac};
+use crate::io::Device;
+use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
-    Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId, DropView,
-    Explanation, LinkError, LinkReport, PortUse, Probe, SessionPage, SessionQuery, UplinkId, UplinkInfo, UplinkSpec,
+    Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
+    DropView, Event, Explanation, Link, LinkError, Probe, SessionPage, SessionQuery, Stats, UplinkId,
+    UplinkInfo, UplinkSpec,
 };
-
-/// A worker's own numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkerReport {
-    /// Its index.
-    pub index: u16,
-    /// Sessions in its table.
-    pub sessions: u64,
-    /// Times it woke up.
-    pub wakeups: u64,
-    /// Frames handed to another worker.
-    pub handed_off: u64,
-}
-
-/// Counters of all workers, taken without stopping them; each worker's part is consistent in itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Workers, in order of their index.
-    pub workers: Vec<WorkerReport>,
-    /// Links, summed over the workers.
-    pub links: Vec<LinkReport>,
-    /// External addresses, summed over the workers.
-    pub ports: Vec<PortUse>,
-}
-
-/// Something that happened without being asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The container's device or namespace disappeared. Its sessions have ended, its ports are free, its descriptor is closed.
-    AttachmentGone(AttachmentId),
-    /// The VPC's device or namespace disappeared. As above, for every container that used it.
-    UplinkGone(UplinkId),
-}
 
 /// Why a call to the workers failed. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,64 +28,243 @@ pub enum CallError {
     Stopped,
 }
 
-/// Steers a running gateway. Clones steer the same one.
-#[derive(Clone, Debug)]
-pub struct Handle {}
+/// Steers a running gateway. Clones steer the same one. To be used inside of a tokio runtime.
+#[derive(Clone)]
+pub struct Handle {
+    inboxes: Arc<[Arc<Inbox>]>,
+    next: Arc<NextIds>,
+    events: broadcast::Sender<Event>,
+}
 
-#[allow(unused_variables, clippy::unused_async)]
+/// Ids are given once.
+#[derive(Default)]
+struct NextIds {
+    attachment: AtomicU32,
+    uplink: AtomicU32,
+}
+
 impl Handle {
+    pub(crate) fn new(inboxes: Arc<[Arc<Inbox>]>, events: broadcast::Sender<Event>) -> Self {
+        Self { inboxes, next: Arc::default(), events }
+    }
+
     /// Makes or opens a VPC's device and gives it to all workers.
     pub async fn add_uplink(&self, spec: UplinkSpec) -> Result<UplinkInfo, LinkError> {
-        todo!()
+        let (spec, opened) = blocking(move || open_uplink(&spec).map(|opened| (spec, opened))).await?;
+        let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
+        let Opened { device, mac, mtu } = opened;
+        let UplinkSpec { on_link, next_hop, external, ports, .. } = spec;
+        let worker = (id.0 % self.workers()) as u16;
+        let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
+        let config = UplinkConfig { id, mac, mtu, on_link, next_hop, external, ports };
+        let added =
+            self.add_link_everywhere(Link::Uplink(id), Arc::new(device), Command::AddUplink(config)).await;
+        added.map(|()| info)
     }
 
     /// Takes a VPC's device from the workers and closes it. Its sessions end first.
     pub async fn remove_uplink(&self, id: UplinkId) -> Result<Applied, CallError> {
-        todo!()
+        let mut total = Applied::default();
+        let mut devices = Vec::new();
+        let mut outcome = Ok(());
+        for worker in 0..self.workers() {
+            match self.call(worker, move |w| w.remove_link(Link::Uplink(id))).await? {
+                Ok((applied, device)) => {
+                    total.sessions_ended += applied.sessions_ended;
+                    devices.push(device);
+                }
+                Err(refused) => outcome = Err(refused),
+            }
+        }
+        close(devices).await;
+        outcome.map(|()| total).map_err(CallError::from)
     }
 
     /// Makes a container's device and gives it to one worker.
     pub async fn add_attachment(&self, spec: AttachmentSpec) -> Result<AttachmentInfo, LinkError> {
-        todo!()
+        let (spec, opened) = blocking(move || open_attachment(&spec).map(|opened| (spec, opened))).await?;
+        let id = AttachmentId(self.next.attachment.fetch_add(1, Relaxed));
+        let Opened { device, mac, mtu } = opened;
+        let AttachmentSpec { address, gateway, .. } = spec;
+        let worker = self.worker_of(id);
+        let info = AttachmentInfo { id, mac, worker: worker as u16, offloads: device.offloads().to_vec() };
+        let config = AttachmentConfig { id, address, gateway, mac, gateway_mac: random_mac()?, mtu };
+        let device = Arc::new(device);
+        let (link, command) = (Link::Attachment(id), Command::AddAttachment(config));
+        let shared = Arc::clone(&device);
+        let added = self.call(worker, move |w| w.add_link(link, shared, command)).await;
+        match added {
+            Ok(Ok(())) => Ok(info),
+            failed => {
+                close(vec![device]).await;
+                Err(not_added(failed))
+            }
+        }
     }
 
     /// Takes a container's device from its worker and closes it. Its sessions end first.
     pub async fn remove_attachment(&self, id: AttachmentId) -> Result<Applied, CallError> {
-        todo!()
+        let (applied, device) =
+            self.call(self.worker_of(id), move |w| w.remove_link(Link::Attachment(id))).await??;
+        close(vec![device]).await;
+        Ok(applied)
     }
 
     /// Lets a container use a connector. Answered when the container's worker has it.
-    pub async fn attach(&self, attachment: AttachmentId, connector: ConnectorConfig) -> Result<Applied, CallError> {
-        todo!()
+    pub async fn attach(
+        &self,
+        attachment: AttachmentId,
+        connector: ConnectorConfig,
+    ) -> Result<Applied, CallError> {
+        self.apply(attachment, Command::Attach { attachment, connector }).await
     }
 
     /// Ends the permission. Every session of the pair has ended when this returns.
-    pub async fn detach(&self, attachment: AttachmentId, connector: ConnectorId) -> Result<Applied, CallError> {
-        todo!()
+    pub async fn detach(
+        &self,
+        attachment: AttachmentId,
+        connector: ConnectorId,
+    ) -> Result<Applied, CallError> {
+        self.apply(attachment, Command::Detach { attachment, connector }).await
     }
 
-    /// One page of live sessions of all workers.
-    pub async fn sessions(&self, query: SessionQuery) -> Result<SessionPage, CallError> {
-        todo!()
+    /// One page of live sessions of all workers. A page can be short, or empty, although more follow.
+    pub async fn sessions(&self, mut query: SessionQuery) -> Result<SessionPage, CallError> {
+        // The cursor's upper part is the worker, the lower one the place in its table.
+        let worker = (query.cursor >> WORKER_SHIFT) as u32;
+        query.cursor &= (1 << WORKER_SHIFT) - 1;
+        if worker >= self.workers() {
+            return Ok(SessionPage::default());
+        }
+        let mut page = self.call(worker, move |w| w.engine().sessions(w.now(), &query)).await?;
+        page.next = match page.next {
+            Some(place) => Some(place | u64::from(worker) << WORKER_SHIFT),
+            None => Some(worker + 1)
+                .filter(|&next| next < self.workers())
+                .map(|next| u64::from(next) << WORKER_SHIFT),
+        };
+        Ok(page)
     }
 
     /// Counters of everything.
     pub async fn stats(&self) -> Result<Stats, CallError> {
-        todo!()
+        let mut stats = Stats::default();
+        for worker in 0..self.workers() {
+            stats.add(self.call(worker, move |w| Stats::of(worker as u16, w)).await?);
+        }
+        Ok(stats)
     }
 
     /// What would happen to a packet of this container, by the engine's own decisions. Changes nothing.
     pub async fn explain(&self, attachment: AttachmentId, probe: Probe) -> Result<Explanation, CallError> {
-        todo!()
+        let worker = self.worker_of(attachment);
+        Ok(self.call(worker, move |w| w.engine().explain(w.now(), attachment, probe)).await??)
     }
 
     /// The container's last drops, newest first.
     pub async fn recent_drops(&self, attachment: AttachmentId) -> Result<Vec<DropView>, CallError> {
-        todo!()
+        let worker = self.worker_of(attachment);
+        Ok(self.call(worker, move |w| w.engine().recent_drops(w.now(), attachment)).await??)
     }
 
     /// What happens from now on.
-    pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
-        todo!()
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    fn workers(&self) -> u32 {
+        self.inboxes.len() as u32
+    }
+
+    fn worker_of(&self, attachment: AttachmentId) -> u32 {
+        attachment.0 % self.workers()
+    }
+
+    async fn apply(&self, attachment: AttachmentId, command: Command) -> Result<Applied, CallError> {
+        Ok(self.call(self.worker_of(attachment), move |w| w.apply(command)).await??)
+    }
+
+    /// Gives a link to every worker, or to none. Its reader comes last, when all others can take what it hands off.
+    async fn add_link_everywhere(
+        &self,
+        link: Link,
+        device: Arc<Device>,
+        command: Command,
+    ) -> Result<(), LinkError> {
+        let Link::Uplink(id) = link else { unreachable!("attachments live in one worker") };
+        let reader = id.0 % self.workers();
+        let order = (1..=self.workers()).map(|step| (reader + step) % self.workers());
+        let mut have_it = Vec::new();
+        for worker in order {
+            let (shared, command) = (Arc::clone(&device), command.clone());
+            let added = self.call(worker, move |w| w.add_link(link, shared, command)).await;
+            if !matches!(added, Ok(Ok(()))) {
+                for worker in have_it {
+                    let _ = self.call(worker, move |w| w.remove_link(link).map(drop)).await;
+                }
+                close(vec![device]).await;
+                return Err(not_added(added));
+            }
+            have_it.push(worker);
+        }
+        Ok(())
+    }
+
+    /// Does `job` on a worker's thread, between two batches.
+    async fn call<T: Send + 'static>(
+        &self,
+        worker: u32,
+        job: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        let (answer, answered) = oneshot::channel();
+        let mut job: Job = Box::new(move |w| {
+            // Whoever asked may have gone; the job is done all the same.
+            let _ = answer.send(job(w));
+        });
+        let inbox = &self.inboxes[worker as usize];
+        while let Err(back) = inbox.push_job(job) {
+            job = back;
+            tokio::task::yield_now().await;
+        }
+        answered.await.map_err(|_| CallError::Stopped)
+    }
+}
+
+/// Sessions of a worker are numbered below this bit of a cursor.
+const WORKER_SHIFT: u32 = 40;
+
+/// Closes devices where waiting is allowed: to unregister one, the kernel waits for all its readers.
+async fn close(devices: Vec<Arc<Device>>) {
+    let _ = spawn_blocking(move || drop(devices)).await;
+}
+
+async fn blocking<T: Send + 'static>(
+    make: impl FnOnce() -> Result<T, LinkError> + Send + 'static,
+) -> Result<T, LinkError> {
+    match spawn_blocking(make).await {
+        Ok(outcome) => outcome,
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        Err(_) => Err(LinkError::Stopped),
+    }
+}
+
+fn not_added(outcome: Result<Result<(), AddError>, CallError>) -> LinkError {
+    match outcome {
+        Ok(Ok(())) => unreachable!("it was added"),
+        Ok(Err(AddError::Refused(refused))) | Err(CallError::Refused(refused)) => LinkError::Refused(refused),
+        Ok(Err(AddError::Watch(source))) => LinkError::System { step: "watch the device", source },
+        Err(CallError::Stopped) => LinkError::Stopped,
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+impl From<CallError> for io::Error {
+    fn from(error: CallError) -> Self {
+        Self::other(error)
     }
 }

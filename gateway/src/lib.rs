@@ -1,38 +1,27 @@
 //! The packet plane of Wharf: worker threads and devices around [`gateway_core`]'s engine.
+//!
+//! [`Gateway::start`] starts the workers, [`Gateway::handle`] gives a [`Handle`] that adds and removes links, attaches
+//! connectors and takes snapshots. Dropping the [`Gateway`] stops the workers and closes every device; TAP devices
+//! live no longer than their descriptor, so nothing is left behind, however the process ends.
 
+mod config;
+mod device;
+mod event;
+mod gateway;
 mod handle;
 pub mod io;
 mod spec;
+mod stats;
+mod worker;
 
+pub use config::{Config, WORKERS_MAX};
+pub use event::Event;
+pub use gateway::Gateway;
 pub use gateway_core::{
-    Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts, DropView, Explanation, Link,
-    LinkCounters, LinkReport, MacAddr, PacketSummary, ParseMacError, PortUse, Probe, Protocol, Reason, SessionPage,
-    SessionQuery, SessionState, SessionView, Step, Traffic, UplinkId, limits,
+    Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts, DropView, Explanation,
+    Link, LinkCounters, LinkReport, MacAddr, PacketSummary, ParseMacError, PortUse, Probe, Protocol, Reason,
+    SessionPage, SessionQuery, SessionState, SessionView, Step, Traffic, UplinkId, limits,
 };
-pub use handle::{CallError, Event, Handle, Stats, WorkerReport};
-pub use spec::{
-    AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec,
-};
-
-/// Starts the workers. Settings are in [`Config`].
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Worker threads; `None` for one per core, up to four.
-    pub workers: Option<u16>,
-}
-
-/// A running gateway; dropping it stops the workers and closes every device.
-#[derive(Debug)]
-pub struct Gateway {}
-
-impl Gateway {
-    /// Starts the worker threads. They idle until a link is added.
-    pub fn start(_config: &Config) -> std::io::Result<Self> {
-        todo!()
-    }
-
-    /// Something to steer it with.
-    pub fn handle(&self) -> Handle {
-        todo!()
-    }
-}
+pub use handle::{CallError, Handle};
+pub use spec::{AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec};
+pub use stats::{Stats, WorkerReport};

@@ -1,6 +1,6 @@
 //! External ports: exact allocation with a random start, leases whose drop gives the port back.
 //!
-//! A pool is one external address, one protocol, and one worker's share of the port range. A bit per port;
+//! A pool is one external address, one protocol, and one worker's slice of the port range. A bit per port;
 //! a word per block of [`PORT_BLOCK`] ports, since a block belongs to one worker. A lease fails only when
 //! no port of the pool is free: the search goes over every word, once.
 
@@ -136,7 +136,7 @@ fn unleasable(first: u16, ports: &RangeInclusive<u16>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::BTreeSet;
 
     use super::*;
     use proptest::prelude::*;
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn every_port_of_the_range_is_leased_once_and_then_none() {
         for count in 1..=4 {
-            let mut seen = HashSet::new();
+            let mut seen = BTreeSet::new();
             for index in 0..count {
                 let mut pool = PortPool::new(WorkerSlot::new(index, count), &(1000..=3000));
                 let expected = pool.free();
@@ -176,7 +176,7 @@ mod tests {
             let ports = 2000..=2100;
             let slot = WorkerSlot::new((seed % 2) as u16, 2);
             let mut pool = PortPool::new(slot, &ports);
-            let owned: HashSet<u16> = ports.clone().filter(|&p| slot.owns(p)).collect();
+            let owned: BTreeSet<u16> = ports.clone().filter(|&p| slot.owns(p)).collect();
             let mut leases: Vec<PortLease> = Vec::new();
             for (lease, random) in operations {
                 if lease {

@@ -98,7 +98,7 @@ reasons! {
     NoRoute = "no_route",
     /// A TCP segment without a session that does not open one.
     TcpNotSyn = "tcp_not_syn",
-    /// Every external port of this worker's share is leased; a live mapping has to end first.
+    /// Every external port of this worker's slice is leased; a live mapping has to end first.
     PortsExhausted = "ports_exhausted",
     /// The session table is full; a live session has to end first.
     SessionsExhausted = "sessions_exhausted",
@@ -122,6 +122,8 @@ reasons! {
     EgressFull = "egress_full",
     /// The outgoing device is down or gone.
     EgressDown = "egress_down",
+    /// The outgoing device did not take the frame, though it is up and has room.
+    EgressRefused = "egress_refused",
     /// The worker that owns the packet is too far behind.
     HandOffFull = "hand_off_full",
     /// The engine had made more frames of its own than the shell took.

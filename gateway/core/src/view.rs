@@ -157,7 +157,7 @@ pub enum Step {
     MappingNew {
         /// From this address.
         external: Ipv4Addr,
-        /// Ports free now in this worker's share.
+        /// Ports free now in this worker's slice.
         free_ports: u32,
     },
     /// Where the frame goes on the uplink.
@@ -169,7 +169,7 @@ pub enum Step {
     },
 }
 
-/// Use of one external address, in one worker's share.
+/// Use of one external address, in one worker's slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortUse {
     /// The VPC's link.

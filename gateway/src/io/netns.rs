@@ -8,6 +8,9 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{LinkError, Netns};
 
+/// The filesystem of namespace files (include/uapi/linux/magic.h); `setns` checks the kind of namespace.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
 /// Where `ip netns` keeps its names.
 pub const NAMED: &str = "/run/netns";
 
@@ -30,8 +33,6 @@ impl Netns {
             io::ErrorKind::PermissionDenied => LinkError::NotPermitted("open the namespace"),
             _ => LinkError::System { step: "open the namespace", source: e },
         })?;
-        // nsfs is the filesystem of namespace files (include/uapi/linux/magic.h); `setns` checks the kind.
-        const NSFS_MAGIC: i64 = 0x6e73_6673;
         let fs = nix::sys::statfs::fstatfs(&file)
             .map_err(|e| LinkError::System { step: "look at the namespace", source: e.into() })?;
         if fs.filesystem_type().0 as i64 == NSFS_MAGIC {

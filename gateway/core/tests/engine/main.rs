@@ -1,0 +1,18 @@
+//! What the engine promises, from outside: frames in, verdicts, frames and counters out.
+//!
+//! One binary, because every file stands on `support`: a rig with two VPCs of equal addresses and containers of
+//! equal address, which checks the counters of each step by itself.
+
+mod arp;
+mod explain;
+mod icmp_errors;
+mod lifecycle;
+mod paging;
+mod properties;
+mod rate_limit;
+mod refusals;
+mod support;
+mod timers;
+mod translation;
+mod vnet;
+mod workers;

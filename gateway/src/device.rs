@@ -1,0 +1,195 @@
+//! Making devices from their specifications: all of it inside the right namespace, nothing left behind on failure.
+//!
+//! A TAP device lives as long as its descriptor, so that every early return removes it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+
+use futures_util::TryStreamExt;
+use ipnet::Ipv4Net;
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use crate::io::netlink::{answer, exchange};
+use crate::io::netns::run_in;
+use crate::io::{Device, Packet, Tap};
+use crate::{AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice, UplinkSpec};
+
+/// Frames that the kernel queues towards the gateway before it drops. Linux's default for Ethernet.
+const TRANSMIT_QUEUE: u32 = 1000;
+
+/// An open device and what was learned about it.
+pub(crate) struct Opened {
+    pub(crate) device: Device,
+    /// For an attachment the container's, for an uplink the gateway's.
+    pub(crate) mac: MacAddr,
+    /// Bytes of IPv4 packet.
+    pub(crate) mtu: u16,
+}
+
+/// Makes a container's TAP device: address as /32, default route through the gateway.
+pub(crate) fn open_attachment(spec: &AttachmentSpec) -> Result<Opened, LinkError> {
+    let mac = spec.mac.map_or_else(random_mac, Ok)?;
+    inside(Some(&spec.netns), || {
+        let tap = Tap::create(&spec.device)?;
+        let index = index(&spec.device)?;
+        exchange(async |handle| {
+            set_up(&handle, index, Some(mac), spec.mtu, None).await?;
+            add_address(&handle, index, Ipv4Net::from(spec.address)).await?;
+            add_routes(&handle, index, spec.gateway).await
+        })
+        .map_err(|source| LinkError::System { step: "set up the container's device", source })?;
+        Ok(Opened { device: Device::Tap(tap), mac, mtu: spec.mtu })
+    })
+}
+
+/// Makes or opens a VPC's device.
+pub(crate) fn open_uplink(spec: &UplinkSpec) -> Result<Opened, LinkError> {
+    match &spec.device {
+        UplinkDevice::Tap { netns, name, address, bridge, mtu } => {
+            let mac = random_mac()?;
+            inside(netns.as_ref(), || {
+                let bridge = bridge.as_deref().map(bridge_index).transpose()?;
+                let tap = Tap::create(name)?;
+                let index = index(name)?;
+                exchange(async |handle| {
+                    set_up(&handle, index, None, *mtu, bridge).await?;
+                    match address {
+                        Some(address) => add_address(&handle, index, *address).await,
+                        None => Ok(()),
+                    }
+                })
+                .map_err(|source| LinkError::System { step: "set up the uplink's device", source })?;
+                Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu })
+            })
+        }
+        UplinkDevice::Packet { netns, name } => inside(netns.as_ref(), || open_packet(name, &spec.external)),
+    }
+}
+
+fn open_packet(name: &str, external: &[Ipv4Addr]) -> Result<Opened, LinkError> {
+    let index = index(name)?;
+    let (link, addresses) =
+        exchange(async |handle| Ok((link(&handle, index).await?, addresses(&handle, index).await?)))
+            .map_err(|source| LinkError::System { step: "look at the uplink's device", source })?;
+    if let Some(&taken) = external.iter().find(|e| addresses.contains(e)) {
+        return Err(LinkError::AddressInUse(taken));
+    }
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddr),
+        _ => None,
+    });
+    let mac = mac.filter(|_| link.header.link_layer_type == LinkLayerType::Ether);
+    let mac = mac.ok_or_else(|| LinkError::NotEthernet(name.into()))?;
+    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(u16::try_from(*mtu).unwrap_or(u16::MAX)),
+        _ => None,
+    });
+    let device = Device::Packet(Packet::open(index)?);
+    Ok(Opened { device, mac, mtu: mtu.unwrap_or(1500) })
+}
+
+/// Runs `make` in the namespace, or in the gateway's own.
+fn inside<T: Send>(
+    netns: Option<&Netns>,
+    make: impl FnOnce() -> Result<T, LinkError> + Send,
+) -> Result<T, LinkError> {
+    let fd: OwnedFd = match netns {
+        Some(netns) => netns.open()?,
+        None => Netns::Path("/proc/self/ns/net".into()).open()?,
+    };
+    run_in(fd, make).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => LinkError::NotPermitted("enter the network namespace"),
+        _ => LinkError::System { step: "enter the network namespace", source },
+    })?
+}
+
+/// Brings a device up with MAC address, MTU and queue length, on a bridge if one is given.
+async fn set_up(
+    handle: &Handle,
+    index: u32,
+    mac: Option<MacAddr>,
+    mtu: u16,
+    bridge: Option<u32>,
+) -> io::Result<()> {
+    let mut link = LinkUnspec::new_with_index(index)
+        .mtu(mtu.into())
+        .append_extra_attribute(LinkAttribute::TxQueueLen(TRANSMIT_QUEUE))
+        .up();
+    if let Some(mac) = mac {
+        link = link.address(mac.0.to_vec());
+    }
+    if let Some(bridge) = bridge {
+        link = link.controller(bridge);
+    }
+    handle.link().set(link.build()).execute().await.map_err(answer)
+}
+
+async fn add_address(handle: &Handle, index: u32, address: Ipv4Net) -> io::Result<()> {
+    handle
+        .address()
+        .add(index, IpAddr::V4(address.addr()), address.prefix_len())
+        .execute()
+        .await
+        .map_err(answer)
+}
+
+/// The gateway on the link, and everything else through it.
+async fn add_routes(handle: &Handle, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+    let on_link = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(gateway, 32)
+        .output_interface(index)
+        .scope(RouteScope::Link);
+    handle.route().add(on_link.build()).execute().await.map_err(answer)?;
+    let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index);
+    handle.route().add(default.build()).execute().await.map_err(answer)
+}
+
+async fn link(handle: &Handle, index: u32) -> io::Result<LinkMessage> {
+    let found = handle.link().get().match_index(index).execute().try_next().await.map_err(answer)?;
+    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// IPv4 addresses that the kernel itself has on the device.
+async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<Ipv4Addr>> {
+    let messages = handle.address().get().set_link_index_filter(index).execute();
+    let messages: Vec<_> = messages.try_collect().await.map_err(answer)?;
+    let attributes = messages.into_iter().flat_map(|message| message.attributes);
+    Ok(attributes
+        .filter_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(address)) => Some(address),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The index of a bridge of this namespace.
+fn bridge_index(name: &str) -> Result<u32, LinkError> {
+    let index = index(name)?;
+    let link = exchange(async |handle| link(&handle, index).await)
+        .map_err(|source| LinkError::System { step: "look at the bridge", source })?;
+    let is_bridge = link.attributes.iter().any(|attribute| {
+        matches!(attribute, LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::Bridge)))
+    });
+    if is_bridge { Ok(index) } else { Err(LinkError::NotABridge(name.into())) }
+}
+
+/// The index of a device of this namespace.
+fn index(name: &str) -> Result<u32, LinkError> {
+    if_nametoindex(name).map_err(|e| match e {
+        Errno::ENODEV => LinkError::DeviceMissing(name.into()),
+        other => LinkError::System { step: "look for the device", source: other.into() },
+    })
+}
+
+/// A MAC address of our own; the same for nobody else with a probability of 2^-40.
+pub(crate) fn random_mac() -> Result<MacAddr, LinkError> {
+    let bytes =
+        crate::io::random().map_err(|source| LinkError::System { step: "read randomness", source })?;
+    Ok(MacAddr::local(u64::from_ne_bytes(bytes)))
+}

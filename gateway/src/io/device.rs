@@ -1,0 +1,100 @@
+//! A device that frames are read from and written to, whatever kind it is.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use super::{Packet, Tap};
+
+/// An open device. A read or write is one frame, vnet header in front.
+#[derive(Debug)]
+pub(crate) enum Device {
+    Tap(Tap),
+    Packet(Packet),
+}
+
+/// Why a frame was not moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Nothing to read.
+    Empty,
+    /// No room to write.
+    Full,
+    /// The device is down; it may come back.
+    Down,
+    /// The device does not exist any more.
+    Gone,
+    /// The kernel does not take this frame.
+    Refused(Errno),
+}
+
+impl Device {
+    /// Reads one frame into `buffer`; returns its length. A longer one is cut, which its lengths then tell.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize, Failure> {
+        loop {
+            match nix::unistd::read(self, buffer) {
+                Ok(length) => return Ok(length),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(Failure::Empty),
+                Err(errno) => return Err(self.failure(errno)),
+            }
+        }
+    }
+
+    /// Writes one frame, whole or not at all. May be called from several threads at once.
+    pub(crate) fn write(&self, frame: &[u8]) -> Result<(), Failure> {
+        loop {
+            match nix::unistd::write(self, frame) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Err(Failure::Full),
+                Err(errno) => return Err(self.failure(errno)),
+            }
+        }
+    }
+
+    fn failure(&self, errno: Errno) -> Failure {
+        match (self, errno) {
+            // drivers/net/tun.c: EBADFD once the device is detached, EIO while it is down.
+            (Self::Tap(_), Errno::EBADFD) => Failure::Gone,
+            (Self::Tap(_), Errno::EIO) => Failure::Down,
+            // net/packet/af_packet.c: ENETDOWN for down and for unregistered, ENXIO for the latter on sending.
+            (Self::Packet(packet), Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => {
+                if packet.is_bound() {
+                    Failure::Down
+                } else {
+                    Failure::Gone
+                }
+            }
+            (_, errno) => Failure::Refused(errno),
+        }
+    }
+
+    /// Offloads that the kernel accepted.
+    pub(crate) fn offloads(&self) -> &[&'static str] {
+        match self {
+            Self::Tap(tap) => tap.offloads(),
+            Self::Packet(_) => Packet::OFFLOADS,
+        }
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tap(tap) => tap.as_fd(),
+            Self::Packet(packet) => packet.as_fd(),
+        }
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Empty | Failure::Full => io::ErrorKind::WouldBlock.into(),
+            Failure::Down | Failure::Gone => io::ErrorKind::NetworkDown.into(),
+            Failure::Refused(errno) => errno.into(),
+        }
+    }
+}

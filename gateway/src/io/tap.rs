@@ -1,0 +1,115 @@
+//! TAP devices with a vnet header: made by the gateway, gone with its descriptor.
+//!
+//! The device belongs to the namespace of the thread that opens `/dev/net/tun`, so everything here is to be called
+//! inside of [`super::netns::run_in`]. Source: Documentation/networking/tuntap.rst, drivers/net/tun.c.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::LinkError;
+
+/// Device names of at most this many bytes, and a zero (include/uapi/linux/if.h). Bytes.
+const IFNAMSIZ: usize = 16;
+
+const IFF_TAP: u16 = 0x0002;
+const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
+/// Fail if the device exists, instead of joining it.
+const IFF_TUN_EXCL: u16 = 0x8000;
+
+const TUN_F_CSUM: u32 = 0x01;
+const TUN_F_TSO4: u32 = 0x02;
+const TUN_F_TSO6: u32 = 0x04;
+const TUN_F_TSO_ECN: u32 = 0x08;
+const TUN_F_USO4: u32 = 0x20;
+const TUN_F_USO6: u32 = 0x40;
+const TSO: u32 = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+/// Offload masks from most to least: an unknown bit is EINVAL, USO needs Linux 6.2.
+const OFFLOADS: [(u32, &[&str]); 3] = [
+    (TSO | TUN_F_USO4 | TUN_F_USO6, &["csum", "tso", "uso"]),
+    (TSO, &["csum", "tso"]),
+    (TUN_F_CSUM, &["csum"]),
+];
+
+/// `struct ifreq` (include/uapi/linux/if.h) as TUNSETIFF reads it.
+#[repr(C)]
+struct IfReq {
+    name: [u8; IFNAMSIZ],
+    flags: u16,
+    padding: [u8; 22],
+}
+
+const _: () = assert!(size_of::<IfReq>() == size_of::<libc::ifreq>());
+
+mod ioctl {
+    // include/uapi/linux/if_tun.h: _IOW('T', 202, int) and _IOW('T', 208, unsigned int).
+    nix::ioctl_write_ptr_bad!(
+        tunsetiff,
+        nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
+        super::IfReq
+    );
+    nix::ioctl_write_int_bad!(tunsetoffload, nix::request_code_write!(b'T', 208, size_of::<libc::c_uint>()));
+}
+
+/// An open TAP device.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    fd: OwnedFd,
+    offloads: &'static [&'static str],
+}
+
+impl Tap {
+    /// Makes a device in this thread's namespace.
+    pub(crate) fn create(name: &str) -> Result<Self, LinkError> {
+        let fd = open("/dev/net/tun", OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|e| refused("open /dev/net/tun", e))?;
+        let mut request = IfReq {
+            name: [0; IFNAMSIZ],
+            flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL,
+            padding: [0; 22],
+        };
+        assert!(name.len() < IFNAMSIZ, "device names are checked before they come here");
+        request.name[..name.len()].copy_from_slice(name.as_bytes());
+        // SAFETY: the descriptor is open, and `request` is a live, whole `struct ifreq` with a terminated name;
+        // the kernel reads it and writes the name back into it during the call only.
+        unsafe { ioctl::tunsetiff(fd.as_raw_fd(), &raw const request) }.map_err(|e| match e {
+            Errno::EBUSY | Errno::EEXIST => LinkError::DeviceTaken(name.into()),
+            other => refused("make the TAP device", other),
+        })?;
+        let offloads = probe_offloads(&fd);
+        Ok(Self { fd, offloads })
+    }
+
+    pub(super) fn offloads(&self) -> &'static [&'static str] {
+        self.offloads
+    }
+}
+
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Asks for the most offloads that this kernel knows.
+fn probe_offloads(fd: &OwnedFd) -> &'static [&'static str] {
+    for (mask, names) in OFFLOADS {
+        // SAFETY: the descriptor is open and the argument is a plain number; the kernel touches no memory of ours.
+        if unsafe { ioctl::tunsetoffload(fd.as_raw_fd(), mask.cast_signed()) }.is_ok() {
+            return names;
+        }
+    }
+    &[]
+}
+
+fn refused(step: &'static str, errno: Errno) -> LinkError {
+    match errno {
+        Errno::EPERM | Errno::EACCES => LinkError::NotPermitted(step),
+        other => LinkError::System { step, source: io::Error::from(other) },
+    }
+}

@@ -1,0 +1,162 @@
+//! A worker: one thread, one engine, its own attachments, every uplink. It reads a batch from a ready device, runs each
+//! frame to completion, and sleeps when nothing is ready. No lock, no channel, no async on a packet's path.
+//!
+//! Between batches it does the jobs that [`crate::Handle`] sends: configuration, snapshots. Frames that another worker
+//! owns are handed over through that worker's [`Inbox`].
+
+mod inbox;
+mod run;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time;
+
+use gateway_core::{Applied, Command, CommandError, Engine, FRAME_MAX, Instant, Link, UplinkId, WorkerSlot};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use tokio::sync::broadcast;
+
+pub(crate) use inbox::{Inbox, Job};
+pub(crate) use run::start;
+
+use crate::event::Event;
+use crate::io::Device;
+
+/// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
+pub(crate) struct Worker {
+    slot: WorkerSlot,
+    engine: Engine,
+    clock: Clock,
+    epoll: Epoll,
+    /// Every worker's inbox, this one's included.
+    inboxes: Arc<[Arc<Inbox>]>,
+    devices: HashMap<Link, Arc<Device>>,
+    events: broadcast::Sender<Event>,
+    frame: Box<[u8]>,
+    wakeups: u64,
+    handed_off: u64,
+    stopping: bool,
+}
+
+/// Monotonic time since the gateway's start, the same for all workers.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock(time::Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(time::Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Instant {
+        Instant::from_nanos(
+            u64::try_from(self.0.elapsed().as_nanos()).expect("the gateway runs for under 584 years"),
+        )
+    }
+}
+
+/// Which worker reads an uplink. Every worker writes to it.
+fn reader_of(uplink: UplinkId, workers: u16) -> u16 {
+    (uplink.0 % u32::from(workers)) as u16
+}
+
+impl Worker {
+    pub(crate) fn new(
+        slot: WorkerSlot,
+        seed: [u8; 32],
+        clock: Clock,
+        inboxes: Arc<[Arc<Inbox>]>,
+        events: broadcast::Sender<Event>,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let inbox = &inboxes[usize::from(slot.index())];
+        epoll.add(inbox.wakeup(), EpollEvent::new(EpollFlags::EPOLLIN, run::INBOX_TOKEN))?;
+        Ok(Self {
+            slot,
+            engine: Engine::new(slot, seed),
+            clock,
+            epoll,
+            inboxes,
+            devices: HashMap::new(),
+            events,
+            // One byte more than the largest frame, so that a longer one is seen to be longer.
+            frame: vec![0; FRAME_MAX + 1].into_boxed_slice(),
+            wakeups: 0,
+            handed_off: 0,
+            stopping: false,
+        })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A command that concerns no device.
+    pub(crate) fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
+        self.engine.apply(self.clock.now(), command)
+    }
+
+    /// Takes a link in: into the engine first, then its device into the set that is read.
+    pub(crate) fn add_link(
+        &mut self,
+        link: Link,
+        device: Arc<Device>,
+        command: Command,
+    ) -> Result<(), AddError> {
+        self.apply(command)?;
+        if self.reads(link) {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, run::token(link));
+            if let Err(errno) = self.epoll.add(device.as_fd(), event) {
+                self.apply(run::removal(link)).expect("the link was added a moment ago");
+                return Err(AddError::Watch(errno.into()));
+            }
+        }
+        self.devices.insert(link, device);
+        Ok(())
+    }
+
+    /// Lets a link go: its sessions end. The device is the caller's to close, on a thread that may wait: the kernel
+    /// takes its time to take a device down.
+    pub(crate) fn remove_link(&mut self, link: Link) -> Result<(Applied, Arc<Device>), CommandError> {
+        let applied = self.apply(run::removal(link))?;
+        let device = self.devices.remove(&link).expect("every link of the engine has a device");
+        if self.reads(link) {
+            // A device that is gone has left the set by itself.
+            let _ = self.epoll.delete(device.as_fd());
+        }
+        Ok((applied, device))
+    }
+
+    /// The worker's own numbers: wake-ups, frames handed off.
+    pub(crate) fn report(&self) -> (u64, u64) {
+        (self.wakeups, self.handed_off)
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    fn reads(&self, link: Link) -> bool {
+        match link {
+            Link::Attachment(_) => true,
+            Link::Uplink(id) => reader_of(id, self.slot.count()) == self.slot.index(),
+        }
+    }
+}
+
+/// Why a link was not taken in. Nothing changed.
+#[derive(Debug)]
+pub(crate) enum AddError {
+    Refused(CommandError),
+    Watch(io::Error),
+}
+
+impl From<CommandError> for AddError {
+    fn from(error: CommandError) -> Self {
+        Self::Refused(error)
+    }
+}

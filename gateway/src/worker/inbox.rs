@@ -1,0 +1,117 @@
+//! What reaches a worker from other threads: jobs of the control plane, frames of other workers. Bounded and lock-free.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use crossbeam_queue::ArrayQueue;
+use gateway_core::UplinkId;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::Worker;
+
+/// Jobs that may wait for one worker.
+const JOBS: usize = 1024;
+
+/// Frames that may wait for one worker. A full one of them drops with [`gateway_core::Reason::HandOffFull`].
+const FRAMES: usize = 4096;
+
+/// Something to be done by a worker between two batches.
+pub(crate) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// A frame that came in at another worker.
+pub(super) struct Handed {
+    pub(super) from: UplinkId,
+    pub(super) kind: HandedKind,
+    pub(super) frame: Box<[u8]>,
+}
+
+/// What to do with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandedKind {
+    /// It is this worker's.
+    Owned,
+    /// It is everybody's: ARP to learn from.
+    Shared,
+}
+
+/// A worker's letter box.
+pub(crate) struct Inbox {
+    jobs: ArrayQueue<Job>,
+    frames: ArrayQueue<Handed>,
+    wakeup: EventFd,
+    /// The worker has ended: what is left here is dropped, which tells those who wait for an answer.
+    closed: AtomicBool,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        let wakeup = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        Ok(Self {
+            jobs: ArrayQueue::new(JOBS),
+            frames: ArrayQueue::new(FRAMES),
+            wakeup,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Leaves a job; gives it back if there is no room.
+    pub(crate) fn push_job(&self, job: Job) -> Result<(), Job> {
+        self.jobs.push(job)?;
+        if self.closed.load(SeqCst) {
+            self.empty();
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Leaves a frame; `false` if there is no room.
+    pub(super) fn push_frame(&self, handed: Handed) -> bool {
+        let pushed = self.frames.push(handed).is_ok();
+        self.wake();
+        pushed
+    }
+
+    pub(super) fn pop_job(&self) -> Option<Job> {
+        self.jobs.pop()
+    }
+
+    pub(super) fn pop_frame(&self) -> Option<Handed> {
+        self.frames.pop()
+    }
+
+    /// Takes nothing any more. Whoever pushes at the same time empties the box again.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.empty();
+    }
+
+    fn empty(&self) {
+        while self.jobs.pop().is_some() || self.frames.pop().is_some() {}
+    }
+
+    /// The descriptor that is readable while there may be something inside.
+    pub(super) fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup.as_fd()
+    }
+
+    /// Takes the wake-up back; to be called before the boxes are emptied, so that none is missed.
+    pub(super) fn acknowledge(&self) {
+        // EAGAIN: nobody woke us since the last time.
+        let _ = self.wakeup.read();
+    }
+
+    fn wake(&self) {
+        // EAGAIN: the counter is full of wake-ups, which is to be awake.
+        let _ = self.wakeup.write(1);
+    }
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox")
+            .field("jobs", &self.jobs.len())
+            .field("frames", &self.frames.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,216 @@
+//! The worker's loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_core::{AttachmentId, Command, Instant, Link, Reason, UplinkId, Verdict};
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
+use tracing::{debug, error, warn};
+
+use super::inbox::{Handed, HandedKind};
+use super::{Device, Worker};
+use crate::event::{Announcement, Event};
+use crate::io::Failure;
+
+/// Frames read from one device before the next one has its turn.
+const BATCH: usize = 64;
+
+/// Devices that one wake-up tells about.
+const READY: usize = 128;
+
+/// The inbox's place in the set that is waited for; links have smaller tokens.
+pub(super) const INBOX_TOKEN: u64 = u64::MAX;
+
+const UPLINK_BIT: u64 = 1 << 32;
+
+/// A link's place in the set that is waited for.
+pub(super) fn token(link: Link) -> u64 {
+    match link {
+        Link::Attachment(AttachmentId(id)) => id.into(),
+        Link::Uplink(UplinkId(id)) => u64::from(id) | UPLINK_BIT,
+    }
+}
+
+fn link_of(token: u64) -> Link {
+    let id = token as u32;
+    if token & UPLINK_BIT == 0 { Link::Attachment(AttachmentId(id)) } else { Link::Uplink(UplinkId(id)) }
+}
+
+/// The command that takes a link out of the engine.
+pub(super) fn removal(link: Link) -> Command {
+    match link {
+        Link::Attachment(id) => Command::RemoveAttachment(id),
+        Link::Uplink(id) => Command::RemoveUplink(id),
+    }
+}
+
+/// Starts a worker's thread. It ends when a job calls [`Worker::stop`].
+pub(crate) fn start(worker: Worker) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let name = format!("wharf-worker-{}", worker.slot.index());
+    std::thread::Builder::new().name(name).spawn(move || {
+        let run = std::panic::AssertUnwindSafe(|| worker.run());
+        if std::panic::catch_unwind(run).is_err() {
+            // A gateway without one of its workers would drop a part of all packets, silently. Better none at all:
+            // the supervisor starts a whole one, and nothing of this one is left in its way.
+            error!("a worker has panicked; the gateway ends");
+            std::process::abort();
+        }
+    })
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut ready = [EpollEvent::empty(); READY];
+        while !self.stopping {
+            let count = match self.epoll.wait(&mut ready, self.timeout()) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(errno) => panic!("epoll_wait: {errno}"),
+            };
+            self.wakeups += 1;
+            for event in &ready[..count] {
+                match event.data() {
+                    INBOX_TOKEN => self.empty_inbox(),
+                    token => self.drain(link_of(token)),
+                }
+            }
+            let now = self.clock.now();
+            if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+                self.engine.handle_timeout(now);
+                self.transmit();
+            }
+        }
+        self.inboxes[usize::from(self.slot.index())].close();
+    }
+
+    /// How long to sleep at most: until the engine's next timer, to the millisecond above.
+    fn timeout(&self) -> EpollTimeout {
+        let Some(at) = self.engine.poll_timeout() else { return EpollTimeout::NONE };
+        let wait = at.since(self.clock.now()).as_nanos().div_ceil(1_000_000);
+        EpollTimeout::try_from(Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX).min(3_600_000)))
+            .unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn empty_inbox(&mut self) {
+        let inbox = Arc::clone(&self.inboxes[usize::from(self.slot.index())]);
+        inbox.acknowledge();
+        while let Some(job) = inbox.pop_job() {
+            job(self);
+        }
+        let now = self.clock.now();
+        while let Some(handed) = inbox.pop_frame() {
+            self.receive(now, handed);
+        }
+        self.transmit();
+    }
+
+    /// A frame that came in at another worker.
+    fn receive(&mut self, now: Instant, Handed { from, kind, mut frame }: Handed) {
+        match kind {
+            HandedKind::Shared => self.engine.handle_shared(now, from, &frame),
+            HandedKind::Owned => match self.engine.handle_packet(now, Link::Uplink(from), &mut frame) {
+                Verdict::Forward(to) => self.send(to, &frame),
+                Verdict::HandOff(other) => {
+                    unreachable!("worker {} says that {other} owns what was handed to it", self.slot.index())
+                }
+                Verdict::Respond | Verdict::Share | Verdict::Hold | Verdict::Drop(_) => {}
+            },
+        }
+    }
+
+    /// Reads a batch from a link, and runs each frame to completion.
+    fn drain(&mut self, link: Link) {
+        let Some(device) = self.devices.get(&link).map(Arc::clone) else { return };
+        let now = self.clock.now();
+        let mut buffer = std::mem::take(&mut self.frame);
+        for _ in 0..BATCH {
+            match device.read(&mut buffer) {
+                Ok(length) => self.handle(now, link, &mut buffer[..length]),
+                Err(Failure::Empty) => break,
+                Err(Failure::Gone) => {
+                    self.lose(link);
+                    break;
+                }
+                Err(failure) => {
+                    // Down for now: the kernel reports it once, and the next frame when there is one.
+                    debug!(%link, ?failure, "not readable");
+                    break;
+                }
+            }
+        }
+        self.frame = buffer;
+        self.transmit();
+    }
+
+    fn handle(&mut self, now: Instant, link: Link, frame: &mut [u8]) {
+        match self.engine.handle_packet(now, link, frame) {
+            Verdict::Forward(to) => self.send(to, frame),
+            Verdict::HandOff(owner) => self.hand_to(owner, link, HandedKind::Owned, frame),
+            Verdict::Share => {
+                for other in self.others() {
+                    self.hand_to(other, link, HandedKind::Shared, frame);
+                }
+            }
+            Verdict::Respond | Verdict::Hold | Verdict::Drop(_) => {}
+        }
+    }
+
+    /// Indices of all other workers.
+    fn others(&self) -> impl Iterator<Item = u16> + use<> {
+        let this = self.slot.index();
+        (0..self.slot.count()).filter(move |&other| other != this)
+    }
+
+    fn hand_to(&mut self, worker: u16, link: Link, kind: HandedKind, frame: &[u8]) {
+        let Link::Uplink(from) = link else { unreachable!("only frames of uplinks have other owners") };
+        self.handed_off += 1;
+        if !self.inboxes[usize::from(worker)].push_frame(Handed { from, kind, frame: frame.into() }) {
+            self.engine.egress_failed(link, Reason::HandOffFull);
+        }
+    }
+
+    /// Sends what the engine has made by itself.
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.engine.poll_transmit() {
+            self.send(transmit.to, &transmit.frame);
+        }
+    }
+
+    fn send(&mut self, to: Link, frame: &[u8]) {
+        let sent = self.devices.get(&to).map_or(Err(Failure::Gone), |device| device.write(frame));
+        let reason = match sent {
+            Ok(()) => return,
+            Err(Failure::Full | Failure::Empty) => Reason::EgressFull,
+            Err(Failure::Down | Failure::Gone) => Reason::EgressDown,
+            Err(Failure::Refused(errno)) => {
+                debug!(%to, %errno, length = frame.len(), "the device refused a frame");
+                Reason::EgressRefused
+            }
+        };
+        self.engine.egress_failed(to, reason);
+    }
+
+    /// A device has disappeared: its link ends here and, if it was an uplink, in every other worker.
+    fn lose(&mut self, link: Link) {
+        let event = match link {
+            Link::Attachment(id) => Event::AttachmentGone(id),
+            Link::Uplink(id) => Event::UplinkGone(id),
+        };
+        warn!(%link, "its device or namespace has disappeared");
+        let announcement = Arc::new(Announcement { event, to: self.events.clone() });
+        for other in self.others().filter(|_| matches!(link, Link::Uplink(_))) {
+            let announcement = Arc::clone(&announcement);
+            let job = Box::new(move |worker: &mut Self| {
+                let lost: Option<Arc<Device>> = worker.remove_link(link).ok().map(|(_, device)| device);
+                drop((lost, announcement));
+            });
+            if self.inboxes[usize::from(other)].push_job(job).is_err() {
+                // The other worker finds out at its next write; its counters say egress_down until the uplink is removed.
+                warn!(%link, worker = other, "could not be told");
+            }
+        }
+        // It was removed by a job a moment ago: nothing is left to do.
+        let _ = self.remove_link(link);
+    }
+}
