@@ -17,7 +17,7 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::io::netlink::{answer, exchange};
 use crate::io::netns::run_in;
-use crate::io::{Device, Packet, Tap};
+use crate::io::{Device, Packet, Staging};
 use crate::{AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice, UplinkSpec};
 
 /// Frames that the kernel queues towards the gateway before it drops. Linux's default for Ethernet.
@@ -33,10 +33,11 @@ pub(crate) struct Opened {
 }
 
 /// Makes a container's TAP device: address as /32, default route through the gateway.
-pub(crate) fn open_attachment(spec: &AttachmentSpec) -> Result<Opened, LinkError> {
+pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Result<Opened, LinkError> {
     let mac = spec.mac.map_or_else(random_mac, Ok)?;
-    inside(Some(&spec.netns), || {
-        let tap = Tap::create(&spec.device)?;
+    let netns = spec.netns.open()?;
+    let tap = staging.create_tap(&netns, &spec.device)?;
+    inside(netns, || {
         let index = index(&spec.device)?;
         exchange(async |handle| {
             set_up(&handle, index, Some(mac), spec.mtu, None).await?;
@@ -49,13 +50,16 @@ pub(crate) fn open_attachment(spec: &AttachmentSpec) -> Result<Opened, LinkError
 }
 
 /// Makes or opens a VPC's device.
-pub(crate) fn open_uplink(spec: &UplinkSpec) -> Result<Opened, LinkError> {
+pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened, LinkError> {
     match &spec.device {
         UplinkDevice::Tap { netns, name, address, bridge, mtu } => {
             let mac = random_mac()?;
-            inside(netns.as_ref(), || {
-                let bridge = bridge.as_deref().map(bridge_index).transpose()?;
-                let tap = Tap::create(name)?;
+            let netns = open_netns(netns.as_ref())?;
+            let bridge = inside(netns.try_clone().map_err(entering)?, || {
+                bridge.as_deref().map(bridge_index).transpose()
+            })?;
+            let tap = staging.create_tap(&netns, name)?;
+            inside(netns, || {
                 let index = index(name)?;
                 exchange(async |handle| {
                     set_up(&handle, index, None, *mtu, bridge).await?;
@@ -68,7 +72,9 @@ pub(crate) fn open_uplink(spec: &UplinkSpec) -> Result<Opened, LinkError> {
                 Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu })
             })
         }
-        UplinkDevice::Packet { netns, name } => inside(netns.as_ref(), || open_packet(name, &spec.external)),
+        UplinkDevice::Packet { netns, name } => {
+            inside(open_netns(netns.as_ref())?, || open_packet(name, &spec.external))
+        }
     }
 }
 
@@ -94,19 +100,24 @@ fn open_packet(name: &str, external: &[Ipv4Addr]) -> Result<Opened, LinkError> {
     Ok(Opened { device, mac, mtu: mtu.unwrap_or(1500) })
 }
 
-/// Runs `make` in the namespace, or in the gateway's own.
+/// The namespace, or the gateway's own.
+fn open_netns(netns: Option<&Netns>) -> Result<OwnedFd, LinkError> {
+    netns.unwrap_or(&Netns::Path("/proc/self/ns/net".into())).open()
+}
+
+/// Runs `make` in the namespace.
 fn inside<T: Send>(
-    netns: Option<&Netns>,
+    netns: OwnedFd,
     make: impl FnOnce() -> Result<T, LinkError> + Send,
 ) -> Result<T, LinkError> {
-    let fd: OwnedFd = match netns {
-        Some(netns) => netns.open()?,
-        None => Netns::Path("/proc/self/ns/net".into()).open()?,
-    };
-    run_in(fd, make).map_err(|source| match source.kind() {
+    run_in(netns, make).map_err(entering)?
+}
+
+fn entering(source: io::Error) -> LinkError {
+    match source.kind() {
         io::ErrorKind::PermissionDenied => LinkError::NotPermitted("enter the network namespace"),
         _ => LinkError::System { step: "enter the network namespace", source },
-    })?
+    }
 }
 
 /// Brings a device up with MAC address, MTU and queue length, on a bridge if one is given.

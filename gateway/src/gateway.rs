@@ -8,6 +8,7 @@ use gateway_core::WorkerSlot;
 use tokio::sync::broadcast;
 
 use crate::event::EVENTS;
+use crate::io::Staging;
 use crate::worker::{Clock, Inbox, Worker, start};
 use crate::{Config, Handle};
 
@@ -27,7 +28,7 @@ impl Gateway {
         let shared: Arc<[Arc<Inbox>]> = inboxes.clone().into();
         let (events, _) = broadcast::channel(EVENTS);
         let clock = Clock::start();
-        let handle = Handle::new(Arc::clone(&shared), events.clone());
+        let handle = Handle::new(Arc::clone(&shared), Staging::new()?, events.clone());
         let mut gateway = Self { handle, inboxes, threads: Vec::new() };
         for index in 0..count {
             let slot = WorkerSlot::new(index, count);

@@ -9,12 +9,13 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::device::{Opened, open_attachment, open_uplink, random_mac};
-use crate::io::Device;
+use crate::io::{Device, Staging};
+use crate::watch::{Identity, watch};
 use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
     Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
-    DropView, Event, Explanation, Link, LinkError, Probe, SessionPage, SessionQuery, Stats, UplinkId,
-    UplinkInfo, UplinkSpec,
+    DropView, Event, Explanation, Link, LinkError, Probe, SessionPage, SessionQuery, Stats, UplinkDevice,
+    UplinkId, UplinkInfo, UplinkSpec,
 };
 
 /// Why a call to the workers failed. Nothing changed.
@@ -32,6 +33,7 @@ pub enum CallError {
 #[derive(Clone)]
 pub struct Handle {
     inboxes: Arc<[Arc<Inbox>]>,
+    staging: Arc<Staging>,
     next: Arc<NextIds>,
     events: broadcast::Sender<Event>,
 }
@@ -44,22 +46,36 @@ struct NextIds {
 }
 
 impl Handle {
-    pub(crate) fn new(inboxes: Arc<[Arc<Inbox>]>, events: broadcast::Sender<Event>) -> Self {
-        Self { inboxes, next: Arc::default(), events }
+    pub(crate) fn new(
+        inboxes: Arc<[Arc<Inbox>]>,
+        staging: Staging,
+        events: broadcast::Sender<Event>,
+    ) -> Self {
+        Self { inboxes, staging: Arc::new(staging), next: Arc::default(), events }
     }
 
     /// Makes or opens a VPC's device and gives it to all workers.
     pub async fn add_uplink(&self, spec: UplinkSpec) -> Result<UplinkInfo, LinkError> {
-        let (spec, opened) = blocking(move || open_uplink(&spec).map(|opened| (spec, opened))).await?;
+        let watched = match &spec.device {
+            UplinkDevice::Packet { netns: Some(netns), .. } => Some((netns.clone(), Identity::of(netns))),
+            _ => None,
+        };
+        let staging = Arc::clone(&self.staging);
+        let (spec, opened) =
+            blocking(move || open_uplink(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
         let Opened { device, mac, mtu } = opened;
         let UplinkSpec { on_link, next_hop, external, ports, .. } = spec;
         let worker = (id.0 % self.workers()) as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
         let config = UplinkConfig { id, mac, mtu, on_link, next_hop, external, ports };
-        let added =
-            self.add_link_everywhere(Link::Uplink(id), Arc::new(device), Command::AddUplink(config)).await;
-        added.map(|()| info)
+        let device = Arc::new(device);
+        let weak = Arc::downgrade(&device);
+        self.add_link_everywhere(Link::Uplink(id), device, Command::AddUplink(config)).await?;
+        if let Some((netns, identity)) = watched {
+            tokio::spawn(watch(self.clone(), id, netns, identity, weak));
+        }
+        Ok(info)
     }
 
     /// Takes a VPC's device from the workers and closes it. Its sessions end first.
@@ -82,7 +98,9 @@ impl Handle {
 
     /// Makes a container's device and gives it to one worker.
     pub async fn add_attachment(&self, spec: AttachmentSpec) -> Result<AttachmentInfo, LinkError> {
-        let (spec, opened) = blocking(move || open_attachment(&spec).map(|opened| (spec, opened))).await?;
+        let staging = Arc::clone(&self.staging);
+        let (spec, opened) =
+            blocking(move || open_attachment(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = AttachmentId(self.next.attachment.fetch_add(1, Relaxed));
         let Opened { device, mac, mtu } = opened;
         let AttachmentSpec { address, gateway, .. } = spec;
@@ -170,6 +188,11 @@ impl Handle {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    pub(crate) fn announce(&self, event: Event) {
+        // Nobody listens: then nobody wants to know.
+        let _ = self.events.send(event);
     }
 
     fn workers(&self) -> u32 {

@@ -12,6 +12,7 @@ mod handle;
 pub mod io;
 mod spec;
 mod stats;
+mod watch;
 mod worker;
 
 pub use config::{Config, WORKERS_MAX};

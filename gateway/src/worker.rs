@@ -7,7 +7,7 @@
 mod inbox;
 mod run;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     /// Every worker's inbox, this one's included.
     inboxes: Arc<[Arc<Inbox>]>,
     devices: HashMap<Link, Arc<Device>>,
+    /// Links whose device was down when it was read last: it may go away without a word.
+    down: BTreeSet<Link>,
     events: broadcast::Sender<Event>,
     frame: Box<[u8]>,
     wakeups: u64,
@@ -78,6 +80,7 @@ impl Worker {
             epoll,
             inboxes,
             devices: HashMap::new(),
+            down: BTreeSet::new(),
             events,
             // One byte more than the largest frame, so that a longer one is seen to be longer.
             frame: vec![0; FRAME_MAX + 1].into_boxed_slice(),
@@ -124,6 +127,7 @@ impl Worker {
     pub(crate) fn remove_link(&mut self, link: Link) -> Result<(Applied, Arc<Device>), CommandError> {
         let applied = self.apply(run::removal(link))?;
         let device = self.devices.remove(&link).expect("every link of the engine has a device");
+        self.down.remove(&link);
         if self.reads(link) {
             // A device that is gone has left the set by itself.
             let _ = self.epoll.delete(device.as_fd());

@@ -135,7 +135,8 @@ impl Neighbors {
     /// Returns the packets that waited for it.
     pub(crate) fn learn(&mut self, now: Instant, address: Ipv4Addr, mac: MacAddr) -> VecDeque<Held> {
         let Some(neighbor) = self.entries.get_mut(&address) else { return VecDeque::new() };
-        let used = !matches!(neighbor.state, State::Reachable { used: false, .. });
+        // Whoever was asked for is used; whoever was known has to be used again, or idle neighbors would stay for ever.
+        let used = !matches!(neighbor.state, State::Reachable { .. });
         let before = std::mem::replace(&mut neighbor.state, State::Reachable { mac, used, asked: 0 });
         self.timers.remove(&(neighbor.due, address));
         neighbor.due = now + NEIGHBOR_FRESH;

@@ -1,6 +1,7 @@
 //! What the gateway itself says: ARP, and ICMP errors about packets that it dropped.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 
@@ -8,7 +9,7 @@ use crate::checksum::checksum;
 use crate::limits::{ICMP_ERROR_BURST, ICMP_ERROR_BYTES, ICMP_ERRORS_PER_SECOND};
 use crate::packet::{Packet, Transport};
 use crate::vnet::new_frame;
-use crate::wire::{IPV4, IPV4_LEN, TRANSPORT, checksum_at, ether_type, icmp_type, protocol, put_u16};
+use crate::wire::{IPV4, IPV4_LEN, TRANSPORT, checksum_at, ether_type, icmp_type, protocol, put_u16, u16_at};
 use crate::{Instant, MacAddr, Reason};
 
 /// An ARP message between Ethernet and IPv4.
@@ -132,7 +133,9 @@ impl IcmpError {
         from: (MacAddr, Ipv4Addr),
         to: (MacAddr, Ipv4Addr),
     ) -> Vec<u8> {
-        let quoted = &original[IPV4..original.len().min(IPV4 + ICMP_ERROR_BYTES - IPV4_LEN - 8)];
+        // The header has been checked before anything that leads here; padding of the frame is not quoted.
+        let packet_len = usize::from(u16_at(original, IPV4 + 2)).min(original.len() - IPV4);
+        let quoted = &original[IPV4..IPV4 + packet_len.min(ICMP_ERROR_BYTES - IPV4_LEN - 8)];
         let total_len = IPV4_LEN + 8 + quoted.len();
         let mut frame = new_frame(total_len, to.0, from.0, ether_type::IPV4);
         frame[IPV4] = 0x45;
@@ -173,12 +176,11 @@ impl ErrorBudget {
 
     /// Takes one token; `false` if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let earned = now.since(self.refilled).as_nanos() * u128::from(ICMP_ERRORS_PER_SECOND) / 1_000_000_000;
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-            self.tokens = self.tokens.saturating_add(earned).min(ICMP_ERROR_BURST);
-            self.refilled = now;
-        }
+        const EACH: Duration = Duration::from_nanos(1_000_000_000 / ICMP_ERRORS_PER_SECOND as u64);
+        let earned = u32::try_from(now.since(self.refilled).as_nanos() / EACH.as_nanos()).unwrap_or(u32::MAX);
+        self.tokens = self.tokens.saturating_add(earned).min(ICMP_ERROR_BURST);
+        // The time that has not yet earned a token goes on counting.
+        self.refilled = self.refilled + EACH.saturating_mul(earned);
         let granted = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);
         granted

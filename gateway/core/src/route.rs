@@ -21,10 +21,12 @@ pub(crate) fn longest_prefix(
 /// Addresses that no connector can name: this host, loopback, link-local (with every metadata service on it),
 /// multicast, reserved (RFC 6890).
 pub(crate) fn is_forbidden(destination: Ipv4Addr) -> bool {
-    destination.octets()[0] == 0
-        || destination.is_loopback()
-        || destination.is_link_local()
-        || destination.octets()[0] >= 224
+    !is_host(destination) || destination.is_link_local()
+}
+
+/// Whether a host on a network can have `address`: not this host, loopback, multicast, reserved (RFC 1812 §5.3.7).
+pub(crate) fn is_host(address: Ipv4Addr) -> bool {
+    !matches!(address.octets()[0], 0 | 127 | 224..)
 }
 
 /// Whose MAC address a frame to `destination` carries: the destination on the link, the router otherwise.

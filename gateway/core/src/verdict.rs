@@ -11,7 +11,7 @@ pub enum Verdict {
     Respond,
     /// As [`Verdict::Respond`], and every other worker's engine needs to see the frame too (ARP of an uplink).
     Share,
-    /// The engine keeps the translated frame until its next hop is known.
+    /// The engine keeps a copy of the frame until its next hop is known, and then decides on it again.
     Hold,
     /// The frame, untouched, belongs to the worker with this index.
     HandOff(u16),

@@ -54,6 +54,12 @@ impl Device {
         }
     }
 
+    /// Whether a device that was [`Failure::Down`] has gone since: a packet socket is told that its device is down
+    /// before it is unregistered, and then no more.
+    pub(crate) fn has_gone(&self) -> bool {
+        matches!(self, Self::Packet(packet) if !packet.is_bound())
+    }
+
     fn failure(&self, errno: Errno) -> Failure {
         match (self, errno) {
             // drivers/net/tun.c: EBADFD once the device is detached, EIO while it is down.

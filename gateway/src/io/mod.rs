@@ -4,10 +4,12 @@ mod device;
 pub mod netlink;
 pub mod netns;
 mod packet;
+mod staging;
 mod tap;
 
 pub(crate) use device::{Device, Failure};
 pub(crate) use packet::Packet;
+pub(crate) use staging::Staging;
 pub(crate) use tap::Tap;
 
 /// `N` bytes of the operating system's randomness.

@@ -1,7 +1,9 @@
 //! TAP devices with a vnet header: made by the gateway, gone with its descriptor.
 //!
-//! The device belongs to the namespace of the thread that opens `/dev/net/tun`, so everything here is to be called
-//! inside of [`super::netns::run_in`]. Source: Documentation/networking/tuntap.rst, drivers/net/tun.c.
+//! The descriptor keeps the namespace alive that its thread was in when it opened `/dev/net/tun` (`tun_chr_open` takes
+//! a counted reference), and the device appears there. A container's namespace must not be kept alive by us: so a
+//! device is made in the gateway's own staging namespace and moved, see [`super::staging`].
+//! Source: Documentation/networking/tuntap.rst, drivers/net/tun.c.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,8 +20,6 @@ const IFNAMSIZ: usize = 16;
 const IFF_TAP: u16 = 0x0002;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
-/// Fail if the device exists, instead of joining it.
-const IFF_TUN_EXCL: u16 = 0x8000;
 
 const TUN_F_CSUM: u32 = 0x01;
 const TUN_F_TSO4: u32 = 0x02;
@@ -64,25 +64,23 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    /// Makes a device in this thread's namespace.
-    pub(crate) fn create(name: &str) -> Result<Self, LinkError> {
+    /// Makes a device in this thread's namespace, under a name that the kernel chooses.
+    pub(super) fn create() -> Result<(Self, String), LinkError> {
         let fd = open("/dev/net/tun", OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|e| refused("open /dev/net/tun", e))?;
         let mut request = IfReq {
-            name: [0; IFNAMSIZ],
-            flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL,
+            name: *b"tap%d\0\0\0\0\0\0\0\0\0\0\0",
+            flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
             padding: [0; 22],
         };
-        assert!(name.len() < IFNAMSIZ, "device names are checked before they come here");
-        request.name[..name.len()].copy_from_slice(name.as_bytes());
         // SAFETY: the descriptor is open, and `request` is a live, whole `struct ifreq` with a terminated name;
         // the kernel reads it and writes the name back into it during the call only.
-        unsafe { ioctl::tunsetiff(fd.as_raw_fd(), &raw const request) }.map_err(|e| match e {
-            Errno::EBUSY | Errno::EEXIST => LinkError::DeviceTaken(name.into()),
-            other => refused("make the TAP device", other),
-        })?;
+        unsafe { ioctl::tunsetiff(fd.as_raw_fd(), &raw mut request) }
+            .map_err(|e| refused("make the TAP device", e))?;
+        let name = request.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
         let offloads = probe_offloads(&fd);
-        Ok(Self { fd, offloads })
+        Ok((Self { fd, offloads }, name))
     }
 
     pub(super) fn offloads(&self) -> &'static [&'static str] {

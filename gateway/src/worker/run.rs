@@ -22,6 +22,12 @@ const READY: usize = 128;
 /// The inbox's place in the set that is waited for; links have smaller tokens.
 pub(super) const INBOX_TOKEN: u64 = u64::MAX;
 
+/// Between two looks at devices that are down.
+const LOOK_AFTER_DOWN: Duration = Duration::from_millis(100);
+
+/// A worker wakes up at least this often once there is something that it waits for.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
 const UPLINK_BIT: u64 = 1 << 32;
 
 /// A link's place in the set that is waited for.
@@ -75,6 +81,7 @@ impl Worker {
                     token => self.drain(link_of(token)),
                 }
             }
+            self.look_after_down();
             let now = self.clock.now();
             if self.engine.poll_timeout().is_some_and(|at| at <= now) {
                 self.engine.handle_timeout(now);
@@ -84,12 +91,23 @@ impl Worker {
         self.inboxes[usize::from(self.slot.index())].close();
     }
 
-    /// How long to sleep at most: until the engine's next timer, to the millisecond above.
+    /// How long to sleep at most: until the engine's next timer, or the next look at devices that are down.
     fn timeout(&self) -> EpollTimeout {
-        let Some(at) = self.engine.poll_timeout() else { return EpollTimeout::NONE };
-        let wait = at.since(self.clock.now()).as_nanos().div_ceil(1_000_000);
-        EpollTimeout::try_from(Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX).min(3_600_000)))
-            .unwrap_or(EpollTimeout::ZERO)
+        let timer = self.engine.poll_timeout().map(|at| at.since(self.clock.now()));
+        let look = (!self.down.is_empty()).then_some(LOOK_AFTER_DOWN);
+        let Some(wait) = timer.into_iter().chain(look).min() else { return EpollTimeout::NONE };
+        // Rounded up to what epoll counts in, so as not to wake before the time.
+        let millis = wait.as_nanos().div_ceil(1_000_000).min(LONGEST_SLEEP.as_millis());
+        EpollTimeout::try_from(millis as u32).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    /// Ends links whose device was down and has gone since.
+    fn look_after_down(&mut self) {
+        let gone = |link: &Link| self.devices.get(link).is_none_or(|device| device.has_gone());
+        let lost: Vec<Link> = self.down.iter().copied().filter(gone).collect();
+        for link in lost {
+            self.lose(link);
+        }
     }
 
     fn empty_inbox(&mut self) {
@@ -127,14 +145,17 @@ impl Worker {
         for _ in 0..BATCH {
             match device.read(&mut buffer) {
                 Ok(length) => self.handle(now, link, &mut buffer[..length]),
-                Err(Failure::Empty) => break,
+                Err(Failure::Empty) => {
+                    self.down.remove(&link);
+                    break;
+                }
                 Err(Failure::Gone) => {
                     self.lose(link);
                     break;
                 }
                 Err(failure) => {
-                    // Down for now: the kernel reports it once, and the next frame when there is one.
                     debug!(%link, ?failure, "not readable");
+                    self.down.insert(link);
                     break;
                 }
             }

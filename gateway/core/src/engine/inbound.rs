@@ -6,7 +6,7 @@ use crate::respond::Arp;
 use crate::session::tcp::Direction;
 use crate::translate::{self, Side};
 use crate::wire::{Carried, Ethernet};
-use crate::{AttachmentId, Instant, Link, MacAddr, Reason, UplinkId, Verdict};
+use crate::{AttachmentId, Instant, Link, MacAddr, Reason, UplinkId, Verdict, route};
 
 impl Engine {
     /// Decides on a frame of a VPC.
@@ -28,11 +28,13 @@ impl Engine {
         if ethernet.destination == MacAddr::BROADCAST || !config.external.contains(&packet.destination) {
             return Err(Reason::NotExternalAddress.into());
         }
-        if packet.source.is_multicast() || packet.source.is_unspecified() || packet.source.is_broadcast() {
+        if !route::is_host(packet.source) {
             return Err(Reason::SourceInvalid.into());
         }
         match (packet.transport, packet.tuple()) {
             (Transport::IcmpError(embedded), _) => self.inbound_error(id, frame, &packet, &embedded),
+            // Only answers come in; and with the query id 0 a request would look like one.
+            (Transport::EchoRequest { .. }, _) => Err(Reason::NoMapping.into()),
             (_, Some(tuple)) => self.inbound_flow(now, id, frame, &packet, tuple),
             (_, None) => Err(Reason::ProtocolUnsupported.into()),
         }

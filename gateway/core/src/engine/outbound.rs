@@ -70,6 +70,8 @@ impl Engine {
         }
         match (packet.transport, packet.tuple()) {
             (Transport::IcmpError(embedded), _) => self.outbound_error(now, id, frame, &packet, &embedded),
+            // Nobody asks a container; and with the query id 0 it would look like the request of a session.
+            (Transport::EchoReply { .. }, _) => Err(Reason::IcmpTypeUnsupported.into()),
             (_, Some(tuple)) => self.outbound_flow(now, id, frame, &packet, tuple),
             (_, None) => Err(Reason::ProtocolUnsupported.into()),
         }
@@ -282,7 +284,6 @@ impl Engine {
 fn check_opens(packet: &Packet) -> Result<(), Reason> {
     match packet.transport {
         Transport::Tcp { flags, .. } if !tcp::opens(flags) => Err(Reason::TcpNotSyn),
-        Transport::EchoReply { .. } => Err(Reason::IcmpTypeUnsupported),
         _ => Ok(()),
     }
 }

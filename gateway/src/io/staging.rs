@@ -1,0 +1,56 @@
+//! The gateway's own namespace, where TAP devices are made before they are moved to where they belong.
+//!
+//! The kernel ties a TAP descriptor to the namespace that it was opened in, for as long as it is open. If that were the
+//! container's, the namespace could not go away under us, and nobody would tell us that it should have. Nor do devices
+//! show up for a moment in the host's namespace, where other daemons would take an interest in them.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, unshare};
+use rtnetlink::LinkUnspec;
+
+use super::Tap;
+use super::netlink::{answer, exchange};
+use super::netns::run_in;
+use crate::LinkError;
+
+/// A namespace without a name, with nothing in it but devices on their way.
+#[derive(Debug)]
+pub(crate) struct Staging(OwnedFd);
+
+impl Staging {
+    /// Makes the namespace, on a thread that ends in it.
+    pub(crate) fn new() -> io::Result<Self> {
+        let thread = std::thread::Builder::new().name("wharf-staging".into()).spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        })?;
+        let file = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Self(file.into()))
+    }
+
+    /// Makes a TAP device called `name` in `target`. It is down there.
+    pub(crate) fn create_tap(&self, target: &OwnedFd, name: &str) -> Result<Tap, LinkError> {
+        let make = || {
+            let (tap, temporary) = Tap::create()?;
+            let moved = exchange(async |handle| {
+                let index = if_nametoindex(temporary.as_str())?;
+                let link = LinkUnspec::new_with_index(index).name(name).setns_by_fd(target.as_raw_fd());
+                handle.link().set(link.build()).execute().await.map_err(answer)
+            });
+            match moved {
+                Ok(()) => Ok(tap),
+                Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                    Err(LinkError::DeviceTaken(name.into()))
+                }
+                Err(source) => Err(LinkError::System { step: "move the device into its namespace", source }),
+            }
+        };
+        run_in(self.0.as_fd(), make)
+            .unwrap_or_else(|source| Err(LinkError::System { step: "enter the staging namespace", source }))
+    }
+}

@@ -1,0 +1,100 @@
+//! A gateway, and links to it.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use gateway::{
+    AttachmentId, AttachmentSpec, Config, ConnectorConfig, ConnectorId, Event, Gateway, Handle, UplinkDevice,
+    UplinkId, UplinkSpec,
+};
+use ipnet::Ipv4Net;
+use netlab::Namespace;
+use tests::{CIDR, EXTERNAL, PATIENCE, SERVER};
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast::Receiver;
+
+/// The address of every container.
+pub(crate) const INTERNAL: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
+
+/// A running gateway and what it takes to call it.
+pub(crate) struct Fixture {
+    pub(crate) handle: Handle,
+    events: Receiver<Event>,
+    runtime: Runtime,
+    _gateway: Gateway,
+}
+
+impl Fixture {
+    pub(crate) fn start(workers: u16) -> Self {
+        let gateway = Gateway::start(&Config { workers: NonZeroU16::new(workers) }).unwrap();
+        let handle = gateway.handle();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { events: handle.events(), handle, runtime, _gateway: gateway }
+    }
+
+    pub(crate) fn wait<T>(&self, call: impl Future<Output = T>) -> T {
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, call).await.expect("an answer in time") })
+    }
+
+    /// Waits for the next event.
+    pub(crate) fn event(&mut self) -> Event {
+        let event = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
+        self.runtime.block_on(event).expect("an event in time").unwrap()
+    }
+
+    /// An uplink by a TAP device with the address of [`SERVER`] in the namespace.
+    pub(crate) fn tap_uplink(&self, vpc: &Namespace) -> UplinkId {
+        self.uplink(UplinkDevice::Tap {
+            netns: Some(vpc.netns()),
+            name: "wharf0".into(),
+            address: Some(Ipv4Net::new(*SERVER.ip(), 16).unwrap()),
+            bridge: None,
+            mtu: 1500,
+        })
+    }
+
+    pub(crate) fn uplink(&self, device: UplinkDevice) -> UplinkId {
+        let spec = UplinkSpec {
+            device,
+            on_link: CIDR.parse().unwrap(),
+            next_hop: None,
+            external: vec![EXTERNAL],
+            ports: 1024..=65535,
+        };
+        self.wait(self.handle.add_uplink(spec)).unwrap().id
+    }
+
+    pub(crate) fn container(&self, namespace: &Namespace) -> AttachmentId {
+        self.wait(self.handle.add_attachment(attachment(namespace))).unwrap().id
+    }
+
+    /// Lets the container reach all of the uplink's prefix, by a connector with the uplink's number.
+    pub(crate) fn attach(&self, container: AttachmentId, uplink: UplinkId) -> ConnectorId {
+        let id = ConnectorId(uplink.0);
+        let connector = ConnectorConfig { id, uplink, destinations: vec![CIDR.parse().unwrap()] };
+        self.wait(self.handle.attach(container, connector)).unwrap();
+        id
+    }
+}
+
+pub(crate) fn attachment(namespace: &Namespace) -> AttachmentSpec {
+    AttachmentSpec {
+        netns: namespace.netns(),
+        device: "eth0".into(),
+        address: INTERNAL,
+        gateway: Ipv4Addr::new(169, 254, 1, 1),
+        mac: None,
+        mtu: 1500,
+    }
+}
+
+/// Any port of the container.
+pub(crate) fn any_port() -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)
+}
+
+/// How long a test waits for what shall not happen.
+pub(crate) const SHORT: Duration = Duration::from_millis(300);

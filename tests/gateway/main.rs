@@ -1,0 +1,5 @@
+//! The gateway without its control plane, in this process: real devices, real namespaces, real kernels on both sides.
+
+mod fixture;
+mod packet_uplink;
+mod tap;

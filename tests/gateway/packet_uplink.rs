@@ -1,0 +1,90 @@
+//! Uplinks by packet socket on an existing device.
+
+use gateway::{Event, LinkError, UplinkDevice, UplinkSpec};
+use netlab::Lab;
+use netlab::traffic::{TcpEcho, UdpEcho, ping, tcp_exchange, udp_exchange};
+use tests::{CIDR, EXTERNAL, PATIENCE, SERVER};
+
+use crate::fixture::{Fixture, any_port};
+
+#[test]
+fn a_veth_in_another_namespace_carries_tcp_udp_and_ping_until_it_goes() {
+    let mut fixture = Fixture::start(2);
+    let lab = Lab::new("packet").unwrap();
+    let (vpc, edge, container) =
+        (lab.namespace("vpc").unwrap(), lab.namespace("edge").unwrap(), lab.namespace("c").unwrap());
+    edge.veth("up0", &vpc, "eth0").unwrap();
+    vpc.address("eth0", format!("{}/16", SERVER.ip()).parse().unwrap()).unwrap();
+    let device = UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() };
+    let uplink = fixture.uplink(device);
+    let id = fixture.container(&container);
+    fixture.attach(id, uplink);
+    let tcp = TcpEcho::start(&vpc, SERVER, "orders").unwrap();
+    let udp = UdpEcho::start(&vpc, SERVER, "orders").unwrap();
+    container.run(|| {
+        let payload: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+        assert_eq!(tcp_exchange(any_port(), tcp.address(), &payload, PATIENCE).unwrap(), "orders");
+        assert_eq!(udp_exchange(any_port(), udp.address(), b"x", PATIENCE).unwrap(), "orders");
+        ping(*SERVER.ip(), 1, 2, PATIENCE).unwrap();
+    });
+    assert!(tcp.peers().iter().all(|peer| *peer.ip() == EXTERNAL));
+    let stats = fixture.wait(fixture.handle.stats()).unwrap();
+    let super_packets: Vec<u64> = stats.links.iter().map(|l| l.counters.received.super_packets).collect();
+    assert!(super_packets.iter().all(|&n| n > 0), "segmentation offload works both ways: {super_packets:?}");
+    edge.remove_device("up0").unwrap();
+    assert_eq!(fixture.event(), Event::UplinkGone(uplink));
+}
+
+#[test]
+fn a_device_that_is_down_is_not_gone() {
+    let fixture = Fixture::start(2);
+    let lab = Lab::new("down").unwrap();
+    let (vpc, edge, container) =
+        (lab.namespace("vpc").unwrap(), lab.namespace("edge").unwrap(), lab.namespace("c").unwrap());
+    edge.veth("up0", &vpc, "eth0").unwrap();
+    vpc.address("eth0", format!("{}/16", SERVER.ip()).parse().unwrap()).unwrap();
+    let uplink = fixture.uplink(UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() });
+    fixture.attach(fixture.container(&container), uplink);
+    let udp = UdpEcho::start(&vpc, SERVER, "orders").unwrap();
+    let send = |patience| container.run(|| udp_exchange(any_port(), udp.address(), b"x", patience));
+    send(PATIENCE).unwrap();
+    edge.down("up0").unwrap();
+    send(crate::fixture::SHORT).unwrap_err();
+    edge.up("up0").unwrap();
+    send(PATIENCE).unwrap();
+}
+
+#[test]
+fn deleting_the_namespace_of_a_packet_device_ends_the_uplink() {
+    let mut fixture = Fixture::start(2);
+    let lab = Lab::new("edge-gone").unwrap();
+    let (vpc, edge) = (lab.namespace("vpc").unwrap(), lab.namespace("edge").unwrap());
+    edge.veth("up0", &vpc, "eth0").unwrap();
+    let uplink = fixture.uplink(UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() });
+    edge.remove();
+    assert_eq!(fixture.event(), Event::UplinkGone(uplink));
+    let device =
+        || vpc.run(|| std::fs::read_to_string("/proc/thread-self/net/dev").unwrap().contains("eth0"));
+    tests::eventually("the other end of the veth to go with its namespace", || !device());
+}
+
+#[test]
+fn devices_that_cannot_be_uplinks_are_refused() {
+    let fixture = Fixture::start(1);
+    let lab = Lab::new("unfit").unwrap();
+    let edge = lab.namespace("edge").unwrap();
+    let other = lab.namespace("other").unwrap();
+    edge.veth("up0", &other, "eth0").unwrap();
+    edge.address("up0", format!("{EXTERNAL}/16").parse().unwrap()).unwrap();
+    let add = |name: &str| {
+        let device = UplinkDevice::Packet { netns: Some(edge.netns()), name: name.into() };
+        let on_link = CIDR.parse().unwrap();
+        let spec =
+            UplinkSpec { device, on_link, next_hop: None, external: vec![EXTERNAL], ports: 1024..=65535 };
+        fixture.wait(fixture.handle.add_uplink(spec))
+    };
+    assert!(matches!(add("up0"), Err(LinkError::AddressInUse(EXTERNAL))));
+    assert!(matches!(add("up1"), Err(LinkError::DeviceMissing(_))));
+    let lo = add("lo");
+    assert!(matches!(lo, Err(LinkError::NotEthernet(_))), "{lo:?}");
+}
