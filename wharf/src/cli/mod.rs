@@ -1,0 +1,199 @@
+//! The command line: what can be asked for, and which file answers. One file per resource.
+
+mod attach;
+mod connector;
+mod container;
+mod explain;
+mod netns;
+mod resource;
+mod sessions;
+mod stats;
+mod vpc;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::client::{Client, DEFAULT_SOCKET, Target};
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Color, Format};
+use crate::serve;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo wharf serve                         run the daemon
+  wharf vpc add orders --help              how to add a private network
+  wharf connector add db --vpc orders      who may reach what
+  wharf container add c1 --netns c1        a link for a warm container
+  wharf attach c1 db                       from now on c1 reaches the VPC
+  wharf explain c1 10.1.0.1:80             what would happen to this packet
+  wharf sessions --watch                   what lives
+
+Exit codes:
+  0  done
+  1  the daemon refused the request, or something failed
+  2  the command line or the config file is wrong
+  3  no daemon answers
+  4  the resource does not exist, or is not attached";
+
+/// Attaches containers to private networks (VPCs).
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The daemon's unix socket, /run/wharf/wharf.sock unless set
+    #[arg(long, global = true, env = "WHARF_SOCKET", hide_env_values = true, value_name = "PATH", help_heading = GLOBAL)]
+    pub(crate) socket: Option<PathBuf>,
+    /// The daemon's TCP listener, instead of its socket: http://127.0.0.1:PORT
+    #[arg(long, global = true, value_name = "URL", value_parser = api, help_heading = GLOBAL)]
+    api: Option<SocketAddr>,
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "table|json", help_heading = GLOBAL)]
+    pub(crate) output: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "auto|always|never", help_heading = GLOBAL)]
+    pub(crate) color: Color,
+}
+
+const GLOBAL: &str = "Global options";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(serve::Flags),
+    #[command(flatten)]
+    Request(Request),
+    /// Build a lab of namespaces, attach containers to VPCs, and show what happens
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Flags),
+    /// Print the API's OpenAPI document; needs no daemon
+    #[command(after_help = "Example:\n  wharf openapi > wharf.openapi.json")]
+    Openapi,
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(hide_possible_values = true)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The commands that ask a daemon.
+#[derive(Debug, Subcommand)]
+enum Request {
+    /// Private networks and the uplinks to them
+    #[command(subcommand)]
+    Vpc(vpc::Vpc),
+    /// Permissions that join containers to VPCs
+    #[command(subcommand)]
+    Connector(connector::Connector),
+    /// Containers and their links
+    #[command(subcommand)]
+    Container(container::Container),
+    /// Let a container use a connector
+    Attach(attach::Attach),
+    /// End that, and every session of the pair
+    Detach(attach::Detach),
+    /// Show live sessions
+    Sessions(sessions::Sessions),
+    /// Say what would happen to a container's packet, and why its last ones were dropped
+    Explain(explain::Explain),
+    /// Show counters of workers, containers, VPCs and ports
+    Stats(stats::Stats),
+}
+
+const COMPLETIONS: &str = "\
+Examples:
+  wharf completions bash > /etc/bash_completion.d/wharf
+  wharf completions zsh  > \"${fpath[1]}/_wharf\"
+  wharf completions fish > ~/.config/fish/completions/wharf.fish";
+
+impl Cli {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Serve(flags) => serve::run(flags, self.global.socket),
+            Command::Request(request) => runtime()?.block_on(request.run(&self.global)),
+            #[cfg(feature = "demo")]
+            Command::Demo(flags) => crate::demo::run(&flags),
+            Command::Openapi => openapi(),
+            Command::Completions { shell } => completions(shell),
+        }
+    }
+}
+
+impl Request {
+    async fn run(self, global: &Global) -> Result<(), Failure> {
+        let format = global.output;
+        let client = &mut Client::connect(global.target()).await?;
+        match self {
+            Self::Vpc(vpc) => vpc.run(client, format).await,
+            Self::Connector(connector) => connector.run(client, format).await,
+            Self::Container(container) => container.run(client, format).await,
+            Self::Attach(attach) => attach.run(client, format).await,
+            Self::Detach(detach) => detach.run(client, format).await,
+            Self::Sessions(sessions) => sessions.run(client, format).await,
+            Self::Explain(explain) => explain.run(client, format).await,
+            Self::Stats(stats) => stats.run(client, format).await,
+        }
+    }
+}
+
+impl Global {
+    /// The daemon to ask.
+    fn target(&self) -> Target {
+        match (self.api, &self.socket) {
+            (Some(address), _) => Target::Tcp(address),
+            (None, Some(path)) => Target::Unix(path.clone()),
+            (None, None) => Target::Unix(DEFAULT_SOCKET.into()),
+        }
+    }
+}
+
+/// The runtime of a client: one thread is plenty for one request at a time.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot start the async runtime: {e}")))
+}
+
+fn openapi() -> Result<(), Failure> {
+    let document = control::openapi().to_pretty_json();
+    let document =
+        document.map_err(|e| Failure::new(Exit::Failed, format_args!("cannot print the document: {e}")))?;
+    Ok(output::line(document)?)
+}
+
+/// Written in one piece, because the generator panics when its writer fails.
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
+    Ok(std::io::stdout().lock().write_all(&script)?)
+}
+
+fn api(url: &str) -> Result<SocketAddr, String> {
+    let authority = url.strip_prefix("http://").ok_or("must begin with http://")?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let authority = authority.replace("localhost", "127.0.0.1");
+    let address: SocketAddr =
+        authority.parse().map_err(|_| "is not http://ADDRESS:PORT, such as http://127.0.0.1:8080")?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("the API is served on loopback only".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! The command line as a whole.
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("wharf").chain(line.split_whitespace()))
+}
+
+#[test]
+fn clap_finds_no_contradiction() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_that_takes_something_has_an_example() {
+    let mut pending: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+    while let Some(command) = pending.pop() {
+        if command.has_subcommands() {
+            pending.extend(command.get_subcommands().cloned());
+            continue;
+        }
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("wharf "), "wharf {} --help shows no example", command.get_name());
+    }
+}
+
+#[test]
+fn documented_examples_parse() {
+    let lines = [
+        "serve --config /etc/wharf.toml --listen 127.0.0.1:8080 --workers 2 --log info,gateway=debug --log-format json --socket-mode 0600",
+        "vpc add orders --cidr 10.1.0.0/16 --external 10.1.0.10,10.1.0.11 --uplink tap --netns pid:1 --device wharf0 --address 10.1.0.1/16",
+        "vpc add b --cidr 10.0.0.0/8 --on-link 10.2.0.0/16 --next-hop 10.2.0.1 --external 10.2.0.10 --uplink packet --device eth1 --ports 1024-2048",
+        "vpc delete orders billing",
+        "connector add k --vpc orders --destination 10.1.0.1/32 --destination 10.1.7.0/24",
+        "container add c1 --netns c1 --device eth0 --address 10.1.0.5 --gateway 10.1.0.254 --mac 02:00:00:00:00:01 --mtu 1400",
+        "attach c1 k",
+        "detach c1 k -o json",
+        "sessions --container c1 --connector k --vpc orders --protocol icmp --remote 10.1.0.1 --limit 5 --watch --interval 0.5",
+        "explain c1 10.1.0.1:53 --protocol udp --source-port 4000",
+        "explain c1 --drops",
+        "--api http://127.0.0.1:8080 stats",
+        "vpc list --socket /tmp/w.sock --color never",
+        "completions zsh",
+        "openapi",
+    ];
+    for line in lines {
+        if let Err(e) = parse(line) {
+            panic!("{line}: {e}");
+        }
+    }
+}
+
+#[test]
+fn nonsense_is_a_usage_error() {
+    let lines = [
+        "vpc add orders",
+        "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink tap --device w --address 10.1.0.1/16 --bridge br0",
+        "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink wire --device w",
+        "vpc delete",
+        "container add c1 --netns pid:0",
+        "explain c1",
+        "explain c1 10.1.0.1:80 --drops",
+        "sessions --interval 2",
+        "sessions --limit 0",
+        "serve --listen 0.0.0.0:8080",
+        "serve --workers 0",
+        "--api http://10.0.0.1:80 stats",
+        "--api https://127.0.0.1:80 stats",
+    ];
+    for line in lines {
+        assert_eq!(parse(line).expect_err(line).exit_code(), Exit::Usage as i32, "{line}");
+    }
+}
+
+#[test]
+fn namespaces_have_three_forms() {
+    use super::netns::Netns;
+    let cases = [
+        ("vpc-orders", r#"{"name":"vpc-orders"}"#),
+        ("/run/netns/x", r#"{"path":"/run/netns/x"}"#),
+        ("pid:123", r#"{"pid":123}"#),
+    ];
+    for (text, body) in cases {
+        let netns: Netns = text.parse().expect(text);
+        assert_eq!(serde_json::to_string(&netns).unwrap(), body);
+        assert_eq!(netns.to_string(), text);
+    }
+    for wrong in ["", ".", "..", "run/netns/x", "pid:", "pid:0", "pid:-1", "pid:x"] {
+        assert!(wrong.parse::<Netns>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_daemon_is_found_by_flag_or_default() {
+    let target = |line: &str| parse(line).unwrap().global.target();
+    assert_eq!(target("stats --socket /tmp/w.sock"), Target::Unix("/tmp/w.sock".into()));
+    let tcp = Target::Tcp("127.0.0.1:80".parse().unwrap());
+    assert_eq!(target("stats --api http://127.0.0.1:80"), tcp);
+    assert_eq!(target("stats --api http://localhost:80/ --socket /tmp/w.sock"), tcp);
+}

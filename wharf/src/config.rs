@@ -1,0 +1,258 @@
+//! Settings of the daemon: flags override the config file, the file overrides the defaults.
+//!
+//! Flags and file are one struct, so that a setting cannot have two names.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::client::DEFAULT_SOCKET;
+use crate::failure::Failure;
+
+/// What can be set, by flag (`--log-format json`) or in the file (`log-format = "json"`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Options {
+    // On the command line, --socket is every command's.
+    #[arg(skip)]
+    pub(crate) socket: Option<PathBuf>,
+    /// Serve the API on TCP too; loopback only
+    #[arg(long, value_name = "127.0.0.1:PORT")]
+    pub(crate) listen: Option<Loopback>,
+    /// Worker threads of the gateway; one per core up to four unless set
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroU16>,
+    /// What to log: a level, or a filter such as info,gateway=debug. info unless set
+    #[arg(long, value_name = "LEVEL|FILTER")]
+    pub(crate) log: Option<String>,
+    /// Form of the log: text or json. text unless set
+    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Permission bits of the socket, octal. 0660 unless set
+    #[arg(long, value_name = "MODE")]
+    pub(crate) socket_mode: Option<SocketMode>,
+}
+
+/// The daemon's settings, complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Where the API's unix socket is made.
+    pub(crate) socket: PathBuf,
+    /// The API's TCP listener, if any.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Worker threads; `None` for the gateway's own choice.
+    pub(crate) workers: Option<NonZeroU16>,
+    /// Log filter.
+    pub(crate) log: String,
+    /// Log form.
+    pub(crate) log_format: LogFormat,
+    /// Permission bits of the socket.
+    pub(crate) socket_mode: u32,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// An address that only this machine reaches: the API has no authentication but the socket's permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Loopback(SocketAddr);
+
+/// Permission bits of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct SocketMode(u32);
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a key or value that is none of ours. The source names key and line.
+    #[error("{path}: {source}")]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Settings {
+    /// Joins `flags` with the file at `path`, if there is one, and the defaults.
+    pub(crate) fn resolve(flags: Options, path: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = path.map_or_else(|| Ok(Options::default()), Options::read)?;
+        let options = flags.over(file);
+        Ok(Self {
+            socket: options.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            listen: options.listen.map(|l| l.0),
+            workers: options.workers,
+            log: options.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: options.log_format.unwrap_or_default(),
+            socket_mode: options.socket_mode.map_or(0o660, |m| m.0),
+        })
+    }
+}
+
+impl Options {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|e| ConfigError::Invalid { path: path.to_owned(), source: Box::new(e) })
+    }
+
+    fn over(self, below: Self) -> Self {
+        Self {
+            socket: self.socket.or(below.socket),
+            listen: self.listen.or(below.listen),
+            workers: self.workers.or(below.workers),
+            log: self.log.or(below.log),
+            log_format: self.log_format.or(below.log_format),
+            socket_mode: self.socket_mode.or(below.socket_mode),
+        }
+    }
+}
+
+impl FromStr for Loopback {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address: SocketAddr = text.parse().map_err(|_| "is not ADDRESS:PORT, such as 127.0.0.1:8080")?;
+        if address.ip().is_loopback() {
+            Ok(Self(address))
+        } else {
+            Err(
+                "the API has no authentication of its own and is served on loopback only, such as 127.0.0.1:8080",
+            )
+        }
+    }
+}
+
+impl FromStr for SocketMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Self(mode)),
+            _ => Err("is not an octal mode, such as 0660"),
+        }
+    }
+}
+
+impl TryFrom<String> for Loopback {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|e| format!("{text}: {e}"))
+    }
+}
+
+impl TryFrom<String> for SocketMode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|e| format!("{text}: {e}"))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        let hint = match &e {
+            ConfigError::Unreadable { .. } => {
+                "name a file that exists with --config, or leave it out: everything has a default"
+            }
+            ConfigError::Invalid { .. } => "`wharf serve --help` shows a config file",
+        };
+        Self::usage(e.to_string().trim_end()).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Options, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn flags_go_over_file_goes_over_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wharf.toml");
+        std::fs::write(&path, "socket = '/run/a.sock'\nworkers = 2\nlog = 'debug'\nsocket-mode = '0600'\n")
+            .unwrap();
+        let flags = Options { workers: NonZeroU16::new(3), log: Some("trace".into()), ..Options::default() };
+        let settings = Settings::resolve(flags, Some(&path)).unwrap();
+        let expected = Settings {
+            socket: "/run/a.sock".into(),
+            listen: None,
+            workers: NonZeroU16::new(3),
+            log: "trace".into(),
+            log_format: LogFormat::Text,
+            socket_mode: 0o600,
+        };
+        assert_eq!(settings, expected);
+        let defaults = Settings::resolve(Options::default(), None).unwrap();
+        assert_eq!((defaults.socket, defaults.socket_mode), (DEFAULT_SOCKET.into(), 0o660));
+    }
+
+    #[test]
+    fn the_file_knows_every_setting() {
+        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'";
+        let options = file(all).unwrap();
+        assert_eq!(options.clone().over(Options::default()), options);
+        assert_eq!(Options::default().over(options.clone()), options);
+        assert_eq!(options.listen, Some("127.0.0.1:80".parse().unwrap()));
+        assert_eq!(options.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_with_key_and_line() {
+        let wrong = [
+            ("log = 'info'\nwokers = 2\n", "wokers", "line 2"),
+            ("workers = 0\n", "workers", "line 1"),
+            ("\nlisten = '0.0.0.0:80'\n", "loopback only", "line 2"),
+            ("socket-mode = '0999'\n", "octal", "line 1"),
+            ("log_format = 'json'\n", "log_format", "line 1"),
+            ("workers = \n", "workers", "line 1"),
+        ];
+        for (text, names, line) in wrong {
+            let message = file(text).unwrap_err().to_string();
+            assert!(message.contains(names) && message.contains(line), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_a_usage_error() {
+        let error =
+            Settings::resolve(Options::default(), Some(Path::new("/nonexistent/wharf.toml"))).unwrap_err();
+        assert_eq!(Failure::from(error).exit(), crate::failure::Exit::Usage);
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        for good in ["127.0.0.1:80", "127.9.9.9:1", "[::1]:80"] {
+            assert!(good.parse::<Loopback>().is_ok(), "{good}");
+        }
+        for bad in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "127.0.0.1", "localhost:80", ":80", ""] {
+            assert!(bad.parse::<Loopback>().is_err(), "{bad}");
+        }
+    }
+}

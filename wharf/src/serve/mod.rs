@@ -1,0 +1,109 @@
+//! `wharf serve`: the composition root. Puts control on top of the gateway and runs until it is told to stop.
+
+mod log;
+mod preflight;
+mod socket;
+
+use std::io;
+use std::path::PathBuf;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Options, Settings};
+use crate::failure::{Exit, Failure};
+use socket::Socket;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo wharf serve
+  sudo wharf serve --socket /run/user/0/wharf.sock --workers 2 --log debug
+  sudo wharf serve --config /etc/wharf.toml --listen 127.0.0.1:8080
+
+A config file is TOML with the flags' names; flags go over it:
+  socket = \"/run/wharf/wharf.sock\"
+  socket-mode = \"0660\"
+  listen = \"127.0.0.1:8080\"
+  workers = 2
+  log = \"info,gateway=debug\"
+  log-format = \"json\"
+
+Needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and /dev/net/tun. Stops on SIGINT and SIGTERM.";
+
+/// `wharf serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// Read settings from this file; none unless set
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Runs the daemon until SIGINT or SIGTERM.
+pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> {
+    let settings = Settings::resolve(Options { socket, ..flags.options }, flags.config.as_deref())?;
+    log::start(&settings)?;
+    preflight::check()?;
+    raise_descriptor_limit();
+    // Bound before any thread runs, because the socket's mode is set through the process's umask.
+    let socket = Socket::bind(&settings.socket, settings.socket_mode)?;
+    let gateway = gateway::Gateway::start(&gateway::Config { workers: settings.workers })
+        .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot start the gateway's workers: {e}")))?;
+    let served = crate::cli::runtime()?.block_on(serve(&settings, &socket, gateway.handle()));
+    // Devices go before the socket, so that whoever sees the socket gone finds no device left.
+    drop(gateway);
+    drop(socket);
+    tracing::info!("stopped");
+    served
+}
+
+async fn serve(settings: &Settings, socket: &Socket, handle: gateway::Handle) -> Result<(), Failure> {
+    let signal = stop_signal()
+        .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot listen for signals: {e}")))?;
+    let listeners = listeners(settings, socket).await?;
+    let listen = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map(tracing::field::display);
+    tracing::info!(socket = %settings.socket.display(), listen, "ready");
+    control::serve(listeners, handle, signal, control::Settings::default()).await;
+    Ok(())
+}
+
+async fn listeners(settings: &Settings, socket: &Socket) -> Result<control::Listeners, Failure> {
+    let failed = |what: String| {
+        move |e: io::Error| Failure::new(Exit::Failed, format_args!("cannot listen on {what}: {e}"))
+    };
+    let unix = socket.listener().and_then(UnixListener::from_std);
+    let unix = unix.map_err(failed(settings.socket.display().to_string()))?;
+    let tcp = match settings.listen {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await.map_err(failed(address.to_string()));
+            Some(bound.map_err(|e| e.hint("choose another port for --listen"))?)
+        }
+        None => None,
+    };
+    Ok(control::Listeners { unix, tcp })
+}
+
+/// Ends when SIGINT or SIGTERM arrives; both are taken over as soon as this returns.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+        }
+    })
+}
+
+/// Every attachment holds a descriptor, and the usual soft limit is far below what one gateway takes.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => tracing::debug!(limit, "descriptor limit raised"),
+        Err(e) => tracing::warn!("cannot raise the descriptor limit: {e}"),
+    }
+}

@@ -1,0 +1,106 @@
+//! The program as a script meets it: exit codes, streams, closed pipes.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn wharf(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    command.args(arguments).env_remove("WHARF_SOCKET").stdin(Stdio::null());
+    command
+}
+
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("wharf runs");
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Runs with a stdout that nobody reads.
+fn into_closed_pipe(mut command: Command) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, _, stderr) = output(command.stdout(writer));
+    (code, stderr)
+}
+
+/// A daemon that answers one connection with `answer`.
+fn daemon(socket: &Path, answer: String) {
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        // A client that has seen enough may be gone already.
+        let _ = stream.write_all(answer.as_bytes());
+    });
+}
+
+#[test]
+fn no_daemon_is_exit_code_3_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("none.sock");
+    let socket = socket.to_str().unwrap();
+    let (code, stdout, stderr) = output(&mut wharf(&["vpc", "list", "--socket", socket]));
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
+    assert!(
+        stderr.contains(&format!("hint: start the daemon with `sudo wharf serve --socket {socket}`")),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_environment_names_the_socket_and_flags_go_over_it() {
+    let (_, _, stderr) = output(wharf(&["stats"]).env("WHARF_SOCKET", "/nonexistent/env.sock"));
+    assert!(stderr.contains("/nonexistent/env.sock"), "{stderr}");
+    let flagged =
+        wharf(&["stats", "--socket", "/nonexistent/flag.sock"]).env("WHARF_SOCKET", "/x").output().unwrap();
+    assert!(String::from_utf8_lossy(&flagged.stderr).contains("/nonexistent/flag.sock"));
+}
+
+#[test]
+fn usage_errors_are_exit_code_2() {
+    let wrong_key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(wrong_key.path(), "workers = 1\nwokers = 2\n").unwrap();
+    let config = wrong_key.path().to_str().unwrap();
+    let (code, _, stderr) = output(&mut wharf(&["serve", "--config", config]));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("line 2") && stderr.contains("wokers"), "{stderr}");
+    let (code, _, stderr) = output(&mut wharf(&["serve", "--listen", "0.0.0.0:8080"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("loopback only"), "{stderr}");
+    assert_eq!(output(&mut wharf(&[])).0, Some(2));
+}
+
+#[test]
+fn help_is_plain_without_a_terminal_and_documents_the_exit_codes() {
+    let (code, stdout, _) = output(&mut wharf(&["--help"]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("Exit codes:") && stdout.contains("4  the resource does not exist"), "{stdout}");
+    assert!(!stdout.contains('\x1b'));
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    assert_eq!(into_closed_pipe(wharf(&["completions", "bash"])), (Some(0), String::new()));
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wharf.sock");
+    let body = r#"{"items":[]}"#;
+    daemon(&socket, format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let sessions = wharf(&["sessions", "--socket", socket.to_str().unwrap()]);
+    assert_eq!(into_closed_pipe(sessions), (Some(0), String::new()));
+}
+
+#[test]
+fn refusals_name_code_and_field_on_stderr() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wharf.sock");
+    let body = r#"{"type":"about:blank","title":"Unprocessable","status":422,"code":"invalid_mtu","detail":"use 576 to 65521","field":"mtu"}"#;
+    daemon(&socket, format!("HTTP/1.1 422 X\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let arguments =
+        ["container", "add", "c1", "--netns", "c1", "--mtu", "1", "--socket", socket.to_str().unwrap()];
+    let (code, stdout, stderr) = output(&mut wharf(&arguments));
+    assert_eq!(
+        (code, stdout.as_str(), stderr.as_str()),
+        (Some(1), "", "error: use 576 to 65521 [invalid_mtu, field mtu]\n")
+    );
+}
