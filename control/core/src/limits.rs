@@ -1,0 +1,52 @@
+//! Every bound of the control plane's resources, with unit and source, in one place.
+
+/// Bytes of a resource's name. RFC 1035 §2.3.4: a label of a domain name.
+pub const NAME_BYTES: usize = 63;
+
+/// Bytes of a device's name. Linux `IFNAMSIZ` less the terminating zero.
+pub const DEVICE_NAME_BYTES: usize = 15;
+
+/// Bytes of a namespace's name. Linux `NAME_MAX`: it is a file name below `/run/netns`.
+pub const NETNS_NAME_BYTES: usize = 255;
+
+/// Bytes of a namespace's path. Linux `PATH_MAX` less the terminating zero.
+pub const NETNS_PATH_BYTES: usize = 4_095;
+
+/// Largest process id. Linux `PID_MAX_LIMIT` on 64-bit machines.
+pub const PID: u32 = 4_194_304;
+
+/// Smallest MTU. RFC 791: what every host accepts. Bytes.
+pub const MTU_MIN: u16 = 576;
+
+/// Largest MTU: an Ethernet header and the packet fit into 65,535 bytes. Bytes.
+pub const MTU_MAX: u16 = 65_521;
+
+/// MTU unless asked for. RFC 894. Bytes.
+pub const MTU_DEFAULT: u16 = 1_500;
+
+/// VPCs. DESIGN: 1,000; this is the engine's table.
+pub const VPCS: usize = 4_096;
+
+/// Connectors. DESIGN: 10,000.
+pub const CONNECTORS: usize = 16_384;
+
+/// Containers. DESIGN: 10,000; this is the engine's table.
+pub const CONTAINERS: usize = 16_384;
+
+/// External addresses of one VPC.
+pub const EXTERNAL_ADDRESSES: usize = 64;
+
+/// Destinations of one connector.
+pub const DESTINATIONS: usize = 64;
+
+/// Connectors attached to one container.
+pub const CONNECTORS_PER_CONTAINER: usize = 16;
+
+/// Sessions of one page, unless asked for.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// Most sessions of one page.
+pub const PAGE_MAX: usize = 1_000;
+
+const _: () = assert!(MTU_MIN <= MTU_DEFAULT && MTU_DEFAULT <= MTU_MAX);
+const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

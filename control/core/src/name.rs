@@ -1,0 +1,118 @@
+//! Names of resources and of devices.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use crate::limits::{DEVICE_NAME_BYTES, NAME_BYTES};
+use crate::{Code, Problem};
+
+/// A resource's name: letters a to z, digits and inner hyphens, so that it fits URLs, file names and labels of domain names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// Checks `text`, blaming `field`.
+    pub fn parse(field: &str, text: String) -> Result<Self, Problem> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let right = (1..=NAME_BYTES).contains(&text.len())
+            && text.bytes().all(allowed)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if right { Ok(Self(text)) } else { Err(Problem::new(Code::InvalidName, name_rules()).at(field)) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a network device, by Linux' rules (`dev_valid_name` in net/core/dev.c).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceName(String);
+
+impl DeviceName {
+    /// Checks `text`, blaming `field`.
+    ///
+    /// Stricter than Linux in two things: control characters, which no tool prints well, and `%`, which the kernel takes as the
+    /// pattern of a name that it chooses itself.
+    pub fn parse(field: &str, text: String) -> Result<Self, Problem> {
+        // The kernel looks at bytes, and its isspace() counts 0xa0.
+        let forbidden = |b: u8| matches!(b, b'/' | b':' | b'%' | b' ' | 0xa0) || b.is_ascii_control();
+        let right = (1..=DEVICE_NAME_BYTES).contains(&text.len())
+            && !text.bytes().any(forbidden)
+            && text != "."
+            && text != "..";
+        if right { Ok(Self(text)) } else { Err(Problem::new(Code::InvalidDevice, device_rules()).at(field)) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn name_rules() -> String {
+    format!(
+        "a name is 1 to {NAME_BYTES} letters a to z, digits or hyphens, and neither starts nor ends with a hyphen"
+    )
+}
+
+fn device_rules() -> String {
+    format!(
+        "a device name is 1 to {DEVICE_NAME_BYTES} bytes without slash, colon, percent sign, white space and control \
+         characters, and not \".\" or \"..\""
+    )
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_at_below_and_above_every_limit() {
+        let (longest, too_long) = ("a".repeat(63), "a".repeat(64));
+        for good in ["a", "0", "a-b", "orders-db-2", "9-9", &longest] {
+            assert_eq!(Name::parse("name", good.into()).unwrap().as_str(), good);
+        }
+        for bad in ["", "-", "-a", "a-", "A", "a_b", "a.b", "a b", "ä", "a/b", "a\0", &too_long] {
+            let problem = Name::parse("vpc", bad.into()).unwrap_err();
+            assert_eq!((problem.code(), problem.field()), (Code::InvalidName, Some("vpc")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn device_names_are_checked_by_the_rules_of_linux() {
+        for good in ["e", "eth0", "eth0.100", "veth@x", "...", "ABCDEFGHIJKLMNO", "éé"] {
+            assert_eq!(DeviceName::parse("device", good.into()).unwrap().as_str(), good);
+        }
+        for bad in
+            ["", ".", "..", "a/b", "a:b", "tap%d", "a b", "a\tb", "a\x0bb", "a\0", "ABCDEFGHIJKLMNOP", "à"]
+        {
+            let problem = DeviceName::parse("uplink.device", bad.into()).unwrap_err();
+            assert_eq!(
+                (problem.code(), problem.field()),
+                (Code::InvalidDevice, Some("uplink.device")),
+                "{bad:?}"
+            );
+        }
+    }
+}

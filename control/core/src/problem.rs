@@ -1,0 +1,157 @@
+//! What is wrong with a request: one error for people (detail) and programs (code, field).
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $status:literal;)+) => {
+        /// What went wrong, for programs. Closed list; a code never changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Code {
+            /// Every code, in order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The stable name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The HTTP status (RFC 9110 §15) that goes with it.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON, or not all of it arrived.
+    MalformedJson = "malformed_json", 400;
+    /// The body is not declared as `application/json`.
+    UnsupportedMediaType = "unsupported_media_type", 415;
+    /// The field is not part of the resource.
+    UnknownField = "unknown_field", 422;
+    /// The field is required.
+    MissingField = "missing_field", 422;
+    /// The field has the wrong JSON type, or is not one of the listed words.
+    InvalidType = "invalid_type", 422;
+    /// The body is longer than the server reads.
+    BodyTooLarge = "body_too_large", 413;
+    /// The name breaks the rules of names.
+    InvalidName = "invalid_name", 422;
+    /// The text is not a prefix in CIDR notation, or not one that can be used here.
+    InvalidCidr = "invalid_cidr", 422;
+    /// The text is not an IPv4 address, or not one that can be used here.
+    InvalidAddress = "invalid_address", 422;
+    /// The text is not the MAC address of one station.
+    InvalidMac = "invalid_mac", 422;
+    /// The MTU is out of range.
+    InvalidMtu = "invalid_mtu", 422;
+    /// The port or range of ports is empty or out of range.
+    InvalidPorts = "invalid_ports", 422;
+    /// The device's name breaks Linux' rules.
+    InvalidDevice = "invalid_device", 422;
+    /// The namespace is not named in exactly one valid way.
+    InvalidNetns = "invalid_netns", 422;
+    /// The address is not inside the VPC's CIDR.
+    AddressOutsideVpc = "address_outside_vpc", 422;
+    /// The address is listed twice in one request.
+    DuplicateAddress = "duplicate_address", 422;
+    /// A resource of this kind has the name.
+    AlreadyExists = "already_exists", 409;
+    /// Others depend on the resource.
+    InUse = "in_use", 409;
+    /// The resource is in a state in which it cannot serve the request.
+    NotReady = "not_ready", 409;
+    /// There is no resource of this name.
+    NotFound = "not_found", 404;
+    /// The namespace does not exist.
+    NetnsMissing = "netns_missing", 422;
+    /// The file is no network namespace.
+    NetnsInvalid = "netns_invalid", 422;
+    /// The device's name is taken in the namespace.
+    DeviceTaken = "device_taken", 409;
+    /// The device does not exist in the namespace.
+    DeviceMissing = "device_missing", 422;
+    /// The named device is no bridge.
+    NotABridge = "not_a_bridge", 422;
+    /// The named device carries no Ethernet frames.
+    NotEthernet = "not_ethernet", 422;
+    /// The host itself owns the external address.
+    AddressInUse = "address_in_use", 409;
+    /// The daemon lacks a capability.
+    NotPermitted = "not_permitted", 500;
+    /// Two connectors of one container would claim the same prefix.
+    DestinationTie = "destination_tie", 409;
+    /// A bound of the gateway is reached.
+    LimitReached = "limit_reached", 409;
+    /// The connector is not attached to the container.
+    NotAttached = "not_attached", 404;
+    /// A parameter of the query is unknown or has no usable value.
+    InvalidQuery = "invalid_query", 422;
+    /// The path exists, but not with this method.
+    MethodNotAllowed = "method_not_allowed", 405;
+    /// There is no such path.
+    RouteNotFound = "route_not_found", 404;
+    /// The gateway is shutting down.
+    ShuttingDown = "shutting_down", 503;
+    /// A defect or a failure of the machine; the log says more.
+    Internal = "internal", 500;
+}
+
+/// Why a request was refused. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Problem {
+    code: Code,
+    field: Option<String>,
+    detail: String,
+}
+
+impl Problem {
+    /// A problem of the request as a whole. `detail` says what is wrong and what to do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, field: None, detail: detail.into() }
+    }
+
+    /// Blames one field, by its dotted path, such as `uplink.mtu`.
+    pub fn at(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+
+    /// For programs.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The field to blame, if it is one.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// For people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_words_with_an_error_status() {
+        for &code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{code}");
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+            assert_eq!(Code::ALL.iter().filter(|c| c.as_str() == code.as_str()).count(), 1, "{code}");
+        }
+    }
+}

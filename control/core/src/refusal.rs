@@ -1,0 +1,177 @@
+//! Why the state of the resources does not admit a change.
+
+use std::fmt;
+
+use ipnet::Ipv4Net;
+
+use crate::{Code, Name, Problem, State};
+
+/// A kind of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A private network.
+    Vpc,
+    /// The permission to use one.
+    Connector,
+    /// What may be permitted.
+    Container,
+}
+
+/// Why a change was refused. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A resource of this kind has the name. Choose another, or delete that one.
+    #[error("a {kind} named {name} exists already; choose another name or delete it first")]
+    AlreadyExists {
+        /// Of which kind.
+        kind: Kind,
+        /// Of which name.
+        name: Name,
+    },
+    /// No resource has the name.
+    #[error("there is no {kind} named {name}")]
+    NotFound {
+        /// Of which kind.
+        kind: Kind,
+        /// Of which name, as it was asked for.
+        name: String,
+    },
+    /// The connector's VPC does not exist. Create it first.
+    #[error("there is no VPC named {0}; create it first")]
+    VpcMissing(Name),
+    /// The resource is being made or removed, or its device disappeared.
+    #[error("{kind} {name} is {state}; {}", advice(*.state))]
+    NotReady {
+        /// Of which kind.
+        kind: Kind,
+        /// Which one.
+        name: Name,
+        /// What it is instead.
+        state: State,
+    },
+    /// Others depend on the resource. Delete or detach them first.
+    #[error("{kind} {name} is used by {}", listed(*.by, .names))]
+    InUse {
+        /// Of which kind.
+        kind: Kind,
+        /// Which one.
+        name: Name,
+        /// What kind depends on it.
+        by: Kind,
+        /// Which ones do; at least one.
+        names: Vec<Name>,
+    },
+    /// The connector is not attached to the container.
+    #[error("connector {connector} is not attached to container {container}")]
+    NotAttached {
+        /// Which container.
+        container: Name,
+        /// Which connector.
+        connector: Name,
+    },
+    /// Another attached connector has this very prefix, so that no longest prefix would decide.
+    #[error(
+        "connector {other} of container {container} lists {prefix} already; detach it, or give one of them a longer prefix"
+    )]
+    DestinationTie {
+        /// Which container.
+        container: Name,
+        /// The connector that is attached.
+        other: Name,
+        /// The prefix that both have.
+        prefix: Ipv4Net,
+    },
+    /// A table is full, see [`crate::limits`].
+    #[error("there are {limit} {what} already, which is the most that are kept")]
+    LimitReached {
+        /// What there are too many of.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl Refusal {
+    /// The code that clients see.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::AlreadyExists { .. } => Code::AlreadyExists,
+            Self::NotFound { .. } | Self::VpcMissing(_) => Code::NotFound,
+            Self::NotReady { .. } => Code::NotReady,
+            Self::InUse { .. } => Code::InUse,
+            Self::NotAttached { .. } => Code::NotAttached,
+            Self::DestinationTie { .. } => Code::DestinationTie,
+            Self::LimitReached { .. } => Code::LimitReached,
+        }
+    }
+
+    const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::AlreadyExists { .. } => Some("name"),
+            Self::VpcMissing(_) => Some("vpc"),
+            _ => None,
+        }
+    }
+}
+
+const fn advice(state: State) -> &'static str {
+    match state {
+        State::Creating => "try again when it is ready",
+        State::Ready => "nothing is wrong with it",
+        State::Deleting => "it cannot be used any more",
+        State::Gone => "its device disappeared: delete it and create it again",
+    }
+}
+
+/// How many dependents a message names before it only counts them.
+const LISTED: usize = 8;
+
+fn listed(kind: Kind, names: &[Name]) -> String {
+    let shown = names.iter().take(LISTED).map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let verb = match kind {
+        Kind::Container => "detach",
+        Kind::Connector | Kind::Vpc => "delete",
+    };
+    match names.len().saturating_sub(LISTED) {
+        0 => format!("{kind} {shown}; {verb} first"),
+        more => format!("{kind} {shown} and {more} more; {verb} first"),
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = Self::new(refusal.code(), refusal.to_string());
+        match refusal.field() {
+            Some(field) => problem.at(field),
+            None => problem,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vpc => "VPC",
+            Self::Connector => "connector",
+            Self::Container => "container",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_lists_dependents_and_counts_the_rest() {
+        let name = |i| Name::parse("name", format!("c{i}")).unwrap();
+        let in_use = |n| Refusal::InUse {
+            kind: Kind::Connector,
+            name: name(99),
+            by: Kind::Container,
+            names: (0..n).map(name).collect(),
+        };
+        assert_eq!(in_use(2).to_string(), "connector c99 is used by container c0, c1; detach first");
+        assert!(in_use(10).to_string().ends_with("c7 and 2 more; detach first"));
+    }
+}

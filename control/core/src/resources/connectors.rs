@@ -1,0 +1,53 @@
+//! Transitions of connectors.
+
+use std::collections::BTreeSet;
+
+use super::{Resources, not_found};
+use crate::limits::CONNECTORS;
+use crate::{Connector, ConnectorId, ConnectorSpec, Kind, Name, Refusal};
+
+impl Resources {
+    pub(crate) fn add_connector(&mut self, spec: ConnectorSpec) -> Result<(), Refusal> {
+        if self.connectors.contains_key(&spec.name) {
+            return Err(Refusal::AlreadyExists { kind: Kind::Connector, name: spec.name });
+        }
+        if self.connectors.len() >= CONNECTORS {
+            return Err(Refusal::LimitReached { what: "connectors", limit: CONNECTORS });
+        }
+        let Some(vpc) = self.vpcs.get_mut(&spec.vpc) else { return Err(Refusal::VpcMissing(spec.vpc)) };
+        if vpc.life.ready().is_none() {
+            return Err(Refusal::NotReady { kind: Kind::Vpc, name: spec.vpc, state: vpc.life.state() });
+        }
+        vpc.connectors.insert(spec.name.clone());
+
+        let id = ConnectorId(self.next_connector);
+        self.next_connector += 1;
+        self.connector_ids.insert(id, spec.name.clone());
+        let connector = Connector {
+            id,
+            name: spec.name.clone(),
+            vpc: spec.vpc,
+            destinations: spec.destinations.unwrap_or_else(|| vec![vpc.spec.cidr]),
+            containers: BTreeSet::new(),
+        };
+        self.connectors.insert(spec.name, connector);
+        Ok(())
+    }
+
+    pub(crate) fn remove_connector(&mut self, name: &Name) -> Result<(), Refusal> {
+        let connector = self.connectors.get(name).ok_or_else(|| not_found(Kind::Connector, name.as_str()))?;
+        if !connector.containers.is_empty() {
+            let names = connector.containers.iter().cloned().collect();
+            return Err(Refusal::InUse {
+                kind: Kind::Connector,
+                name: name.clone(),
+                by: Kind::Container,
+                names,
+            });
+        }
+        self.vpcs.get_mut(&connector.vpc).expect("a connector's VPC exists").connectors.remove(name);
+        self.connector_ids.remove(&connector.id);
+        self.connectors.remove(name);
+        Ok(())
+    }
+}

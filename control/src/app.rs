@@ -1,0 +1,82 @@
+//! What the API can do, without HTTP: one file per resource.
+//!
+//! Order of every mutation: store (reserve) → gateway → store (outcome). Who waits for whom:
+//! - names are reserved by a commit, so that two creators of one name never both reach the gateway;
+//! - attach, detach and delete of one container take turns ([`turns`]); creations need no turn, as what is being created can
+//!   neither be attached nor deleted;
+//! - everything else runs at the same time.
+
+mod connectors;
+mod containers;
+mod convert;
+mod explain;
+mod failure;
+mod reservation;
+mod sessions;
+mod stats;
+mod turns;
+mod vpcs;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use control_core::{Change, Code, Problem, Resources};
+use gateway::Handle;
+use tracing::Instrument;
+
+pub(crate) use connectors::{AttachView, DetachView};
+pub(crate) use explain::{DropItem, ExplanationView};
+pub(crate) use sessions::SessionPageView;
+pub(crate) use stats::StatsView;
+
+use crate::store::Store;
+use turns::Turns;
+
+/// The application. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Parts>);
+
+struct Parts {
+    store: Box<dyn Store>,
+    gateway: Handle,
+    vpc_turns: Turns,
+    container_turns: Turns,
+}
+
+impl App {
+    pub(crate) fn new(store: Box<dyn Store>, gateway: Handle) -> Self {
+        let (vpc_turns, container_turns) = (Turns::default(), Turns::default());
+        Self(Arc::new(Parts { store, gateway, vpc_turns, container_turns }))
+    }
+
+    /// Whether the gateway answers.
+    pub(crate) async fn ready(&self) -> Result<(), Problem> {
+        self.gateway().stats().await.map(drop).map_err(failure::of_call)
+    }
+
+    pub(crate) fn gateway(&self) -> &Handle {
+        &self.0.gateway
+    }
+
+    /// Looks at the resources. The guard behind it never crosses an await.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Resources) -> T) -> T {
+        look(&self.0.store.read())
+    }
+
+    pub(crate) fn commit(&self, change: Change) -> Result<(), Problem> {
+        self.0.store.commit(change)?;
+        Ok(())
+    }
+
+    /// Carries an operation to its end, even if the caller is dropped because its client hung up.
+    async fn carry_out<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Problem>> + Send + 'static,
+    {
+        let task = tokio::spawn(operation(self.clone()).in_current_span());
+        task.await.unwrap_or_else(|error| {
+            Err(Problem::new(Code::Internal, format!("the operation broke off: {error}")))
+        })
+    }
+}

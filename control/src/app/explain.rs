@@ -1,0 +1,200 @@
+//! Why packets go where they go, or do not.
+
+use control_core::{ConnectorId, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId};
+use gateway::{DropView, Explanation, Probe, Step};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::sessions::SessionItem;
+use super::{App, convert, failure};
+
+/// What would happen to a packet, and why.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ExplanationView {
+    verdict: VerdictView,
+    /// Why it would be dropped, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// Why it would be dropped, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'static str>,
+    /// What the engine decides, in order, up to what ends the packet.
+    steps: Vec<StepView>,
+}
+
+/// How a packet would end.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VerdictView {
+    /// It leaves through the VPC's link.
+    Forward,
+    /// It ends here.
+    Drop,
+}
+
+/// One decision on a packet's way.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StepView {
+    /// For people.
+    detail: String,
+    #[serde(flatten)]
+    step: StepFields,
+}
+
+/// One decision, for programs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub(crate) enum StepFields {
+    /// The gateway answers by itself; nothing leaves.
+    GatewayAnswers,
+    /// A session carries it already.
+    Session {
+        /// Which one; absent if it ended meanwhile.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<SessionItem>,
+    },
+    /// This connector's prefix is the longest that matches.
+    Route { connector: String, prefix: String, vpc: String },
+    /// The internal endpoint has this external endpoint already.
+    MappingReused { external: String },
+    /// A new external port would be leased.
+    MappingNew {
+        external: String,
+        /// Ports free now in the share of the container's worker.
+        free_ports: u32,
+    },
+    /// Where the frame goes in the VPC.
+    NextHop {
+        address: String,
+        /// Absent if it would be asked for by ARP.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+    },
+}
+
+/// A packet of a container that ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DropItem {
+    /// Seconds since.
+    ago_s: f64,
+    /// Why, for programs.
+    reason: &'static str,
+    /// Why, for people.
+    explanation: &'static str,
+    /// `tcp`, `udp`, `icmp`, or the number of another IP protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// Bytes of frame.
+    length: usize,
+}
+
+impl App {
+    /// What would happen to a container's packet, by the engine's own decisions.
+    pub(crate) async fn explain(&self, new: NewProbe) -> Result<ExplanationView, Problem> {
+        let spec = new.validate()?;
+        let attachment = self.read(|resources| attachment(resources, &spec.container))?;
+        let probe = Probe {
+            protocol: convert::protocol(spec.protocol),
+            source_port: spec.source_port,
+            remote: spec.remote,
+        };
+        let explanation = self.gateway().explain(attachment, probe).await.map_err(failure::of_call)?;
+        Ok(self.read(|resources| ExplanationView::new(resources, &explanation)))
+    }
+
+    /// A container's last drops, newest first.
+    pub(crate) async fn drops(&self, container: &str) -> Result<Vec<DropItem>, Problem> {
+        let attachment = self.read(|resources| attachment(resources, container))?;
+        let drops = self.gateway().recent_drops(attachment).await.map_err(failure::of_call)?;
+        Ok(drops.iter().map(DropItem::new).collect())
+    }
+}
+
+/// The link of a container that is ready.
+fn attachment(resources: &Resources, container: &str) -> Result<gateway::AttachmentId, Refusal> {
+    let container = resources.container(container)?;
+    let (name, state): (_, State) = (&container.spec.name, container.life.state());
+    let not_ready = || Refusal::NotReady { kind: Kind::Container, name: name.clone(), state };
+    container.life.ready().map(|link| convert::attachment(link.attachment)).ok_or_else(not_ready)
+}
+
+impl ExplanationView {
+    fn new(resources: &Resources, explanation: &Explanation) -> Self {
+        Self {
+            verdict: if explanation.reason.is_some() { VerdictView::Drop } else { VerdictView::Forward },
+            reason: explanation.reason.map(gateway::Reason::code),
+            explanation: explanation.reason.map(gateway::Reason::explanation),
+            steps: explanation.steps.iter().map(|step| StepView::new(resources, step)).collect(),
+        }
+    }
+}
+
+impl StepView {
+    fn new(resources: &Resources, step: &Step) -> Self {
+        match step {
+            Step::GatewayAnswers => {
+                let detail = "the gateway answers by itself, and nothing leaves".into();
+                Self { detail, step: StepFields::GatewayAnswers }
+            }
+            Step::Session(session) => Self::session(resources, session),
+            Step::Route { connector, prefix, uplink } => {
+                let connector = named(resources.connector_of(ConnectorId(connector.0)));
+                let vpc = named(resources.vpc_of(UplinkId(uplink.0)));
+                let detail = format!("connector {connector} ({prefix}) to VPC {vpc}");
+                Self { detail, step: StepFields::Route { connector, prefix: prefix.to_string(), vpc } }
+            }
+            Step::MappingReused(external) => {
+                let external = external.to_string();
+                let detail = format!("appears as {external}, as its other packets from this port do");
+                Self { detail, step: StepFields::MappingReused { external } }
+            }
+            Step::MappingNew { external, free_ports } => {
+                let external = external.to_string();
+                let detail = format!("appears as {external}, on one of {free_ports} free ports");
+                Self { detail, step: StepFields::MappingNew { external, free_ports: *free_ports } }
+            }
+            Step::NextHop { address, mac } => {
+                let (address, mac) = (address.to_string(), mac.map(|mac| mac.to_string()));
+                let detail = match &mac {
+                    Some(mac) => format!("to {address} at {mac}"),
+                    None => format!("to {address}, whose MAC address is asked for by ARP"),
+                };
+                Self { detail, step: StepFields::NextHop { address, mac } }
+            }
+        }
+    }
+
+    fn session(resources: &Resources, session: &gateway::SessionView) -> Self {
+        let detail = format!("a session carries it: {} appears as {}", session.internal, session.external);
+        Self { detail, step: StepFields::Session { session: SessionItem::new(resources, session) } }
+    }
+}
+
+/// Names of what was deleted between the gateway's answer and ours are empty.
+fn named(name: Option<&control_core::Name>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
+impl DropItem {
+    fn new(drop: &DropView) -> Self {
+        let protocol = |number| match number {
+            1 => "icmp".into(),
+            6 => "tcp".into(),
+            17 => "udp".into(),
+            other => format!("{other}"),
+        };
+        Self {
+            ago_s: drop.ago.as_secs_f64(),
+            reason: drop.reason.code(),
+            explanation: drop.reason.explanation(),
+            protocol: drop.packet.protocol.map(protocol),
+            source: drop.packet.source.map(|source| source.to_string()),
+            destination: drop.packet.destination.map(|destination| destination.to_string()),
+            length: drop.packet.length,
+        }
+    }
+}

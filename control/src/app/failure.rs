@@ -1,0 +1,127 @@
+//! The gateway's errors as clients see them. Here and nowhere else.
+
+use control_core::{Code, Problem, UplinkSpec};
+use gateway::{CallError, CommandError, LinkError};
+
+/// A container's link could not be made.
+pub(super) fn of_container_link(error: LinkError) -> Problem {
+    of_link(error, &Fields { netns: "netns", device: "device", bridge: None })
+}
+
+/// A VPC's link could not be made.
+pub(super) fn of_vpc_link(error: LinkError, uplink: &UplinkSpec) -> Problem {
+    let bridge = uplink.bridge().map(control_core::DeviceName::as_str);
+    of_link(error, &Fields { netns: "uplink.netns", device: "uplink.device", bridge })
+}
+
+/// A call to the workers failed.
+pub(super) fn of_call(error: CallError) -> Problem {
+    match error {
+        CallError::Refused(refused) => of_command(refused),
+        CallError::Stopped => stopped(),
+    }
+}
+
+/// Where a request says what a link is made of.
+struct Fields<'a> {
+    netns: &'static str,
+    device: &'static str,
+    bridge: Option<&'a str>,
+}
+
+impl Fields<'_> {
+    /// The field that named this device.
+    fn naming(&self, device: &str) -> &'static str {
+        if self.bridge == Some(device) { "uplink.bridge" } else { self.device }
+    }
+}
+
+fn of_link(error: LinkError, fields: &Fields<'_>) -> Problem {
+    let detail = error.to_string();
+    match error {
+        LinkError::NetnsMissing(_) => {
+            Problem::new(Code::NetnsMissing, format!("{detail}; make it first")).at(fields.netns)
+        }
+        LinkError::NetnsInvalid(_) => Problem::new(Code::NetnsInvalid, detail).at(fields.netns),
+        LinkError::DeviceTaken(_) => {
+            let detail = format!("{detail}; choose another name or delete that device");
+            Problem::new(Code::DeviceTaken, detail).at(fields.device)
+        }
+        LinkError::DeviceMissing(device) => {
+            let detail = format!("{detail}; make it first, or look for its name with `ip link`");
+            Problem::new(Code::DeviceMissing, detail).at(fields.naming(&device))
+        }
+        LinkError::NotABridge(_) => Problem::new(Code::NotABridge, detail).at("uplink.bridge"),
+        LinkError::NotEthernet(_) => Problem::new(Code::NotEthernet, detail).at(fields.device),
+        LinkError::AddressInUse(_) => {
+            let detail =
+                format!("{detail}, so that its kernel would answer in the gateway's place; remove it there");
+            Problem::new(Code::AddressInUse, detail).at("external_addresses")
+        }
+        LinkError::NotPermitted(_) => Problem::new(Code::NotPermitted, detail),
+        LinkError::System { .. } => Problem::new(Code::Internal, detail),
+        LinkError::Refused(refused) => of_command(refused),
+        LinkError::Stopped => stopped(),
+    }
+}
+
+fn of_command(error: CommandError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        // The resources said that it is there, so it disappeared a moment ago and the report is on its way.
+        CommandError::UnknownAttachment(_) => {
+            Problem::new(Code::NotReady, "the container's device has just disappeared")
+        }
+        CommandError::UnknownUplink(_) => {
+            Problem::new(Code::NotReady, "the VPC's device has just disappeared")
+        }
+        CommandError::NotAttached(..) => Problem::new(Code::NotAttached, detail),
+        CommandError::DestinationTie { .. } => Problem::new(Code::DestinationTie, detail),
+        CommandError::TableFull { .. } => Problem::new(Code::LimitReached, detail),
+    }
+}
+
+fn stopped() -> Problem {
+    Problem::new(Code::ShuttingDown, "the gateway is shutting down; try again when it is back")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use control_core::{NewUplink, UplinkKind};
+
+    use super::*;
+
+    #[test]
+    fn the_field_to_blame_is_the_one_that_named_the_device() {
+        let uplink = NewUplink {
+            kind: UplinkKind::Tap,
+            netns: None,
+            device: "wharf0".into(),
+            address: None,
+            bridge: Some("br0".into()),
+            mtu: None,
+        };
+        let uplink = uplink.validate().unwrap();
+        let missing = |device: &str| LinkError::DeviceMissing(device.into());
+        for (problem, code, field) in [
+            (of_vpc_link(missing("br0"), &uplink), Code::DeviceMissing, "uplink.bridge"),
+            (of_vpc_link(missing("wharf0"), &uplink), Code::DeviceMissing, "uplink.device"),
+            (of_vpc_link(LinkError::NotABridge("br0".into()), &uplink), Code::NotABridge, "uplink.bridge"),
+            (of_vpc_link(LinkError::NetnsMissing("x".into()), &uplink), Code::NetnsMissing, "uplink.netns"),
+            (of_container_link(LinkError::NetnsMissing("x".into())), Code::NetnsMissing, "netns"),
+            (of_container_link(LinkError::DeviceTaken("eth0".into())), Code::DeviceTaken, "device"),
+        ] {
+            assert_eq!((problem.code(), problem.field()), (code, Some(field)));
+        }
+    }
+
+    #[test]
+    fn a_failed_system_call_says_which_step_and_what_the_kernel_said() {
+        let source = io::Error::from_raw_os_error(28);
+        let problem = of_container_link(LinkError::System { step: "make the TAP device", source });
+        assert_eq!(problem.code(), Code::Internal);
+        assert!(problem.detail().starts_with("make the TAP device: No space left"), "{}", problem.detail());
+    }
+}

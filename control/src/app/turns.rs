@@ -1,0 +1,79 @@
+//! One operation at a time on each resource of a kind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use control_core::Name;
+use tokio::sync::OwnedMutexGuard;
+
+/// Hands out turns by name. Holds nothing for names that nobody works on.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>);
+
+/// The exclusive right to work on one resource, until dropped.
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    name: Name,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    /// Waits for the turn on `name`, first come, first served.
+    pub(super) async fn take(&self, name: &Name) -> Turn<'_> {
+        let queue = self.queues().entry(name.clone()).or_default().clone();
+        let held = Some(queue.lock_owned().await);
+        Turn { turns: self, name: name.clone(), held }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<Name, Arc<tokio::sync::Mutex<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut queues = self.turns.queues();
+        self.held = None;
+        // Whoever waits holds a reference to its queue, and takes it under the lock that we hold.
+        if queues.get(&self.name).is_some_and(|queue| Arc::strong_count(queue) == 1) {
+            queues.remove(&self.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse("name", text.into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn turns_on_one_name_never_overlap_and_leave_nothing_behind() {
+        let turns = Arc::new(Turns::default());
+        let inside = Arc::new(AtomicUsize::new(0));
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let (turns, inside) = (turns.clone(), inside.clone());
+            workers.spawn(async move {
+                let _turn = turns.take(&name("c1")).await;
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                tokio::task::yield_now().await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        workers.join_all().await;
+        assert!(turns.queues().is_empty());
+    }
+
+    #[tokio::test]
+    async fn different_names_do_not_wait_for_each_other() {
+        let turns = Turns::default();
+        let _first = turns.take(&name("c1")).await;
+        let _second = turns.take(&name("c2")).await;
+        assert_eq!(turns.queues().len(), 2);
+    }
+}

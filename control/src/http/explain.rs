@@ -1,0 +1,27 @@
+//! `/v1/explain`
+
+use axum::Json;
+use axum::extract::State;
+use control_core::NewProbe;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::Body;
+use super::failure::Failure;
+use crate::app::{App, ExplanationView};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(explain))
+}
+
+/// Explains what would happen to a container's packet. Changes nothing.
+#[utoipa::path(
+    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe,
+    responses((status = 200, description = "What would happen.", body = ExplanationView), Failure)
+)]
+async fn explain(
+    State(app): State<App>,
+    Body(probe): Body<NewProbe>,
+) -> Result<Json<ExplanationView>, Failure> {
+    Ok(Json(app.explain(probe).await?))
+}

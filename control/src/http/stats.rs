@@ -1,0 +1,22 @@
+//! `/v1/stats`
+
+use axum::Json;
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::failure::Failure;
+use crate::app::{App, StatsView};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show))
+}
+
+/// Shows counters of workers, containers and VPCs.
+#[utoipa::path(
+    get, path = "/v1/stats", tag = "live", operation_id = "stats",
+    responses((status = 200, description = "Counters of everything.", body = StatsView), Failure)
+)]
+async fn show(State(app): State<App>) -> Result<Json<StatsView>, Failure> {
+    Ok(Json(app.stats().await?))
+}
