@@ -11,7 +11,9 @@ use ipnet::Ipv4Net;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
@@ -40,6 +42,7 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
     inside(netns, || {
         let index = index(&spec.device)?;
         exchange(async |handle| {
+            quieten(&handle, index).await;
             set_up(&handle, index, Some(mac), spec.mtu, None).await?;
             add_address(&handle, index, Ipv4Net::from(spec.address)).await?;
             add_routes(&handle, index, spec.gateway).await
@@ -139,6 +142,17 @@ async fn set_up(
         link = link.controller(bridge);
     }
     handle.link().set(link.build()).execute().await.map_err(answer)
+}
+
+/// Asks for no link-local IPv6 address: what its discovery sends would only be dropped, and bury the drops that matter.
+async fn quieten(handle: &Handle, index: u32) {
+    let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    let link =
+        LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![none]));
+    if let Err(e) = handle.link().set(link.build()).execute().await {
+        // A kernel without IPv6 is quiet by itself.
+        tracing::debug!(error = %answer(e), "link-local addresses stay on");
+    }
 }
 
 async fn add_address(handle: &Handle, index: u32, address: Ipv4Net) -> io::Result<()> {

@@ -173,6 +173,11 @@ const CORES: &[(&str, &[Permitted])] = &[
             Permitted::whole("ipnet"),
             Permitted::whole("rand_chacha"),
             Permitted::whole("slab"),
+            // For its wire formats; `std` brings its clock, the others its sockets.
+            Permitted {
+                name: "smoltcp",
+                without: &["default", "std", "log", "phy-raw_socket", "phy-tuntap_interface"],
+            },
             Permitted::whole("thiserror"),
         ],
     ),
