@@ -49,9 +49,9 @@ impl App {
         Self(Arc::new(Parts { store, gateway, vpc_turns, container_turns }))
     }
 
-    /// Whether the gateway answers.
+    /// Whether every worker of the gateway answers.
     pub(crate) async fn ready(&self) -> Result<(), Problem> {
-        self.gateway().stats().await.map(drop).map_err(failure::of_call)
+        self.gateway().ready().await.map_err(failure::of_call)
     }
 
     pub(crate) fn gateway(&self) -> &Handle {

@@ -173,6 +173,14 @@ impl Handle {
         Ok(stats)
     }
 
+    /// Returns when every worker has answered once.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        for worker in 0..self.workers() {
+            self.call(worker, |_| ()).await?;
+        }
+        Ok(())
+    }
+
     /// What would happen to a packet of this container, by the engine's own decisions. Changes nothing.
     pub async fn explain(&self, attachment: AttachmentId, probe: Probe) -> Result<Explanation, CallError> {
         let worker = self.worker_of(attachment);

@@ -2,4 +2,5 @@
 
 mod fixture;
 mod packet_uplink;
+mod path_mtu;
 mod tap;

@@ -101,7 +101,11 @@ impl Inbox {
         let _ = self.wakeup.read();
     }
 
-    fn wake(&self) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.frames.is_empty()
+    }
+
+    pub(super) fn wake(&self) {
         // EAGAIN: the counter is full of wake-ups, which is to be awake.
         let _ = self.wakeup.write(1);
     }

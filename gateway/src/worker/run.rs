@@ -16,6 +16,9 @@ use crate::io::Failure;
 /// Frames read from one device before the next one has its turn.
 const BATCH: usize = 64;
 
+/// Frames of other workers that are handled before this worker's own devices have their turn.
+const HANDED_BATCH: usize = 256;
+
 /// Devices that one wake-up tells about.
 const READY: usize = 128;
 
@@ -117,10 +120,14 @@ impl Worker {
             job(self);
         }
         let now = self.clock.now();
-        while let Some(handed) = inbox.pop_frame() {
+        for _ in 0..HANDED_BATCH {
+            let Some(handed) = inbox.pop_frame() else { break };
             self.receive(now, handed);
         }
         self.transmit();
+        if !inbox.is_empty() {
+            inbox.wake();
+        }
     }
 
     /// A frame that came in at another worker.
