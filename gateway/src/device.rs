@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
@@ -32,6 +33,16 @@ pub(crate) struct Opened {
     pub(crate) mac: MacAddr,
     /// Bytes of IPv4 packet.
     pub(crate) mtu: u16,
+    /// Which existing device it is; `None` for one of our own making.
+    pub(crate) key: Option<DeviceKey>,
+}
+
+/// An existing device, whatever its namespace is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceKey {
+    /// Inode of the namespace.
+    netns: u64,
+    index: u32,
 }
 
 /// Makes a container's TAP device: address as /32, default route through the gateway.
@@ -48,7 +59,7 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
             add_routes(&handle, index, spec.gateway).await
         })
         .map_err(|source| LinkError::System { step: "set up the container's device", source })?;
-        Ok(Opened { device: Device::Tap(tap), mac, mtu: spec.mtu })
+        Ok(Opened { device: Device::Tap(tap), mac, mtu: spec.mtu, key: None })
     })
 }
 
@@ -72,7 +83,7 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened
                     }
                 })
                 .map_err(|source| LinkError::System { step: "set up the uplink's device", source })?;
-                Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu })
+                Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu, key: None })
             })
         }
         UplinkDevice::Packet { netns, name } => {
@@ -99,8 +110,26 @@ fn open_packet(name: &str, external: &[Ipv4Addr]) -> Result<Opened, LinkError> {
         LinkAttribute::Mtu(mtu) => Some(u16::try_from(*mtu).unwrap_or(u16::MAX)),
         _ => None,
     });
+    warn_of_forwarding(name, external);
+    let netns = std::fs::metadata("/proc/thread-self/ns/net")
+        .map_err(|source| LinkError::System { step: "look at the namespace", source })?;
+    let key = DeviceKey { netns: netns.ino(), index };
     let device = Device::Packet(Packet::open(index)?);
-    Ok(Opened { device, mac, mtu: mtu.unwrap_or(1500) })
+    Ok(Opened { device, mac, mtu: mtu.unwrap_or(1500), key: Some(key) })
+}
+
+/// A packet socket sees copies. A kernel that forwards will route the originals too: it answers with ICMP errors and
+/// redirects for addresses that it does not know to be ours.
+fn warn_of_forwarding(name: &str, external: &[Ipv4Addr]) {
+    let setting = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
+    if std::fs::read_to_string(setting).is_ok_and(|value| value.trim() == "1") {
+        tracing::warn!(
+            device = name,
+            ?external,
+            "the kernel forwards on this device and will also act on packets for the external addresses; \
+             see docs/runbooks/packet-uplink.md"
+        );
+    }
 }
 
 /// The namespace, or the gateway's own.

@@ -1,7 +1,5 @@
 //! What happens without being asked for.
 
-use tokio::sync::broadcast;
-
 use crate::{AttachmentId, UplinkId};
 
 /// Events that a slow receiver may fall behind before it misses some.
@@ -15,17 +13,4 @@ pub enum Event {
     AttachmentGone(AttachmentId),
     /// The VPC's device or namespace disappeared. As above, for every container that used it.
     UplinkGone(UplinkId),
-}
-
-/// Tells everybody when it is dropped: the last worker that has acted on the event lets go of it.
-pub(crate) struct Announcement {
-    pub(crate) event: Event,
-    pub(crate) to: broadcast::Sender<Event>,
-}
-
-impl Drop for Announcement {
-    fn drop(&mut self) {
-        // Nobody listens: then nobody wants to know.
-        let _ = self.to.send(self.event);
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use gateway_core::WorkerSlot;
@@ -9,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::event::EVENTS;
 use crate::io::Staging;
+use crate::losses::{self, Message};
 use crate::worker::{Clock, Inbox, Worker, start};
 use crate::{Config, Handle};
 
@@ -17,7 +19,8 @@ use crate::{Config, Handle};
 pub struct Gateway {
     handle: Handle,
     inboxes: Vec<Arc<Inbox>>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    losses: (Sender<Message>, Option<JoinHandle<()>>),
 }
 
 impl Gateway {
@@ -28,12 +31,14 @@ impl Gateway {
         let shared: Arc<[Arc<Inbox>]> = inboxes.clone().into();
         let (events, _) = broadcast::channel(EVENTS);
         let clock = Clock::start();
-        let handle = Handle::new(Arc::clone(&shared), Staging::new()?, events.clone());
-        let mut gateway = Self { handle, inboxes, threads: Vec::new() };
+        let (losses, thread) = losses::start(Arc::clone(&shared), events.clone())?;
+        let handle = Handle::new(Arc::clone(&shared), Staging::new()?, losses.clone(), events);
+        let mut gateway =
+            Self { handle, inboxes, workers: Vec::new(), losses: (losses.clone(), Some(thread)) };
         for index in 0..count {
             let slot = WorkerSlot::new(index, count);
-            let worker = Worker::new(slot, crate::io::random()?, clock, Arc::clone(&shared), events.clone())?;
-            gateway.threads.push(start(worker)?);
+            let worker = Worker::new(slot, crate::io::random()?, clock, Arc::clone(&shared), losses.clone())?;
+            gateway.workers.push(start(worker)?);
         }
         Ok(gateway)
     }
@@ -46,15 +51,16 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        for inbox in &self.inboxes[..self.threads.len()] {
+        for inbox in &self.inboxes[..self.workers.len()] {
             let mut stop: crate::worker::Job = Box::new(Worker::stop);
             while let Err(back) = inbox.push_job(stop) {
                 stop = back;
                 std::thread::yield_now();
             }
         }
-        for thread in self.threads.drain(..) {
-            // A worker that panicked has ended the process.
+        let _ = self.losses.0.send(Message::Stop);
+        // A worker that panicked has ended the process.
+        for thread in self.workers.drain(..).chain(self.losses.1.take()) {
             let _ = thread.join();
         }
     }

@@ -1,16 +1,16 @@
 //! The gateway as the control plane sees it: asynchronous calls that are answered when the workers have acted.
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gateway_core::{AttachmentConfig, Command, UplinkConfig};
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::spawn_blocking;
 
-use crate::device::{Opened, open_attachment, open_uplink, random_mac};
+use crate::device::{DeviceKey, Opened, open_attachment, open_uplink, random_mac};
 use crate::io::{Device, Staging};
-use crate::watch::{Identity, watch};
+use crate::losses::{Identity, Message, Watched};
 use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
     Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
@@ -35,8 +35,14 @@ pub struct Handle {
     inboxes: Arc<[Arc<Inbox>]>,
     staging: Arc<Staging>,
     next: Arc<NextIds>,
+    losses: Sender<Message>,
     events: broadcast::Sender<Event>,
+    /// Devices of packet uplinks: a second socket on one would see every frame too.
+    packet_devices: Arc<Mutex<Vec<Claim>>>,
 }
+
+/// An existing device and, while it is open, the uplink's use of it.
+type Claim = (DeviceKey, Weak<Device>);
 
 /// Ids are given once.
 #[derive(Default)]
@@ -49,32 +55,37 @@ impl Handle {
     pub(crate) fn new(
         inboxes: Arc<[Arc<Inbox>]>,
         staging: Staging,
+        losses: Sender<Message>,
         events: broadcast::Sender<Event>,
     ) -> Self {
-        Self { inboxes, staging: Arc::new(staging), next: Arc::default(), events }
+        let (next, packet_devices) = Default::default();
+        Self { inboxes, staging: Arc::new(staging), next, losses, events, packet_devices }
     }
 
     /// Makes or opens a VPC's device and gives it to all workers.
     pub async fn add_uplink(&self, spec: UplinkSpec) -> Result<UplinkInfo, LinkError> {
-        let watched = match &spec.device {
-            UplinkDevice::Packet { netns: Some(netns), .. } => Some((netns.clone(), Identity::of(netns))),
-            _ => None,
+        let (name, netns) = match &spec.device {
+            UplinkDevice::Packet { name, netns } => (name.clone(), netns.clone()),
+            UplinkDevice::Tap { name, .. } => (name.clone(), None),
         };
+        let netns = netns.map(|netns| (netns.clone(), Identity::of(&netns)));
         let staging = Arc::clone(&self.staging);
         let (spec, opened) =
             blocking(move || open_uplink(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
-        let Opened { device, mac, mtu } = opened;
+        let Opened { device, mac, mtu, key } = opened;
         let UplinkSpec { on_link, next_hop, external, ports, .. } = spec;
         let worker = (id.0 % self.workers()) as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
         let config = UplinkConfig { id, mac, mtu, on_link, next_hop, external, ports };
         let device = Arc::new(device);
-        let weak = Arc::downgrade(&device);
-        self.add_link_everywhere(Link::Uplink(id), device, Command::AddUplink(config)).await?;
-        if let Some((netns, identity)) = watched {
-            tokio::spawn(watch(self.clone(), id, netns, identity, weak));
+        if let Some(key) = key {
+            self.claim(key, &device).ok_or(LinkError::DeviceTaken(name))?;
+            let watched = Watched { uplink: id, device: Arc::downgrade(&device), netns };
+            // The receiver ends after the workers.
+            let _ = self.losses.send(Message::Watch(watched));
         }
+        self.add_link_everywhere(Link::Uplink(id), device, Command::AddUplink(config)).await?;
         Ok(info)
     }
 
@@ -102,7 +113,7 @@ impl Handle {
         let (spec, opened) =
             blocking(move || open_attachment(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = AttachmentId(self.next.attachment.fetch_add(1, Relaxed));
-        let Opened { device, mac, mtu } = opened;
+        let Opened { device, mac, mtu, .. } = opened;
         let AttachmentSpec { address, gateway, .. } = spec;
         let worker = self.worker_of(id);
         let info = AttachmentInfo { id, mac, worker: worker as u16, offloads: device.offloads().to_vec() };
@@ -198,9 +209,15 @@ impl Handle {
         self.events.subscribe()
     }
 
-    pub(crate) fn announce(&self, event: Event) {
-        // Nobody listens: then nobody wants to know.
-        let _ = self.events.send(event);
+    /// Notes that a packet uplink uses the device; `None` if another one does.
+    fn claim(&self, key: DeviceKey, device: &Arc<Device>) -> Option<()> {
+        let mut taken = self.packet_devices.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|(_, device)| device.strong_count() > 0);
+        if taken.iter().any(|(other, _)| *other == key) {
+            return None;
+        }
+        taken.push((key, Arc::downgrade(device)));
+        Some(())
     }
 
     fn workers(&self) -> u32 {
@@ -291,11 +308,5 @@ fn not_added(outcome: Result<Result<(), AddError>, CallError>) -> LinkError {
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle").field("workers", &self.workers()).finish_non_exhaustive()
-    }
-}
-
-impl From<CallError> for io::Error {
-    fn from(error: CallError) -> Self {
-        Self::other(error)
     }
 }

@@ -10,9 +10,9 @@ mod event;
 mod gateway;
 mod handle;
 pub mod io;
+mod losses;
 mod spec;
 mod stats;
-mod watch;
 mod worker;
 
 pub use config::{Config, WORKERS_MAX};

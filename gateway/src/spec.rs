@@ -113,8 +113,8 @@ pub enum LinkError {
     /// The file is there, but is no network namespace.
     #[error("{0} is not a network namespace")]
     NetnsInvalid(String),
-    /// The name is taken in that namespace. Choose another or delete the device.
-    #[error("a device named {0} exists there already")]
+    /// The name is taken in that namespace, or the existing device is another uplink's. Choose another, or delete that.
+    #[error("the device {0} is taken")]
     DeviceTaken(String),
     /// No device of this name is in that namespace.
     #[error("no device named {0} is there")]

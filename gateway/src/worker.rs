@@ -7,21 +7,21 @@
 mod inbox;
 mod run;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time;
 
 use gateway_core::{Applied, Command, CommandError, Engine, FRAME_MAX, Instant, Link, UplinkId, WorkerSlot};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use tokio::sync::broadcast;
 
 pub(crate) use inbox::{Inbox, Job};
 pub(crate) use run::start;
 
-use crate::event::Event;
 use crate::io::Device;
+use crate::losses::Message;
 
 /// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
 pub(crate) struct Worker {
@@ -32,9 +32,7 @@ pub(crate) struct Worker {
     /// Every worker's inbox, this one's included.
     inboxes: Arc<[Arc<Inbox>]>,
     devices: HashMap<Link, Arc<Device>>,
-    /// Links whose device was down when it was read last: it may go away without a word.
-    down: BTreeSet<Link>,
-    events: broadcast::Sender<Event>,
+    losses: Sender<Message>,
     frame: Box<[u8]>,
     wakeups: u64,
     handed_off: u64,
@@ -68,7 +66,7 @@ impl Worker {
         seed: [u8; 32],
         clock: Clock,
         inboxes: Arc<[Arc<Inbox>]>,
-        events: broadcast::Sender<Event>,
+        losses: Sender<Message>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let inbox = &inboxes[usize::from(slot.index())];
@@ -80,8 +78,7 @@ impl Worker {
             epoll,
             inboxes,
             devices: HashMap::new(),
-            down: BTreeSet::new(),
-            events,
+            losses,
             // One byte more than the largest frame, so that a longer one is seen to be longer.
             frame: vec![0; FRAME_MAX + 1].into_boxed_slice(),
             wakeups: 0,
@@ -127,9 +124,8 @@ impl Worker {
     pub(crate) fn remove_link(&mut self, link: Link) -> Result<(Applied, Arc<Device>), CommandError> {
         let applied = self.apply(run::removal(link))?;
         let device = self.devices.remove(&link).expect("every link of the engine has a device");
-        self.down.remove(&link);
         if self.reads(link) {
-            // A device that is gone has left the set by itself.
+            // A device that is gone is not in the set any more.
             let _ = self.epoll.delete(device.as_fd());
         }
         Ok((applied, device))

@@ -69,6 +69,36 @@ fn deleting_the_namespace_of_a_packet_device_ends_the_uplink() {
 }
 
 #[test]
+fn a_device_that_goes_under_a_flood_is_noticed_every_time() {
+    // The socket is told that the device is down, and not that it is gone; frames that are queued hide even that.
+    let mut fixture = Fixture::start(2);
+    for _ in 0..5 {
+        let lab = Lab::new("flood").unwrap();
+        let (vpc, edge) = (lab.namespace("vpc").unwrap(), lab.namespace("edge").unwrap());
+        edge.veth("up0", &vpc, "eth0").unwrap();
+        vpc.address("eth0", format!("{}/16", SERVER.ip()).parse().unwrap()).unwrap();
+        let uplink = fixture.uplink(UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() });
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let gone = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                vpc.run(|| {
+                    let socket = std::net::UdpSocket::bind(any_port()).unwrap();
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        // Refused once the route is gone.
+                        let _ = socket.send_to(&[0; 64], (EXTERNAL, 9));
+                    }
+                });
+            });
+            edge.remove_device("up0").unwrap();
+            let gone = fixture.event();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            gone
+        });
+        assert_eq!(gone, Event::UplinkGone(uplink));
+    }
+}
+
+#[test]
 fn devices_that_cannot_be_uplinks_are_refused() {
     let fixture = Fixture::start(1);
     let lab = Lab::new("unfit").unwrap();
@@ -87,4 +117,7 @@ fn devices_that_cannot_be_uplinks_are_refused() {
     assert!(matches!(add("up1"), Err(LinkError::DeviceMissing(_))));
     let lo = add("lo");
     assert!(matches!(lo, Err(LinkError::NotEthernet(_))), "{lo:?}");
+    edge.veth("up2", &other, "eth2").unwrap();
+    add("up2").unwrap();
+    assert!(matches!(add("up2"), Err(LinkError::DeviceTaken(_))), "both would see every frame");
 }

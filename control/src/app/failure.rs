@@ -77,6 +77,13 @@ fn of_command(error: CommandError) -> Problem {
         }
         CommandError::NotAttached(..) => Problem::new(Code::NotAttached, detail),
         CommandError::DestinationTie { .. } => Problem::new(Code::DestinationTie, detail),
+        CommandError::PortsTooFew { .. } => {
+            let detail = format!(
+                "{detail}: a range of {} ports for each of them is always enough",
+                2 * gateway::limits::PORT_BLOCK
+            );
+            Problem::new(Code::InvalidPorts, detail).at("ports")
+        }
         CommandError::TableFull { .. } => Problem::new(Code::LimitReached, detail),
     }
 }

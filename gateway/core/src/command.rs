@@ -108,6 +108,12 @@ pub enum CommandError {
         /// The connector that has it already.
         other: ConnectorId,
     },
+    /// The port range is too small to give every worker a block of it, see [`crate::limits::PORT_BLOCK`].
+    #[error("the ports are fewer than {workers} workers can share")]
+    PortsTooFew {
+        /// How many workers share them.
+        workers: u16,
+    },
     /// The table that the command would add to is full, see [`crate::limits`].
     #[error("the table of {what} is full at {limit}")]
     TableFull {

@@ -15,12 +15,12 @@ use slab::Slab;
 use self::links::{Attachment, Base, Uplink};
 use crate::limits::{EXPIRY_BATCH, OUTBOX};
 use crate::mapping::Mapping;
-use crate::neighbor::{Due, Held};
+use crate::neighbor::{self, Held};
 use crate::packet::Packet;
 use crate::respond::{Arp, IcmpError};
-use crate::session::Table;
+use crate::session::{Due, Table};
 use crate::vnet::is_super_packet;
-use crate::wire::{Ethernet, IPV4, IPV4_LEN, TRANSPORT, VNET_LEN, address_at};
+use crate::wire::{Ethernet, IPV4, TRANSPORT, VNET_LEN, address_at};
 use crate::{AttachmentId, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot};
 
 /// Translates the packets of one worker's attachments. See the crate's documentation for how to drive it.
@@ -104,22 +104,26 @@ impl Engine {
         }
     }
 
-    /// The device of `to` did not take a frame whose verdict was [`Verdict::Forward`], or that came from
-    /// [`Self::poll_transmit`].
-    pub fn egress_failed(&mut self, to: Link, reason: Reason) {
-        if let Some(base) = self.base(to) {
+    /// Counts a frame that the shell could not read from, write to, or hand over for this link.
+    pub fn count_drop(&mut self, link: Link, reason: Reason) {
+        if let Some(base) = self.base(link) {
             base.counters.drops.count(reason);
         }
     }
 
-    /// Ends sessions and neighbors whose time is over at `now`, at most [`EXPIRY_BATCH`] sessions at once.
+    /// Ends sessions and neighbors whose time is over at `now`; looks at [`EXPIRY_BATCH`] sessions at most.
     /// Returns how many sessions ended. Call again at [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) -> usize {
         let mut ended = 0;
-        while ended < EXPIRY_BATCH {
-            let Some(key) = self.sessions.next_expired(now) else { break };
-            self.end_session(key);
-            ended += 1;
+        for _ in 0..EXPIRY_BATCH {
+            match self.sessions.next_due(now) {
+                Some(Due::Expired(key)) => {
+                    self.end_session(key);
+                    ended += 1;
+                }
+                Some(Due::LivesOn) => {}
+                None => break,
+            }
         }
         while let Some(&(at, uplink)) = self.neighbor_timers.first().filter(|&&(at, _)| at <= now) {
             self.neighbor_timers.remove(&(at, uplink));
@@ -159,9 +163,8 @@ impl Engine {
             return;
         }
         let packet = Packet::parse(frame).ok();
-        let (transport, dont_fragment) =
-            (packet.map(|p| p.transport), packet.is_some_and(|p| p.dont_fragment));
-        let Some(error) = IcmpError::about(reason, transport.as_ref(), mtu, dont_fragment) else { return };
+        let transport = packet.map(|p| p.transport);
+        let Some(error) = IcmpError::about(reason, transport.as_ref(), mtu) else { return };
         let (source, destination) = (address_at(frame, IPV4 + 12), address_at(frame, IPV4 + 16));
         let Ok((ethernet, _)) = Ethernet::parse(frame) else { return };
         // RFC 1122 §3.2.2: not about what was sent to many, nor to somebody who cannot be one host.
@@ -190,7 +193,7 @@ impl Engine {
             self.count_sent(to, &frame);
             self.outbox.push_back(Transmit { to, frame });
         } else {
-            self.egress_failed(to, Reason::OutboxFull);
+            self.count_drop(to, Reason::OutboxFull);
         }
     }
 
@@ -229,14 +232,14 @@ impl Engine {
     fn serve_neighbors(&mut self, now: Instant, uplink: UplinkId) {
         while let Some(due) = self.uplinks.get_mut(&uplink).and_then(|u| u.neighbors.next_due(now)) {
             match due {
-                Due::Ask(address) => self.ask(uplink, address),
-                Due::GaveUp(held) => {
+                neighbor::Due::Ask(address) => self.ask(uplink, address),
+                neighbor::Due::GaveUp(held) => {
                     for Held { attachment, frame } in held {
                         let refusal = Reason::NextHopUnreachable.into();
                         self.refuse(now, Link::Attachment(attachment), &frame, refusal);
                     }
                 }
-                Due::Nothing => {}
+                neighbor::Due::Nothing => {}
             }
         }
         self.arm(uplink);
@@ -265,12 +268,11 @@ impl Engine {
 
 /// Whether a packet fits a link after segmentation.
 fn check_fits(packet: &Packet, mtu: u16) -> Result<(), Refusal> {
-    const { assert!(IPV4_LEN < u16::MAX as usize) };
     if packet.largest_on_wire() <= mtu.into() {
-        Ok(())
-    } else {
-        Err(Refusal { reason: Reason::PacketTooBig, mtu })
+        return Ok(());
     }
+    let reason = if packet.dont_fragment { Reason::PacketTooBig } else { Reason::FragmentationNeeded };
+    Err(Refusal { reason, mtu })
 }
 
 /// Source and destination of a frame that the gateway sends.

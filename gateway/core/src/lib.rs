@@ -44,6 +44,7 @@ pub use command::{Applied, AttachmentConfig, Command, CommandError, ConnectorCon
 pub use engine::{Engine, Transmit};
 pub use id::{AttachmentId, ConnectorId, Link, UplinkId, WorkerSlot};
 pub use mac::{MacAddr, ParseMacError};
+pub use respond::ARP_FRAME_LEN;
 pub use time::Instant;
 pub use verdict::{DropCounts, LinkCounters, LinkReport, Reason, Traffic, Verdict};
 pub use view::{

@@ -26,14 +26,23 @@ pub const EXTERNAL_ADDRESSES_PER_UPLINK: usize = 64;
 /// Sessions of one engine. DESIGN: 4,194,304 per worker.
 pub const SESSIONS: usize = 4_194_304;
 
+/// Sessions of one attachment (RFC 6888 REQ-5: memory per subscriber is limited).
+pub const SESSIONS_PER_ATTACHMENT: u64 = 262_144;
+
 /// Neighbors remembered on one uplink. As Linux `gc_thresh3` allows for, times four.
 pub const NEIGHBORS_PER_UPLINK: usize = 4_096;
+
+/// Unresolved neighbors that one attachment may cause at a time: nobody can use up the table for all.
+pub const UNRESOLVED_PER_ATTACHMENT: usize = 64;
 
 /// Packets kept for one unresolved neighbor. Linux `unres_qlen_bytes` is of this order.
 pub const HELD_PACKETS_PER_NEIGHBOR: usize = 16;
 
 /// Bytes kept for all unresolved neighbors of one uplink. Bytes.
 pub const HELD_BYTES_PER_UPLINK: usize = 4 * 1024 * 1024;
+
+/// Of these, bytes of one attachment: room for three super-packets. Bytes.
+pub const HELD_BYTES_PER_ATTACHMENT: usize = 256 * 1024;
 
 /// Frames that the engine itself has made and the shell has not yet taken.
 pub const OUTBOX: usize = 1_024;
@@ -74,7 +83,7 @@ pub const ICMP_ERRORS_PER_SECOND: u32 = 100;
 /// Largest ICMP error that the gateway makes. RFC 1812 §4.3.2.3. Bytes of IPv4 packet.
 pub const ICMP_ERROR_BYTES: usize = 576;
 
-/// Sessions ended by one call of `handle_timeout`: bounds its pause.
+/// Sessions looked at by one call of `handle_timeout`: bounds its pause.
 pub const EXPIRY_BATCH: usize = 1_024;
 
 /// Sessions looked at for one page of a snapshot: bounds the pause of the worker that answers.

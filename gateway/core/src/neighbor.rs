@@ -14,8 +14,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use crate::limits::{
-    ARP_ATTEMPTS, ARP_RETRY, HELD_BYTES_PER_UPLINK, HELD_PACKETS_PER_NEIGHBOR, NEIGHBOR_FAILED,
-    NEIGHBOR_FRESH, NEIGHBORS_PER_UPLINK,
+    ARP_ATTEMPTS, ARP_RETRY, HELD_BYTES_PER_ATTACHMENT, HELD_BYTES_PER_UPLINK, HELD_PACKETS_PER_NEIGHBOR,
+    NEIGHBOR_FAILED, NEIGHBOR_FRESH, NEIGHBORS_PER_UPLINK, UNRESOLVED_PER_ATTACHMENT,
 };
 use crate::{AttachmentId, Instant, MacAddr, Reason};
 
@@ -24,14 +24,24 @@ pub(crate) struct Neighbors {
     entries: HashMap<Ipv4Addr, Neighbor, ahash::RandomState>,
     /// One entry per neighbor: when it wants attention.
     timers: BTreeSet<(Instant, Ipv4Addr)>,
-    held_bytes: usize,
-    /// Entries that are not reachable; at most half of the table, so that nobody can fill it by asking.
+    /// Of all attachments, and of each that has caused any.
+    total: Burden,
+    by_attachment: HashMap<AttachmentId, Burden, ahash::RandomState>,
+}
+
+/// What unresolved neighbors cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Burden {
+    /// Entries that are not reachable.
     unresolved: usize,
+    held_bytes: usize,
 }
 
 struct Neighbor {
     state: State,
     due: Instant,
+    /// Who wanted to know it first.
+    asked_by: AttachmentId,
 }
 
 enum State {
@@ -73,8 +83,8 @@ impl Neighbors {
         Self {
             entries: HashMap::with_hasher(hasher.clone()),
             timers: BTreeSet::new(),
-            held_bytes: 0,
-            unresolved: 0,
+            total: Burden::default(),
+            by_attachment: HashMap::with_hasher(hasher.clone()),
         }
     }
 
@@ -99,16 +109,39 @@ impl Neighbors {
         }
     }
 
+    /// Whether the attachment may ask for one more unknown neighbor. The unresolved ones get half of the table at most,
+    /// so that asking does not keep others from being remembered.
+    pub(crate) fn check_unresolved(&self, attachment: AttachmentId) -> Result<(), Reason> {
+        let full = self.entries.len() >= NEIGHBORS_PER_UPLINK
+            || self.total.unresolved >= NEIGHBORS_PER_UPLINK / 2
+            || self.burden(attachment).unresolved >= UNRESOLVED_PER_ATTACHMENT;
+        if full { Err(Reason::NextHopQueueFull) } else { Ok(()) }
+    }
+
+    /// Whether a packet of `bytes` can be kept for a pending neighbor.
+    pub(crate) fn check_held(&self, address: Ipv4Addr, by: AttachmentId, bytes: usize) -> Result<(), Reason> {
+        let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get(&address) else {
+            return Err(Reason::NextHopUnreachable);
+        };
+        let full = held.len() >= HELD_PACKETS_PER_NEIGHBOR
+            || self.total.held_bytes + bytes > HELD_BYTES_PER_UPLINK
+            || self.burden(by).held_bytes + bytes > HELD_BYTES_PER_ATTACHMENT;
+        if full { Err(Reason::NextHopQueueFull) } else { Ok(()) }
+    }
+
     /// Begins to ask for an unknown neighbor; the caller sends the first ARP request.
-    pub(crate) fn begin(&mut self, now: Instant, address: Ipv4Addr) -> Result<(), Reason> {
-        if self.entries.len() >= NEIGHBORS_PER_UPLINK || self.unresolved >= NEIGHBORS_PER_UPLINK / 2 {
-            return Err(Reason::NextHopQueueFull);
-        }
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        address: Ipv4Addr,
+        asked_by: AttachmentId,
+    ) -> Result<(), Reason> {
+        self.check_unresolved(asked_by)?;
         let state = State::Incomplete { asked: 1, held: VecDeque::new() };
         let due = now + ARP_RETRY;
-        self.entries.insert(address, Neighbor { state, due });
+        self.entries.insert(address, Neighbor { state, due, asked_by });
         self.timers.insert((due, address));
-        self.unresolved += 1;
+        self.bear(asked_by, |burden| burden.unresolved += 1);
         Ok(())
     }
 
@@ -119,16 +152,22 @@ impl Neighbors {
         attachment: AttachmentId,
         frame: &[u8],
     ) -> Result<(), Reason> {
-        let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get_mut(&address)
-        else {
-            return Err(Reason::NextHopUnreachable);
-        };
-        if held.len() >= HELD_PACKETS_PER_NEIGHBOR || self.held_bytes + frame.len() > HELD_BYTES_PER_UPLINK {
-            return Err(Reason::NextHopQueueFull);
+        self.check_held(address, attachment, frame.len())?;
+        if let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get_mut(&address) {
+            held.push_back(Held { attachment, frame: frame.into() });
+            self.bear(attachment, |burden| burden.held_bytes += frame.len());
         }
-        self.held_bytes += frame.len();
-        held.push_back(Held { attachment, frame: frame.into() });
         Ok(())
+    }
+
+    /// Everything that is held, to be ended otherwise.
+    pub(crate) fn take_held(&mut self) -> Vec<Held> {
+        let held = self.entries.values_mut().flat_map(|neighbor| match &mut neighbor.state {
+            State::Incomplete { held, .. } => std::mem::take(held),
+            _ => VecDeque::new(),
+        });
+        let held = held.collect();
+        self.release(held).into()
     }
 
     /// `address` says that its MAC address is `mac`. Neighbors that nobody asked for are not remembered.
@@ -141,16 +180,13 @@ impl Neighbors {
         self.timers.remove(&(neighbor.due, address));
         neighbor.due = now + NEIGHBOR_FRESH;
         self.timers.insert((neighbor.due, address));
+        let asked_by = neighbor.asked_by;
+        if !matches!(before, State::Reachable { .. }) {
+            self.bear(asked_by, |burden| burden.unresolved -= 1);
+        }
         match before {
-            State::Incomplete { held, .. } => {
-                self.unresolved -= 1;
-                self.release(held)
-            }
-            State::Failed => {
-                self.unresolved -= 1;
-                VecDeque::new()
-            }
-            State::Reachable { .. } => VecDeque::new(),
+            State::Incomplete { held, .. } => self.release(held),
+            State::Failed | State::Reachable { .. } => VecDeque::new(),
         }
     }
 
@@ -183,8 +219,8 @@ impl Neighbors {
         if let Some(after) = next {
             neighbor.due = now + after;
             self.timers.insert((neighbor.due, address));
-        } else if let Some(Neighbor { state: State::Failed, .. }) = self.entries.remove(&address) {
-            self.unresolved -= 1;
+        } else if let Some(Neighbor { state: State::Failed, asked_by, .. }) = self.entries.remove(&address) {
+            self.bear(asked_by, |burden| burden.unresolved -= 1);
         }
         Some(match due {
             Due::GaveUp(held) => Due::GaveUp(self.release(held)),
@@ -193,8 +229,24 @@ impl Neighbors {
     }
 
     fn release(&mut self, held: VecDeque<Held>) -> VecDeque<Held> {
-        self.held_bytes -= held.iter().map(|h| h.frame.len()).sum::<usize>();
+        for Held { attachment, frame } in &held {
+            self.bear(*attachment, |burden| burden.held_bytes -= frame.len());
+        }
         held
+    }
+
+    fn burden(&self, attachment: AttachmentId) -> Burden {
+        self.by_attachment.get(&attachment).copied().unwrap_or_default()
+    }
+
+    /// Changes what the attachment and all together cause.
+    fn bear(&mut self, attachment: AttachmentId, change: impl Fn(&mut Burden)) {
+        change(&mut self.total);
+        let burden = self.by_attachment.entry(attachment).or_default();
+        change(burden);
+        if *burden == Burden::default() {
+            self.by_attachment.remove(&attachment);
+        }
     }
 }
 
@@ -220,7 +272,7 @@ mod tests {
     fn a_silent_neighbor_is_asked_three_times_then_fails_then_is_forgotten() {
         let mut n = neighbors();
         assert_eq!(n.resolve(A), Lookup::Unknown);
-        n.begin(at(0), A).unwrap();
+        n.begin(at(0), A, C).unwrap();
         n.hold(A, C, &[0; 60]).unwrap();
         assert!(n.next_due(at(0)).is_none());
         for second in 1..=2 {
@@ -228,15 +280,15 @@ mod tests {
             assert!(n.next_due(at(second)).is_none());
         }
         assert!(matches!(n.next_due(at(3)), Some(Due::GaveUp(held)) if held.len() == 1));
-        assert_eq!((n.resolve(A), n.held_bytes), (Lookup::Failed, 0));
+        assert_eq!((n.resolve(A), n.total.held_bytes), (Lookup::Failed, 0));
         assert!(matches!(n.next_due(at(6)), Some(Due::Nothing)));
-        assert_eq!((n.resolve(A), n.unresolved, n.timers.len()), (Lookup::Unknown, 0, 0));
+        assert_eq!((n.resolve(A), n.by_attachment.len(), n.timers.len()), (Lookup::Unknown, 0, 0));
     }
 
     #[test]
     fn an_answer_releases_what_was_held_and_a_used_neighbor_is_asked_again() {
         let mut n = neighbors();
-        n.begin(at(0), A).unwrap();
+        n.begin(at(0), A, C).unwrap();
         for _ in 0..HELD_PACKETS_PER_NEIGHBOR {
             n.hold(A, C, &[0; 60]).unwrap();
         }
@@ -254,7 +306,7 @@ mod tests {
         let mut n = neighbors();
         assert!(n.learn(at(0), A, MAC).is_empty());
         assert_eq!(n.peek(A), Lookup::Unknown);
-        n.begin(at(0), A).unwrap();
+        n.begin(at(0), A, C).unwrap();
         n.learn(at(0), A, MAC);
         assert!(matches!(n.next_due(at(60)), Some(Due::Ask(A))), "it was waited for, so it counts as used");
         for second in 61..=62 {
@@ -265,10 +317,30 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_everybody_fills_half_the_table_at_most() {
+    fn asking_for_everybody_uses_up_ones_own_share_and_together_half_the_table() {
         let mut n = neighbors();
-        let refused =
-            (0..u32::from(u16::MAX)).filter(|&i| n.begin(at(0), Ipv4Addr::from(i)).is_err()).count();
-        assert_eq!(refused, usize::from(u16::MAX) - NEIGHBORS_PER_UPLINK / 2);
+        let mut ask =
+            |container: u32, host: u32| n.begin(at(0), Ipv4Addr::from(host), AttachmentId(container));
+        let granted = (0..1000).filter(|&host| ask(0, host).is_ok()).count();
+        assert_eq!(granted, UNRESOLVED_PER_ATTACHMENT);
+        assert_eq!(ask(1, 5000), Ok(()), "another container is not affected");
+        let granted = (2..1000).flat_map(|c| (0..64).map(move |h| (c, 10_000 + c * 64 + h)));
+        let granted = granted.filter(|&(container, host)| ask(container, host).is_ok()).count();
+        assert_eq!(granted, NEIGHBORS_PER_UPLINK / 2 - UNRESOLVED_PER_ATTACHMENT - 1);
+    }
+
+    #[test]
+    fn held_bytes_are_bounded_for_each_container_and_given_back() {
+        let mut n = neighbors();
+        let other = AttachmentId(2);
+        for host in 0..8 {
+            n.begin(at(0), Ipv4Addr::from(host), C).unwrap();
+        }
+        let large = vec![0; 65_536];
+        let held = (0..8).filter(|&host| n.hold(Ipv4Addr::from(host), C, &large).is_ok()).count();
+        assert_eq!(held, HELD_BYTES_PER_ATTACHMENT / 65_536);
+        assert_eq!(n.hold(Ipv4Addr::from(0), other, &[0; 60]), Ok(()), "another container is not affected");
+        assert_eq!(n.take_held().len(), held + 1);
+        assert_eq!(n.total.held_bytes, 0);
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Packet {
     pub(crate) dont_fragment: bool,
     /// Bytes from the IPv4 header on, padding of short Ethernet frames not counted.
     pub(crate) total_len: usize,
+    /// Bytes from the IPv4 header to the end of the frame: what a device sends.
+    carried_len: usize,
     pub(crate) vnet: Vnet,
     pub(crate) transport: Transport,
 }
@@ -85,6 +87,7 @@ impl Packet {
             ttl: ip[8],
             dont_fragment: fragment & 0x4000 != 0,
             total_len,
+            carried_len: ip.len(),
             vnet,
             transport: Transport::EchoReply { id: 0 },
         };
@@ -119,20 +122,25 @@ impl Packet {
 
     /// Where in the frame a partial checksum stands, and what it is when completed; `None` if it is complete.
     pub(crate) fn completed_checksum(&self, frame: &[u8]) -> Option<(usize, u16)> {
-        let field = match self.transport {
-            Transport::Tcp { .. } => checksum_at::TCP,
-            Transport::Udp { .. } => checksum_at::UDP,
-            _ => return None,
-        };
-        self.vnet
-            .partial_checksum
-            .then(|| (TRANSPORT + field, checksum(&frame[TRANSPORT..IPV4 + self.total_len])))
+        if !self.vnet.partial_checksum {
+            return None;
+        }
+        let complete = checksum(&frame[TRANSPORT..IPV4 + self.total_len]);
+        match self.transport {
+            Transport::Tcp { .. } => Some((TRANSPORT + checksum_at::TCP, complete)),
+            // RFC 768: a checksum that comes out as zero is sent as all ones.
+            Transport::Udp { .. } if complete == 0 => Some((TRANSPORT + checksum_at::UDP, 0xffff)),
+            Transport::Udp { .. } => Some((TRANSPORT + checksum_at::UDP, complete)),
+            _ => None,
+        }
     }
 
     /// Bytes of the largest IPv4 packet that this becomes on the wire, after segmentation.
     pub(crate) fn largest_on_wire(&self) -> usize {
         let headers = IPV4_LEN + self.transport.header_len();
-        self.vnet.segment_payload().map_or(self.total_len, |payload| self.total_len.min(headers + payload))
+        self.vnet
+            .segment_payload()
+            .map_or(self.carried_len, |payload| self.carried_len.min(headers + payload))
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct Arp {
 
 const ARP_LEN: usize = 28;
 
+/// Bytes of a frame that carries ARP, vnet header included, padding not.
+pub const ARP_FRAME_LEN: usize = IPV4 + ARP_LEN;
+
 impl Arp {
     /// Parses the message of a frame that carries ARP.
     pub(crate) fn parse(frame: &[u8]) -> Result<Self, Reason> {
@@ -45,6 +48,11 @@ impl Arp {
         }
         let is_request = operation == ArpOperation::Request;
         Ok(Self { is_request, sender_mac, sender: source_protocol_addr, target: target_protocol_addr })
+    }
+
+    /// A frame that tells everybody on the link where `address` is (RFC 5227 §2.3).
+    pub(crate) fn announcement(address: Ipv4Addr, our_mac: MacAddr) -> Vec<u8> {
+        Self::request(address, our_mac, address)
     }
 
     /// A frame that asks everybody on the link for `target`.
@@ -92,12 +100,7 @@ pub(crate) struct IcmpError {
 
 impl IcmpError {
     /// What the sender of a dropped packet is told, if anything. `mtu` is that of the link that it did not fit.
-    pub(crate) fn about(
-        reason: Reason,
-        transport: Option<&Transport>,
-        mtu: u16,
-        dont_fragment: bool,
-    ) -> Option<Self> {
+    pub(crate) fn about(reason: Reason, transport: Option<&Transport>, mtu: u16) -> Option<Self> {
         // RFC 1122 §3.2.2: never an error about an error.
         if matches!(transport, Some(Transport::IcmpError(_))) {
             return None;
@@ -110,16 +113,15 @@ impl IcmpError {
             Reason::ProtocolUnsupported => unreachable(2),
             Reason::GatewayAddress => unreachable(3),
             // RFC 1191 §4: the MTU of the next hop is in the low half of the unused word.
-            Reason::PacketTooBig if dont_fragment => {
-                Some(Self { kind: icmp_type::UNREACHABLE, code: 4, rest: mtu })
-            }
+            Reason::PacketTooBig => Some(Self { kind: icmp_type::UNREACHABLE, code: 4, rest: mtu }),
             // RFC 5508 REQ-8: no mapping can be made, or policy forbids it.
             Reason::NoConnector
             | Reason::NoRoute
             | Reason::Hairpin
             | Reason::DestinationForbidden
             | Reason::PortsExhausted
-            | Reason::SessionsExhausted => unreachable(13),
+            | Reason::SessionsExhausted
+            | Reason::QuotaReached => unreachable(13),
             _ => None,
         }
     }

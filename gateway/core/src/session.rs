@@ -6,7 +6,7 @@ pub(crate) mod tcp;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-pub(crate) use table::Table;
+pub(crate) use table::{Due, Table};
 
 use self::tcp::Direction;
 use crate::limits::{ICMP_QUERY_IDLE, UDP_IDLE};

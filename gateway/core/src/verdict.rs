@@ -78,6 +78,8 @@ reasons! {
     SourceInvalid = "source_invalid",
     /// Loopback, link-local, multicast and reserved destinations are not routed into a VPC.
     DestinationForbidden = "destination_forbidden",
+    /// The network or broadcast address of the uplink's prefix; packets for everybody are not routed into a VPC.
+    Broadcast = "broadcast",
     /// The gateway's own address answers ARP and ping, nothing else.
     GatewayAddress = "gateway_address",
     /// The TTL ran out here; the sender was told by ICMP.
@@ -100,6 +102,8 @@ reasons! {
     TcpNotSyn = "tcp_not_syn",
     /// Every external port of this worker's slice is leased; a live mapping has to end first.
     PortsExhausted = "ports_exhausted",
+    /// The container has as many sessions as one may have; one of them has to end first.
+    QuotaReached = "quota_reached",
     /// The session table is full; a live session has to end first.
     SessionsExhausted = "sessions_exhausted",
     /// The destination is one of the gateway's own external addresses; hairpinning is not built yet.
@@ -112,6 +116,8 @@ reasons! {
     NextHopQueueFull = "next_hop_queue_full",
     /// The packet, or one segment of a super-packet, does not fit the outgoing link; the sender was told by ICMP.
     PacketTooBig = "packet_too_big",
+    /// The packet does not fit the outgoing link and may be fragmented (DF is clear); fragments are not made yet.
+    FragmentationNeeded = "fragmentation_needed",
     /// The packet from the VPC is for an address that is not an external address of this uplink.
     NotExternalAddress = "not_external_address",
     /// Nothing of a container is reachable at this external endpoint.
@@ -124,6 +130,8 @@ reasons! {
     EgressDown = "egress_down",
     /// The outgoing device did not take the frame, though it is up and has room.
     EgressRefused = "egress_refused",
+    /// The kernel had a frame for us that a vnet header cannot describe.
+    IngressRefused = "ingress_refused",
     /// The worker that owns the packet is too far behind.
     HandOffFull = "hand_off_full",
     /// The engine had made more frames of its own than the shell took.

@@ -78,7 +78,7 @@ pub struct SessionQuery {
     pub remote: Option<Ipv4Addr>,
     /// Where the page before ended; 0 at first.
     pub cursor: u64,
-    /// At most this many.
+    /// At most this many; 0 counts as 1.
     pub limit: usize,
 }
 

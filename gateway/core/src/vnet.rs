@@ -22,9 +22,6 @@ const GSO_TCPV4: u8 = 1;
 const GSO_UDP_L4: u8 = 5;
 const GSO_ECN: u8 = 0x80;
 
-/// Smallest segment payload of a TCP super-packet. Linux `TCP_MIN_GSO_SIZE`, include/net/tcp.h. Bytes.
-const TCP_SEGMENT_MIN: u16 = 48;
-
 /// Most segments of a UDP super-packet. Linux `UDP_MAX_SEGMENTS`, include/linux/udp.h.
 const UDP_SEGMENTS_MAX: usize = 128;
 
@@ -55,7 +52,8 @@ impl Vnet {
         let known_flags = flags & !(NEEDS_CSUM | DATA_VALID) == 0;
         let known_gso = match gso_type & !GSO_ECN {
             GSO_NONE => gso_type == GSO_NONE,
-            GSO_TCPV4 => vnet.partial_checksum && vnet.gso_size >= TCP_SEGMENT_MIN,
+            // GRO makes super-packets of segments as small as they come.
+            GSO_TCPV4 => vnet.partial_checksum && vnet.gso_size > 0,
             GSO_UDP_L4 => gso_type == GSO_UDP_L4 && vnet.partial_checksum && vnet.gso_size > 0,
             _ => false,
         };
@@ -93,16 +91,14 @@ impl Vnet {
     /// the one that came in is a hint and can be wrong.
     pub(crate) fn emit(self, frame: &mut [u8], transport: &Transport) {
         let headers = TRANSPORT - ETHERNET + transport.header_len();
-        let hdr_len = if self.is_super_packet() { headers as u16 } else { 0 };
+        let (hdr_len, gso_size) =
+            if self.is_super_packet() { (headers as u16, self.gso_size) } else { (0, 0) };
         let (start, offset) =
             if self.partial_checksum { (self.csum_start, self.csum_offset) } else { (0, 0) };
         frame[0] = if self.partial_checksum { NEEDS_CSUM } else { 0 };
         frame[1] = self.gso_type;
-        for (at, word) in [(2, hdr_len), (4, self.gso_size), (6, start), (8, offset)] {
+        for (at, word) in [(2, hdr_len), (4, gso_size), (6, start), (8, offset)] {
             frame[at..at + 2].copy_from_slice(&word.to_ne_bytes());
-        }
-        if !self.is_super_packet() {
-            frame[4..6].fill(0);
         }
     }
 }

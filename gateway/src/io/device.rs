@@ -1,6 +1,5 @@
 //! A device that frames are read from and written to, whatever kind it is.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -54,8 +53,7 @@ impl Device {
         }
     }
 
-    /// Whether a device that was [`Failure::Down`] has gone since: a packet socket is told that its device is down
-    /// before it is unregistered, and then no more.
+    /// Whether the device behind a packet socket does not exist any more; TAP devices tell by themselves.
     pub(crate) fn has_gone(&self) -> bool {
         matches!(self, Self::Packet(packet) if !packet.is_bound())
     }
@@ -91,16 +89,6 @@ impl AsFd for Device {
         match self {
             Self::Tap(tap) => tap.as_fd(),
             Self::Packet(packet) => packet.as_fd(),
-        }
-    }
-}
-
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Empty | Failure::Full => io::ErrorKind::WouldBlock.into(),
-            Failure::Down | Failure::Gone => io::ErrorKind::NetworkDown.into(),
-            Failure::Refused(errno) => errno.into(),
         }
     }
 }

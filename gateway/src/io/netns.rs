@@ -1,14 +1,16 @@
 //! Network namespaces: opening them by name, path or pid, and running code inside of them.
 
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
 
 use crate::{LinkError, Netns};
 
-/// The filesystem of namespace files (include/uapi/linux/magic.h); `setns` checks the kind of namespace.
+/// The filesystem of namespace files (include/uapi/linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// Where `ip netns` keeps its names.
@@ -28,19 +30,33 @@ impl Netns {
     pub fn open(&self) -> Result<OwnedFd, LinkError> {
         let path = self.path();
         let shown = || path.display().to_string();
-        let file = std::fs::File::open(&path).map_err(|e| match e.kind() {
+        // Whoever names the path may name a pipe, and the one who opens it must not wait for its writer.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path);
+        let file = file.map_err(|e| match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => LinkError::NetnsMissing(shown()),
             io::ErrorKind::PermissionDenied => LinkError::NotPermitted("open the namespace"),
             _ => LinkError::System { step: "open the namespace", source: e },
         })?;
-        let fs = nix::sys::statfs::fstatfs(&file)
-            .map_err(|e| LinkError::System { step: "look at the namespace", source: e.into() })?;
-        if fs.filesystem_type().0 as i64 == NSFS_MAGIC {
-            Ok(file.into())
-        } else {
-            Err(LinkError::NetnsInvalid(shown()))
-        }
+        let is_network = is_network_namespace(&file)
+            .map_err(|source| LinkError::System { step: "look at the namespace", source })?;
+        if is_network { Ok(file.into()) } else { Err(LinkError::NetnsInvalid(shown())) }
     }
+}
+
+/// Whether the file is a namespace, and one of networks.
+fn is_network_namespace(file: &File) -> io::Result<bool> {
+    // First, as the number of the call below means something else to other files.
+    if nix::sys::statfs::fstatfs(file)?.filesystem_type().0 as i64 != NSFS_MAGIC {
+        return Ok(false);
+    }
+    // SAFETY: the descriptor is open for the call, which has no argument: the kernel touches no memory of ours.
+    let kind = unsafe { ioctl::ns_get_nstype(file.as_raw_fd()) }?;
+    Ok(kind == libc::CLONE_NEWNET)
+}
+
+mod ioctl {
+    // include/uapi/linux/nsfs.h: _IO(0xb7, 3).
+    nix::ioctl_none!(ns_get_nstype, 0xb7, 3);
 }
 
 /// Runs `f` on a thread of its own inside `netns`, and waits for it.

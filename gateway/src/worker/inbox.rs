@@ -2,7 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crossbeam_queue::ArrayQueue;
 use gateway_core::UplinkId;
@@ -15,6 +16,9 @@ const JOBS: usize = 1024;
 
 /// Frames that may wait for one worker. A full one of them drops with [`gateway_core::Reason::HandOffFull`].
 const FRAMES: usize = 4096;
+
+/// Bytes of frames that may wait for one worker. The same.
+const FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// Something to be done by a worker between two batches.
 pub(crate) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
@@ -39,6 +43,7 @@ pub(super) enum HandedKind {
 pub(crate) struct Inbox {
     jobs: ArrayQueue<Job>,
     frames: ArrayQueue<Handed>,
+    frame_bytes: AtomicUsize,
     wakeup: EventFd,
     /// The worker has ended: what is left here is dropped, which tells those who wait for an answer.
     closed: AtomicBool,
@@ -50,6 +55,7 @@ impl Inbox {
         Ok(Self {
             jobs: ArrayQueue::new(JOBS),
             frames: ArrayQueue::new(FRAMES),
+            frame_bytes: AtomicUsize::new(0),
             wakeup,
             closed: AtomicBool::new(false),
         })
@@ -67,7 +73,12 @@ impl Inbox {
 
     /// Leaves a frame; `false` if there is no room.
     pub(super) fn push_frame(&self, handed: Handed) -> bool {
-        let pushed = self.frames.push(handed).is_ok();
+        let length = handed.frame.len();
+        let fits = self.frame_bytes.fetch_add(length, Relaxed) + length <= FRAME_BYTES;
+        let pushed = fits && self.frames.push(handed).is_ok();
+        if !pushed {
+            self.frame_bytes.fetch_sub(length, Relaxed);
+        }
         self.wake();
         pushed
     }
@@ -77,7 +88,9 @@ impl Inbox {
     }
 
     pub(super) fn pop_frame(&self) -> Option<Handed> {
-        self.frames.pop()
+        let handed = self.frames.pop()?;
+        self.frame_bytes.fetch_sub(handed.frame.len(), Relaxed);
+        Some(handed)
     }
 
     /// Takes nothing any more. Whoever pushes at the same time empties the box again.

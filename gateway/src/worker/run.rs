@@ -1,17 +1,18 @@
 //! The worker's loop.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::{AttachmentId, Command, Instant, Link, Reason, UplinkId, Verdict};
+use gateway_core::{ARP_FRAME_LEN, AttachmentId, Command, Instant, Link, Reason, UplinkId, Verdict};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use super::inbox::{Handed, HandedKind};
 use super::{Device, Worker};
-use crate::event::{Announcement, Event};
 use crate::io::Failure;
+use crate::losses::Message;
 
 /// Frames read from one device before the next one has its turn.
 const BATCH: usize = 64;
@@ -24,9 +25,6 @@ const READY: usize = 128;
 
 /// The inbox's place in the set that is waited for; links have smaller tokens.
 pub(super) const INBOX_TOKEN: u64 = u64::MAX;
-
-/// Between two looks at devices that are down.
-const LOOK_AFTER_DOWN: Duration = Duration::from_millis(100);
 
 /// A worker wakes up at least this often once there is something that it waits for.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -84,7 +82,6 @@ impl Worker {
                     token => self.drain(link_of(token)),
                 }
             }
-            self.look_after_down();
             let now = self.clock.now();
             if self.engine.poll_timeout().is_some_and(|at| at <= now) {
                 self.engine.handle_timeout(now);
@@ -94,23 +91,12 @@ impl Worker {
         self.inboxes[usize::from(self.slot.index())].close();
     }
 
-    /// How long to sleep at most: until the engine's next timer, or the next look at devices that are down.
+    /// How long to sleep at most: until the engine's next timer.
     fn timeout(&self) -> EpollTimeout {
-        let timer = self.engine.poll_timeout().map(|at| at.since(self.clock.now()));
-        let look = (!self.down.is_empty()).then_some(LOOK_AFTER_DOWN);
-        let Some(wait) = timer.into_iter().chain(look).min() else { return EpollTimeout::NONE };
+        let Some(at) = self.engine.poll_timeout() else { return EpollTimeout::NONE };
         // Rounded up to what epoll counts in, so as not to wake before the time.
-        let millis = wait.as_nanos().div_ceil(1_000_000).min(LONGEST_SLEEP.as_millis());
-        EpollTimeout::try_from(millis as u32).unwrap_or(EpollTimeout::ZERO)
-    }
-
-    /// Ends links whose device was down and has gone since.
-    fn look_after_down(&mut self) {
-        let gone = |link: &Link| self.devices.get(link).is_none_or(|device| device.has_gone());
-        let lost: Vec<Link> = self.down.iter().copied().filter(gone).collect();
-        for link in lost {
-            self.lose(link);
-        }
+        let wait = at.since(self.clock.now()).as_nanos().div_ceil(1_000_000);
+        EpollTimeout::try_from(wait.min(LONGEST_SLEEP.as_millis()) as u32).unwrap_or(EpollTimeout::ZERO)
     }
 
     fn empty_inbox(&mut self) {
@@ -152,19 +138,16 @@ impl Worker {
         for _ in 0..BATCH {
             match device.read(&mut buffer) {
                 Ok(length) => self.handle(now, link, &mut buffer[..length]),
-                Err(Failure::Empty) => {
-                    self.down.remove(&link);
-                    break;
-                }
                 Err(Failure::Gone) => {
-                    self.lose(link);
+                    self.lose(link, &device);
                     break;
                 }
-                Err(failure) => {
-                    debug!(%link, ?failure, "not readable");
-                    self.down.insert(link);
-                    break;
+                Err(Failure::Refused(errno)) => {
+                    // The kernel had a frame, but not in a form that a vnet header can tell.
+                    debug!(%link, %errno, "a frame was not readable");
+                    self.engine.count_drop(link, Reason::IngressRefused);
                 }
+                Err(Failure::Empty | Failure::Full | Failure::Down) => break,
             }
         }
         self.frame = buffer;
@@ -176,6 +159,8 @@ impl Worker {
             Verdict::Forward(to) => self.send(to, frame),
             Verdict::HandOff(owner) => self.hand_to(owner, link, HandedKind::Owned, frame),
             Verdict::Share => {
+                // What follows an ARP message is padding.
+                let frame = &frame[..frame.len().min(ARP_FRAME_LEN)];
                 for other in self.others() {
                     self.hand_to(other, link, HandedKind::Shared, frame);
                 }
@@ -194,7 +179,7 @@ impl Worker {
         let Link::Uplink(from) = link else { unreachable!("only frames of uplinks have other owners") };
         self.handed_off += 1;
         if !self.inboxes[usize::from(worker)].push_frame(Handed { from, kind, frame: frame.into() }) {
-            self.engine.egress_failed(link, Reason::HandOffFull);
+            self.engine.count_drop(link, Reason::HandOffFull);
         }
     }
 
@@ -216,29 +201,13 @@ impl Worker {
                 Reason::EgressRefused
             }
         };
-        self.engine.egress_failed(to, reason);
+        self.engine.count_drop(to, reason);
     }
 
-    /// A device has disappeared: its link ends here and, if it was an uplink, in every other worker.
-    fn lose(&mut self, link: Link) {
-        let event = match link {
-            Link::Attachment(id) => Event::AttachmentGone(id),
-            Link::Uplink(id) => Event::UplinkGone(id),
-        };
-        warn!(%link, "its device or namespace has disappeared");
-        let announcement = Arc::new(Announcement { event, to: self.events.clone() });
-        for other in self.others().filter(|_| matches!(link, Link::Uplink(_))) {
-            let announcement = Arc::clone(&announcement);
-            let job = Box::new(move |worker: &mut Self| {
-                let lost: Option<Arc<Device>> = worker.remove_link(link).ok().map(|(_, device)| device);
-                drop((lost, announcement));
-            });
-            if self.inboxes[usize::from(other)].push_job(job).is_err() {
-                // The other worker finds out at its next write; its counters say egress_down until the uplink is removed.
-                warn!(%link, worker = other, "could not be told");
-            }
-        }
-        // It was removed by a job a moment ago: nothing is left to do.
-        let _ = self.remove_link(link);
+    /// A device has disappeared: it is not read any more, and the rest is done where waiting is allowed.
+    fn lose(&mut self, link: Link, device: &Device) {
+        let _ = self.epoll.delete(device.as_fd());
+        // The receiver ends after the workers.
+        let _ = self.losses.send(Message::Lost(link));
     }
 }

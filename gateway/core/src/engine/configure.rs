@@ -3,17 +3,18 @@
 use super::links::{Attachment, Uplink};
 use super::{Engine, Link};
 use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, UPLINKS};
+use crate::respond::Arp;
 use crate::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Instant,
 };
-use crate::{UplinkConfig, UplinkId};
+use crate::{Reason, UplinkConfig, UplinkId};
 
 impl Engine {
     /// Applies a command. When it ends sessions, they have ended when this returns.
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<Applied, CommandError> {
         match command {
             Command::AddUplink(config) => self.add_uplink(now, config),
-            Command::RemoveUplink(id) => self.remove_uplink(id),
+            Command::RemoveUplink(id) => self.remove_uplink(now, id),
             Command::AddAttachment(config) => self.add_attachment(now, config),
             Command::RemoveAttachment(id) => self.remove_attachment(id),
             Command::Attach { attachment, connector } => self.attach(attachment, connector),
@@ -24,17 +25,32 @@ impl Engine {
     fn add_uplink(&mut self, now: Instant, config: UplinkConfig) -> Result<Applied, CommandError> {
         check_room("uplinks", self.uplinks.len(), UPLINKS)?;
         assert!(!config.external.is_empty(), "an uplink has an external address");
+        if !config.ports.clone().any(|port| self.slot.owns(port)) {
+            return Err(CommandError::PortsTooFew { workers: self.slot.count() });
+        }
+        let (link, mac, external) = (Link::Uplink(config.id), config.mac, config.external.clone());
         let uplink = Uplink::new(now, config, self.slot, &self.hasher);
         let replaced = self.uplinks.insert(uplink.config.id, uplink);
         assert!(replaced.is_none(), "uplink ids are not reused");
+        if self.slot.index() == 0 {
+            // Whoever knew these addresses before, by another MAC address, learns it now.
+            for address in external {
+                self.transmit(link, Arp::announcement(address, mac));
+            }
+        }
         Ok(Applied::default())
     }
 
-    fn remove_uplink(&mut self, id: UplinkId) -> Result<Applied, CommandError> {
+    fn remove_uplink(&mut self, now: Instant, id: UplinkId) -> Result<Applied, CommandError> {
         if !self.uplinks.contains_key(&id) {
             return Err(CommandError::UnknownUplink(id));
         }
         let applied = self.end_sessions(self.sessions.of_uplink(id));
+        for held in self.uplinks.get_mut(&id).map(|uplink| uplink.neighbors.take_held()).into_iter().flatten()
+        {
+            let refusal = Reason::EgressDown.into();
+            self.refuse(now, Link::Attachment(held.attachment), &held.frame, refusal);
+        }
         for attachment in self.attachments.values_mut() {
             attachment.connectors.retain(|connector| connector.uplink != id);
         }

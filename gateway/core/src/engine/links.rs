@@ -26,6 +26,7 @@ pub(super) struct Attachment {
 /// A VPC's link and what hangs on it.
 pub(super) struct Uplink {
     pub(super) config: UplinkConfig,
+    slot: WorkerSlot,
     /// One for each external address and protocol, in the order of both lists.
     pools: Vec<[PortPool; 3]>,
     pub(super) neighbors: Neighbors,
@@ -77,6 +78,7 @@ impl Uplink {
         let pools = |_: &Ipv4Addr| Protocol::ALL.map(|_| PortPool::new(slot, &config.ports));
         Self {
             pools: config.external.iter().map(pools).collect(),
+            slot,
             neighbors: Neighbors::new(hasher),
             armed: None,
             base: Base::new(now),
@@ -86,7 +88,9 @@ impl Uplink {
 
     /// The external address that this container appears as: always the same (paired pooling, RFC 4787 REQ-2).
     pub(super) fn paired(&self, attachment: AttachmentId) -> Ipv4Addr {
-        self.config.external[attachment.0 as usize % self.config.external.len()]
+        // Attachments go to the workers in turn, so the worker's own go to the addresses in turn.
+        let turn = attachment.0 as usize / usize::from(self.slot.count());
+        self.config.external[turn % self.config.external.len()]
     }
 
     /// The pool of an external address, if it is one of this uplink's.

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use rand_chacha::rand_core::Rng;
 
 use super::{Engine, MacPair, Refusal, check_fits};
+use crate::limits::SESSIONS_PER_ATTACHMENT;
 use crate::mapping::{Mapping, MappingKey};
 use crate::neighbor::{Held, Lookup};
 use crate::packet::{Embedded, Packet, Transport, Tuple};
@@ -160,7 +161,7 @@ impl Engine {
             return Err(Reason::Hairpin);
         }
         if route::is_network_or_broadcast(uplink.config.on_link, destination) {
-            return Err(Reason::DestinationForbidden);
+            return Err(Reason::Broadcast);
         }
         let next_hop = route::next_hop(&uplink.config, destination).ok_or(Reason::NoNextHop)?;
         let key = MappingKey {
@@ -172,6 +173,9 @@ impl Engine {
         let external = uplink.paired(id);
         if mapping.is_none() && uplink.pool(external, tuple.protocol).is_none_or(|pool| pool.free() == 0) {
             return Err(Reason::PortsExhausted);
+        }
+        if attachment.base.sessions >= SESSIONS_PER_ATTACHMENT {
+            return Err(Reason::QuotaReached);
         }
         if !self.sessions.has_room() {
             return Err(Reason::SessionsExhausted);
@@ -236,10 +240,12 @@ impl Engine {
             Lookup::Failed => return Err(Reason::NextHopUnreachable),
             Lookup::Pending => uplink.neighbors.hold(way.next_hop, id, frame)?,
             Lookup::Unknown => {
-                uplink.neighbors.begin(now, way.next_hop)?;
-                uplink.neighbors.hold(way.next_hop, id, frame)?;
+                uplink.neighbors.begin(now, way.next_hop, id)?;
+                // The neighbor is asked for even if this packet cannot wait for the answer.
+                let held = uplink.neighbors.hold(way.next_hop, id, frame);
                 self.ask(way.uplink, way.next_hop);
                 self.arm(way.uplink);
+                held?;
             }
         }
         Ok(None)

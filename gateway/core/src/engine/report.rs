@@ -86,7 +86,7 @@ impl Engine {
         if let Some(key) = known {
             let session = self.sessions.session(key);
             steps.push(Step::Session(Box::new(session.view(now))));
-            return self.explain_next_hop(session.uplink, session.next_hop, steps);
+            return self.explain_next_hop(id, session.uplink, session.next_hop, steps);
         }
         let admission = self.admit(id, tuple);
         if let Ok(a) = &admission {
@@ -105,7 +105,7 @@ impl Engine {
             steps.push(Step::Route { connector: connector.id, prefix, uplink: connector.uplink });
         }
         let admission = admission?;
-        self.explain_next_hop(admission.uplink, admission.next_hop, steps)
+        self.explain_next_hop(id, admission.uplink, admission.next_hop, steps)
     }
 
     fn free_ports(&self, uplink: UplinkId, external: std::net::Ipv4Addr, probe: Probe) -> u32 {
@@ -117,13 +117,20 @@ impl Engine {
 
     fn explain_next_hop(
         &self,
+        id: AttachmentId,
         uplink: UplinkId,
         address: std::net::Ipv4Addr,
         steps: &mut Vec<Step>,
     ) -> Result<(), Reason> {
-        let lookup = self.uplinks.get(&uplink).map_or(Lookup::Unknown, |u| u.neighbors.peek(address));
+        let neighbors = &self.uplinks.get(&uplink).ok_or(Reason::EgressDown)?.neighbors;
+        let lookup = neighbors.peek(address);
         let mac = if let Lookup::Resolved(mac) = lookup { Some(mac) } else { None };
         steps.push(Step::NextHop { address, mac });
-        if lookup == Lookup::Failed { Err(Reason::NextHopUnreachable) } else { Ok(()) }
+        match lookup {
+            Lookup::Resolved(_) => Ok(()),
+            Lookup::Failed => Err(Reason::NextHopUnreachable),
+            Lookup::Pending => neighbors.check_held(address, id, 0),
+            Lookup::Unknown => neighbors.check_unresolved(id),
+        }
     }
 }

@@ -19,6 +19,15 @@ pub(crate) struct Table {
     timers: BTreeSet<(Instant, usize)>,
 }
 
+/// What became of a session that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Its time is over. The caller removes it before it asks again.
+    Expired(usize),
+    /// Packets have put off its end.
+    LivesOn,
+}
+
 impl Table {
     /// An empty table. The hash is keyed, so that nobody can choose tuples that collide.
     pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
@@ -93,27 +102,22 @@ impl Table {
         }
     }
 
-    /// When [`Self::next_expired`] can have something to say.
+    /// When [`Self::next_due`] has something to say.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// A session whose time is over at `now`. The caller removes it before it asks again.
-    pub(crate) fn next_expired(&mut self, now: Instant) -> Option<usize> {
-        while let Some(&(at, key)) = self.timers.first() {
-            if at > now {
-                return None;
-            }
-            let session = &mut self.sessions[key];
-            if session.expires <= now {
-                return Some(key);
-            }
-            session.queued = session.expires;
-            let lives_until = session.expires;
-            self.timers.pop_first();
-            self.timers.insert((lives_until, key));
+    /// The next session whose place in the timer queue is due at `now`.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Due> {
+        let &(at, key) = self.timers.first().filter(|&&(at, _)| at <= now)?;
+        let session = &mut self.sessions[key];
+        if session.expires <= now {
+            return Some(Due::Expired(key));
         }
-        None
+        session.queued = session.expires;
+        self.timers.remove(&(at, key));
+        self.timers.insert((session.queued, key));
+        Some(Due::LivesOn)
     }
 
     /// Keys of the sessions of an uplink. Looks at all sessions.
@@ -127,7 +131,7 @@ impl Table {
         let end = self.sessions.capacity().min(first.saturating_add(SNAPSHOT_SCAN));
         let mut sessions = Vec::new();
         for key in first..end {
-            if sessions.len() == query.limit {
+            if sessions.len() == query.limit.max(1) {
                 return SessionPage { sessions, next: Some(key as u64) };
             }
             sessions.extend(self.sessions.get(key).filter(|s| matches(s, query)).map(|s| s.view(now)));

@@ -5,7 +5,7 @@
 //! Opening ─────────► Established ─────► FinOutbound ─────► Closing
 //!                         │      FIN in               FIN out  ▲
 //!                         └───────────► FinInbound ────────────┘
-//! any ── RST ──► Reset ── other traffic ──► Established;   Closing, Reset ── SYN out ──► Opening
+//! any ── RST ──► Reset ── other traffic ──► Established;   Fin*, Closing, Reset ── SYN out ──► Opening
 //! ```
 
 use std::time::Duration;
@@ -34,11 +34,12 @@ pub(crate) const fn advance(state: SessionState, direction: Direction, flags: u8
     }
     let (syn, fin) = (flags & SYN != 0, flags & FIN != 0);
     match (state, direction) {
+        // Half-closed or closed, and the port is used again (RFC 9293 §3.10.7.4 lets a TIME-WAIT be reused).
+        (S::FinOutbound | S::FinInbound | S::Closing | S::Reset, Outbound) if opens(flags) => S::Opening,
         (S::Opening, Inbound) if syn => S::Established,
         (S::Established, Outbound) if fin => S::FinOutbound,
         (S::Established, Inbound) if fin => S::FinInbound,
         (S::FinOutbound, Inbound) | (S::FinInbound, Outbound) if fin => S::Closing,
-        (S::Closing | S::Reset, Outbound) if opens(flags) => S::Opening,
         (S::Reset, _) => S::Established,
         _ => state,
     }
@@ -82,6 +83,7 @@ mod tests {
             (&[(In, FIN | ACK), (Out, FIN | ACK)], S::Closing),
             (&[(Out, FIN), (In, FIN), (Out, ACK)], S::Closing),
             (&[(Out, FIN), (In, FIN), (Out, SYN)], S::Opening),
+            (&[(In, FIN | ACK), (Out, SYN)], S::Opening),
             (&[(In, RST)], S::Reset),
             (&[(In, RST), (Out, ACK)], S::Established),
             (&[(In, RST), (In, RST)], S::Reset),

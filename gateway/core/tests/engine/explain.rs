@@ -1,1 +1,181 @@
-//! Soon.
+//! `explain` says what the packet that follows will meet.
+
+use std::net::SocketAddrV4;
+
+use gateway_core::{
+    AttachmentId, Command, CommandError, Explanation, MacAddr, Probe, Protocol, Reason, Step, Verdict,
+};
+
+use crate::support::packet::{Carries, Packet};
+use crate::support::rig::{Rig, far};
+use crate::support::*;
+
+const fn probe(protocol: Protocol, port: u16, remote: SocketAddrV4) -> Probe {
+    Probe { protocol, source_port: Some(port), remote }
+}
+
+const fn udp(remote: SocketAddrV4) -> Probe {
+    probe(Protocol::Udp, 4000, remote)
+}
+
+/// The packet that a probe is about.
+fn real(id: AttachmentId, probe: Probe) -> Packet {
+    let carries = match probe.protocol {
+        Protocol::Tcp => Carries::Tcp(SYN),
+        Protocol::Udp => Carries::Udp,
+        Protocol::Icmp => Carries::EchoRequest,
+    };
+    Packet::outbound(id, carries, probe.source_port.expect("has one"), probe.remote)
+}
+
+/// Explains, changes nothing by it, and then sees the packet meet just that.
+fn agree(rig: &mut Rig, id: AttachmentId, probe: Probe, name: &str) -> Explanation {
+    let before =
+        (rig.counters(), rig.engine.session_count(), rig.engine.port_use(), rig.engine.poll_timeout());
+    let explanation = rig.engine.explain(rig.now, id, probe).expect("the container exists");
+    let after =
+        (rig.counters(), rig.engine.session_count(), rig.engine.port_use(), rig.engine.poll_timeout());
+    assert_eq!(before, after, "{name}");
+    let step = rig.deliver(inside(id), real(id, probe).frame());
+    let reason = match step.verdict {
+        Verdict::Drop(reason) => Some(reason),
+        Verdict::Forward(_) | Verdict::Hold | Verdict::Respond => None,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(explanation.reason, reason, "{name}");
+    let answers = explanation.steps == [gateway_core::Step::GatewayAnswers];
+    assert_eq!(answers, step.verdict == Verdict::Respond, "{name}");
+    explanation
+}
+
+#[test]
+fn each_answer_agrees_with_the_packet_that_follows() {
+    let forbidden = Some(Reason::DestinationForbidden);
+    let cases = [
+        ("new session", C1, udp(endpoint(SERVER, 53)), None),
+        ("through the router", C1, udp(far(53)), None),
+        ("next hop to be asked for", C1, udp(endpoint(NOBODY, 53)), None),
+        ("gateway, echo", C4, probe(Protocol::Icmp, 1, endpoint(GATEWAY, 0)), None),
+        ("gateway, tcp", C1, probe(Protocol::Tcp, 4000, endpoint(GATEWAY, 80)), Some(Reason::GatewayAddress)),
+        ("gateway, udp", C4, udp(endpoint(GATEWAY, 53)), Some(Reason::GatewayAddress)),
+        ("metadata service", C1, udp(endpoint([169, 254, 169, 254].into(), 80)), forbidden),
+        ("multicast", C1, udp(endpoint([224, 0, 0, 1].into(), 80)), forbidden),
+        ("loopback, not attached", C4, udp(endpoint([127, 0, 0, 1].into(), 80)), forbidden),
+        ("network address", C1, udp(endpoint([10, 1, 0, 0].into(), 80)), Some(Reason::Broadcast)),
+        ("broadcast address", C1, udp(endpoint([10, 1, 255, 255].into(), 80)), Some(Reason::Broadcast)),
+        ("not attached", C4, udp(endpoint(SERVER, 53)), Some(Reason::NoConnector)),
+        ("no route", C1, udp(endpoint([203, 0, 113, 1].into(), 53)), Some(Reason::NoRoute)),
+        ("hairpin", C1, udp(endpoint(EXTERNAL, 53)), Some(Reason::Hairpin)),
+        ("no router", C3, udp(far(53)), Some(Reason::NoNextHop)),
+    ];
+    for (name, id, probe, reason) in cases {
+        for protocol in Protocol::ALL {
+            // A probe of echo for the gateway, and of anything else, mean different things.
+            let probe = if *probe.remote.ip() == GATEWAY { probe } else { Probe { protocol, ..probe } };
+            let explanation = agree(&mut Rig::new(), id, probe, name);
+            assert_eq!(explanation.reason, reason, "{name}");
+        }
+    }
+}
+
+#[test]
+fn exhausted_ports_are_foreseen() {
+    let mut rig = Rig::with_ports(2000..=2000);
+    let mapped = udp(endpoint(SERVER, 53));
+    agree(&mut rig, C1, mapped, "the last port");
+    let explanation = agree(&mut rig, C2, mapped, "no port left");
+    assert_eq!(explanation.reason, Some(Reason::PortsExhausted));
+    assert!(matches!(explanation.steps[..], [Step::Route { connector: TO_A, uplink: VPC_A, .. }]));
+    agree(&mut rig, C1, udp(endpoint(OTHER_SERVER, 53)), "the mapping is there already");
+    agree(&mut rig, C2, probe(Protocol::Tcp, 4000, endpoint(SERVER, 53)), "another protocol");
+}
+
+#[test]
+fn an_unreachable_next_hop_is_known() {
+    let mut rig = Rig::new();
+    let silent = udp(endpoint(NOBODY, 53));
+    agree(&mut rig, C1, silent, "asked for");
+    agree(&mut rig, C1, silent, "being asked for");
+    for _ in 0..3 {
+        let due = rig.engine.poll_timeout().expect("waits for an answer");
+        rig.wait_until(due);
+    }
+    let explanation = agree(&mut rig, C1, silent, "given up");
+    assert_eq!(explanation.reason, Some(Reason::NextHopUnreachable));
+    assert_eq!(explanation.steps.last(), Some(&Step::NextHop { address: NOBODY, mac: None }));
+}
+
+#[test]
+fn a_full_queue_for_the_next_hop_is_known() {
+    let mut rig = Rig::new();
+    let silent = udp(endpoint(NOBODY, 53));
+    for _ in 0..gateway_core::limits::HELD_PACKETS_PER_NEIGHBOR {
+        assert_eq!(agree(&mut rig, C1, silent, "there is room").reason, None);
+    }
+    assert_eq!(agree(&mut rig, C1, silent, "full").reason, Some(Reason::NextHopQueueFull));
+}
+
+#[test]
+fn the_steps_tell_the_way_of_the_packet() {
+    let mut rig = Rig::new();
+    let remote = endpoint(SERVER, 53);
+    let prefix = "10.1.0.0/16".parse().expect("a prefix");
+    let route = Step::Route { connector: TO_A, prefix, uplink: VPC_A };
+    let next_hop = |address| Step::NextHop { address, mac: Some(host_mac(VPC_A, address)) };
+
+    let new = agree(&mut rig, C1, udp(remote), "new");
+    let mapping = Step::MappingNew { external: EXTERNAL, free_ports: 64_512 };
+    assert_eq!(new.steps, [route.clone(), mapping, next_hop(SERVER)]);
+
+    let session = rig.sessions().remove(0);
+    let external = session.external;
+    let known = agree(&mut rig, C1, udp(remote), "known");
+    assert_eq!(known.steps, [Step::Session(Box::new(session)), next_hop(SERVER)]);
+
+    let reused = agree(&mut rig, C1, udp(endpoint(OTHER_SERVER, 53)), "reused");
+    assert_eq!(reused.steps, [route.clone(), Step::MappingReused(external), next_hop(OTHER_SERVER)]);
+
+    let any = Probe { source_port: None, ..udp(remote) };
+    let any = rig.engine.explain(rig.now, C1, any).expect("the container exists");
+    let mapping = Step::MappingNew { external: EXTERNAL, free_ports: 64_511 };
+    assert_eq!(any.steps, [route.clone(), mapping, next_hop(SERVER)]);
+
+    let unknown = agree(&mut rig, C1, udp(endpoint(NOBODY, 53)), "unknown next hop");
+    assert_eq!(unknown.steps.last(), Some(&Step::NextHop { address: NOBODY, mac: None::<MacAddr> }));
+
+    let hairpin = agree(&mut rig, C1, udp(endpoint(EXTERNAL, 53)), "hairpin");
+    assert_eq!(hairpin.steps, [route]);
+}
+
+#[test]
+fn a_detached_or_unknown_container_is_explained_as_such() {
+    let mut rig = Rig::new();
+    agree(&mut rig, C1, udp(endpoint(SERVER, 53)), "attached");
+    rig.apply(Command::Detach { attachment: C1, connector: TO_A });
+    let explanation = agree(&mut rig, C1, udp(endpoint(SERVER, 53)), "detached");
+    assert_eq!(explanation, Explanation { steps: vec![], reason: Some(Reason::NoConnector) });
+    let nobody = AttachmentId(77);
+    let unknown = rig.engine.explain(rig.now, nobody, udp(endpoint(SERVER, 53)));
+    assert_eq!(unknown, Err(CommandError::UnknownAttachment(nobody)));
+    assert_eq!(rig.engine.recent_drops(rig.now, nobody), Err(CommandError::UnknownAttachment(nobody)));
+}
+
+#[test]
+fn the_last_drops_are_remembered_newest_first_and_bounded() {
+    let mut rig = Rig::new();
+    let limit = gateway_core::limits::RECENT_DROPS;
+    for i in 0..limit as u16 + 10 {
+        let packet = Packet::outbound(C4, Carries::Tcp(SYN), 4000 + i, endpoint(SERVER, 80));
+        rig.refused(inside(C4), packet.frame(), Reason::NoConnector);
+        rig.now = rig.now + seconds(1);
+    }
+    let drops = rig.engine.recent_drops(rig.now, C4).expect("the container exists");
+    assert_eq!(drops.len(), limit);
+    for (i, drop) in drops.iter().enumerate() {
+        assert_eq!((drop.reason, drop.ago), (Reason::NoConnector, seconds(1 + i as u64)));
+        let port = 4000 + limit as u16 + 9 - i as u16;
+        assert_eq!(drop.packet.source, Some(endpoint(CONTAINER, port)));
+        assert_eq!(drop.packet.destination, Some(endpoint(SERVER, 80)));
+        assert_eq!((drop.packet.protocol, drop.packet.length), (Some(6), 57));
+    }
+}

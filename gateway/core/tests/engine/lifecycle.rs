@@ -135,10 +135,7 @@ fn commands_that_name_what_is_not_there_change_nothing() {
             CommandError::UnknownAttachment(nobody),
         ),
         (Command::Attach { attachment: C1, connector: to(nowhere) }, CommandError::UnknownUplink(nowhere)),
-        (
-            Command::Detach { attachment: nobody, connector: TO_A },
-            CommandError::UnknownAttachment(nobody),
-        ),
+        (Command::Detach { attachment: nobody, connector: TO_A }, CommandError::UnknownAttachment(nobody)),
         (Command::Detach { attachment: C1, connector: TO_B }, CommandError::NotAttached(C1, TO_B)),
     ];
     for (command, error) in cases {

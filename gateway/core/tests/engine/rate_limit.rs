@@ -37,7 +37,7 @@ fn the_rate_of_icmp_errors_is_exact_at_any_interval_of_packets() {
         told(&mut rig, limits::ICMP_ERROR_BURST, Duration::ZERO);
         rig.now = Instant::from_nanos(10_000_000_000);
         told(&mut rig, limits::ICMP_ERROR_BURST, Duration::ZERO);
-        let n = 7 * 9 * 1000 / millis;
+        let n = 7 * 9 * 100 / millis;
         let earned = told(&mut rig, n, Duration::from_millis(millis.into()));
         let expected = n * millis * limits::ICMP_ERRORS_PER_SECOND / 1000;
         assert!(earned.abs_diff(expected) <= 1, "{earned} for {expected}, one packet each {millis} ms");
@@ -69,8 +69,8 @@ fn frames_that_the_shell_does_not_take_are_bounded_and_counted() {
 #[test]
 fn what_a_device_does_not_take_is_counted_on_its_link() {
     let mut rig = Rig::new();
-    rig.engine.egress_failed(outside(VPC_A), Reason::EgressFull);
-    rig.engine.egress_failed(inside(C1), Reason::EgressDown);
+    rig.engine.count_drop(outside(VPC_A), Reason::EgressFull);
+    rig.engine.count_drop(inside(C1), Reason::EgressDown);
     let counters = rig.counters();
     assert_eq!(counters[&outside(VPC_A)].drops.iter().collect::<Vec<_>>(), [(Reason::EgressFull, 1)]);
     assert_eq!(counters[&inside(C1)].drops.iter().collect::<Vec<_>>(), [(Reason::EgressDown, 1)]);

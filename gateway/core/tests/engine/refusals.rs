@@ -73,8 +73,8 @@ fn what_policy_forbids_is_dropped_and_the_sender_told() {
         ("reserved", C1, udp([240, 0, 0, 1].into()), forbidden, PROHIBITED),
         ("multicast", C1, udp([224, 0, 0, 251].into()), forbidden, None),
         ("broadcast", C1, udp(Ipv4Addr::BROADCAST), forbidden, None),
-        ("the VPC's network address", C1, udp([10, 1, 0, 0].into()), forbidden, PROHIBITED),
-        ("the VPC's broadcast address", C1, udp([10, 1, 255, 255].into()), forbidden, PROHIBITED),
+        ("the VPC's network address", C1, udp([10, 1, 0, 0].into()), Reason::Broadcast, None),
+        ("the VPC's broadcast address", C1, udp([10, 1, 255, 255].into()), Reason::Broadcast, None),
         ("hairpin", C1, udp(EXTERNAL), Reason::Hairpin, PROHIBITED),
         ("no router", C3, from(C3, Carries::Udp, far(53)), Reason::NoNextHop, Some((3, 0))),
         ("gateway, udp", C1, udp(GATEWAY), Reason::GatewayAddress, Some((3, 3))),
@@ -184,7 +184,13 @@ fn other_protocols_and_message_types_are_dropped() {
         ("redirect", C1, icmp(5).frame(), Reason::IcmpTypeUnsupported, None),
         ("error with a wrong checksum", C1, bad_sum, Reason::IcmpChecksumWrong, None),
         ("error about nothing", C1, icmp(3).with_payload([]).frame(), unrelated, None),
-        ("error about no session", C1, icmp(3).with_payload(udp_to(SERVER).embedded(28)).frame(), unrelated, None),
+        (
+            "error about no session",
+            C1,
+            icmp(3).with_payload(udp_to(SERVER).embedded(28)).frame(),
+            unrelated,
+            None,
+        ),
     ]);
 }
 
@@ -278,6 +284,25 @@ fn when_ports_run_out_the_sender_is_told_and_every_port_was_used() {
 }
 
 #[test]
+fn a_container_has_its_share_of_sessions_and_leaves_the_others_theirs() {
+    let mut rig = Rig::new();
+    let packet = |id, n: u64| {
+        let remote = endpoint(SERVER, 1 + (n / 60_000) as u16);
+        Packet::outbound(id, Carries::Udp, 2000 + (n % 60_000) as u16, remote).frame()
+    };
+    for n in 0..limits::SESSIONS_PER_ATTACHMENT {
+        let verdict = rig.engine.handle_packet(rig.now, inside(C1), &mut packet(C1, n));
+        assert_eq!(verdict, Verdict::Forward(outside(VPC_A)));
+    }
+    let frame = packet(C1, limits::SESSIONS_PER_ATTACHMENT);
+    let told = error_about(C1, &frame, (3, 13));
+    assert_eq!(rig.refused(inside(C1), frame, Reason::QuotaReached), Some(told));
+    assert_eq!(rig.deliver(inside(C2), packet(C2, 60_000)).verdict, Verdict::Forward(outside(VPC_A)));
+    let known = rig.deliver(inside(C1), packet(C1, 0)).verdict;
+    assert_eq!(known, Verdict::Forward(outside(VPC_A)));
+}
+
+#[test]
 fn the_gateway_answers_ping_for_itself() {
     for id in [C1, C4] {
         let mut rig = Rig::new();
@@ -351,20 +376,47 @@ fn an_error_about_a_broken_icmp_error_is_never_sent() {
 fn every_reason_has_its_test() {
     use Reason as R;
     let covered = |reason| match reason {
-        R::UnknownLink | R::FrameTruncated | R::VlanTagged | R::EtherTypeUnsupported => "here",
-        R::Ipv6Unsupported | R::NotForGateway | R::SourceMacSpoofed | R::ArpInvalid => "here",
-        R::ArpNotForGateway | R::Ipv4HeaderInvalid | R::Ipv4ChecksumWrong | R::Ipv4Options => "here",
-        R::Fragment | R::SourceSpoofed | R::SourceInvalid | R::DestinationForbidden => "here",
-        R::GatewayAddress | R::TtlExpired | R::TransportInvalid | R::ProtocolUnsupported => "here",
-        R::IcmpTypeUnsupported | R::IcmpChecksumWrong | R::NoConnector | R::NoRoute => "here",
-        R::TcpNotSyn | R::PortsExhausted | R::Hairpin | R::NoNextHop | R::NotExternalAddress => "here",
-        R::NoMapping | R::Filtered => "here",
-        R::VnetHeaderInvalid | R::PacketTooBig => "vnet",
+        R::VnetHeaderInvalid | R::PacketTooBig | R::FragmentationNeeded => "vnet",
         R::IcmpErrorUnrelated => "icmp_errors",
         R::NextHopUnreachable | R::NextHopQueueFull => "arp",
         R::OutboxFull => "rate_limit",
         R::SessionsExhausted => "no test: needs as many sessions as limits::SESSIONS",
-        R::EgressFull | R::EgressDown | R::EgressRefused | R::HandOffFull => "the shell's",
+        R::EgressFull | R::EgressDown | R::EgressRefused | R::IngressRefused | R::HandOffFull => {
+            "the shell's"
+        }
+        R::UnknownLink
+        | R::FrameTruncated
+        | R::VlanTagged
+        | R::EtherTypeUnsupported
+        | R::Ipv6Unsupported
+        | R::NotForGateway
+        | R::SourceMacSpoofed
+        | R::ArpInvalid
+        | R::ArpNotForGateway
+        | R::Ipv4HeaderInvalid
+        | R::Ipv4ChecksumWrong
+        | R::Ipv4Options
+        | R::Fragment
+        | R::SourceSpoofed
+        | R::SourceInvalid
+        | R::DestinationForbidden
+        | R::Broadcast
+        | R::QuotaReached
+        | R::GatewayAddress
+        | R::TtlExpired
+        | R::TransportInvalid
+        | R::ProtocolUnsupported
+        | R::IcmpTypeUnsupported
+        | R::IcmpChecksumWrong
+        | R::NoConnector
+        | R::NoRoute
+        | R::TcpNotSyn
+        | R::PortsExhausted
+        | R::Hairpin
+        | R::NoNextHop
+        | R::NotExternalAddress
+        | R::NoMapping
+        | R::Filtered => "here",
     };
     assert!(Reason::ALL.iter().all(|&reason| !covered(reason).is_empty()));
 }

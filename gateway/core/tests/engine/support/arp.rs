@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, NetHeaders, PacketBuilder, PacketHeaders};
+use etherparse::{
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, NetHeaders, PacketBuilder, PacketHeaders,
+};
 use gateway_core::{MacAddr, UplinkId, VNET_LEN};
 
 use super::{EXTERNAL, host_mac, uplink_mac};

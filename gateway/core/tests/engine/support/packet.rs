@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::{
-    IpHeaders, IpNumber, Ipv4Header, PacketBuilder, PacketHeaders, TcpHeader, TransportHeader,
+    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, PacketBuilder, PacketHeaders, TcpHeader, TransportHeader,
 };
 use gateway_core::{AttachmentId, MacAddr, UplinkId, VNET_LEN};
 
@@ -98,7 +98,7 @@ impl Packet {
         ip.dont_fragment = self.dont_fragment;
         ip.identification = 0x1234;
         let step = PacketBuilder::ethernet2(self.source_mac.0, self.destination_mac.0)
-            .ip(IpHeaders::Ipv4(ip, Default::default()));
+            .ip(IpHeaders::Ipv4(ip, Ipv4Extensions::default()));
         let mut frame = vec![0; VNET_LEN];
         let (from, to) = (self.source.port(), self.destination.port());
         let written = match self.carries {
@@ -191,4 +191,3 @@ fn transport(
         _ => (Carries::Other(ip.protocol.0), 0, 0, payload),
     }
 }
-

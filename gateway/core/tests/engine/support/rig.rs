@@ -1,6 +1,7 @@
 //! An engine with two VPCs of equal addresses and four containers of equal address, in virtual time.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -56,15 +57,7 @@ impl Rig {
     pub(crate) fn unresolved(slot: WorkerSlot, ports: RangeInclusive<u16>) -> Self {
         let mut rig = Self { engine: Engine::new(slot, [7; 32]), now: Instant::ZERO };
         for (id, next_hop) in [(VPC_A, Some(ROUTER)), (VPC_B, None)] {
-            rig.apply(Command::AddUplink(UplinkConfig {
-                id,
-                mac: uplink_mac(id),
-                mtu: MTU,
-                on_link: "10.1.0.0/16".parse().expect("a prefix"),
-                next_hop,
-                external: vec![EXTERNAL],
-                ports: ports.clone(),
-            }));
+            rig.add_uplink(id, next_hop, vec![EXTERNAL], ports.clone());
         }
         for id in [C1, C2, C3, C4] {
             rig.add_attachment(id);
@@ -73,6 +66,20 @@ impl Rig {
         rig.attach(C2, TO_A, VPC_A);
         rig.attach(C3, TO_B, VPC_B);
         rig
+    }
+
+    pub(crate) fn add_uplink(
+        &mut self,
+        id: UplinkId,
+        next_hop: Option<Ipv4Addr>,
+        external: Vec<Ipv4Addr>,
+        ports: RangeInclusive<u16>,
+    ) {
+        let (mac, on_link) = (uplink_mac(id), "10.1.0.0/16".parse().expect("a prefix"));
+        let config = UplinkConfig { id, mac, mtu: MTU, on_link, next_hop, external, ports };
+        self.apply(Command::AddUplink(config));
+        // It announces its external addresses, which a test of `arp` looks at.
+        self.drain();
     }
 
     pub(crate) fn add_attachment(&mut self, id: AttachmentId) {
@@ -142,7 +149,12 @@ impl Rig {
         }
         for (link, counters) in self.counters() {
             let traffic = (counters.received, counters.sent);
-            assert_eq!(traffic, (expected[&link].received, expected[&link].sent), "{link}, {:?}", step.verdict);
+            assert_eq!(
+                traffic,
+                (expected[&link].received, expected[&link].sent),
+                "{link}, {:?}",
+                step.verdict
+            );
         }
         match step.verdict {
             Verdict::Drop(reason) if before.contains_key(&from) => {
@@ -185,8 +197,8 @@ impl Rig {
         id: AttachmentId,
         carries: Carries,
         port: u16,
-        remote: std::net::SocketAddrV4,
-    ) -> std::net::SocketAddrV4 {
+        remote: SocketAddrV4,
+    ) -> SocketAddrV4 {
         self.forward(inside(id), &Packet::outbound(id, carries, port, remote)).1.source
     }
 
@@ -200,6 +212,41 @@ impl Rig {
         self.now = now;
         let ended = self.engine.handle_timeout(now);
         (ended, self.drain())
+    }
+
+    /// Time passes up to `time`, each timer served when it is due, and hosts answer ARP. Returns how many sessions ended.
+    pub(crate) fn run_until(&mut self, time: Instant) -> usize {
+        let mut ended = 0;
+        while let Some(due) = self.engine.poll_timeout().filter(|&due| due <= time) {
+            let (n, sent) = self.wait_until(due);
+            ended += n;
+            self.answer_arp(&sent);
+        }
+        self.now = time;
+        ended
+    }
+
+    /// As [`Self::forward`], but the next hop may have to answer ARP first.
+    pub(crate) fn forward_resolving(&mut self, from: Link, packet: &Packet) -> Packet {
+        let step = self.deliver(from, packet.frame());
+        if step.verdict != Verdict::Hold {
+            assert!(matches!(step.verdict, Verdict::Forward(_)), "{:?} for {packet:?}", step.verdict);
+            return Packet::read(&step.frame);
+        }
+        let [released] = &self.answer_arp(&step.sent)[..] else { panic!("one packet was held") };
+        Packet::read(&released.frame)
+    }
+
+    /// Hosts answer the gateway's ARP requests. Returns what the engine sends then.
+    fn answer_arp(&mut self, sent: &[Transmit]) -> Vec<Transmit> {
+        let mut released = Vec::new();
+        for Transmit { to, frame } in sent {
+            if let Link::Uplink(uplink) = *to {
+                let host = Arp::read(frame).target.1;
+                released.extend(self.deliver(*to, Arp::host_answers(uplink, host).frame()).sent);
+            }
+        }
+        released
     }
 
     pub(crate) fn drain(&mut self) -> Vec<Transmit> {
@@ -236,7 +283,7 @@ impl Rig {
 }
 
 /// A far destination, behind the router.
-pub(crate) const fn far(port: u16) -> std::net::SocketAddrV4 {
+pub(crate) const fn far(port: u16) -> SocketAddrV4 {
     endpoint(FAR, port)
 }
 

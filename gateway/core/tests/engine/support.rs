@@ -84,4 +84,7 @@ pub(crate) fn at(n: u64) -> Instant {
     Instant::ZERO + seconds(n)
 }
 
-pub(crate) const NANOSECOND: Duration = Duration::from_nanos(1);
+/// The last instant before `time`.
+pub(crate) fn just_before(time: Instant) -> Instant {
+    Instant::from_nanos(time.as_nanos() - 1)
+}

@@ -1,0 +1,5 @@
+//! One frame of the container.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::step(fuzz::INSIDE, data));
