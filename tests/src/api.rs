@@ -4,16 +4,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
-use http_body_util::{BodyExt, Full};
+use hyper::Method;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use netlab::Namespace;
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
 
-use crate::{PATIENCE, eventually};
+use crate::connection::{Answer, Connection};
+use crate::eventually;
 
 /// The prefix of every VPC made by [`Api::vpc_tap`].
 pub const CIDR: &str = "10.1.0.0/16";
@@ -29,9 +26,6 @@ pub const EXTERNAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
 pub struct Api {
     socket: PathBuf,
 }
-
-/// Status and body; the body is `null` if there is none.
-type Answer = (u16, Value);
 
 impl Api {
     /// A client of the daemon that listens at `socket`.
@@ -87,10 +81,35 @@ impl Api {
         self.expect_success(&path, self.put(&path))
     }
 
-    /// Ends that.
+    /// Ends that permission.
     pub fn detach(&self, container: &str, connector: &str) -> Value {
         let path = format!("/v1/containers/{container}/connectors/{connector}");
         self.expect_success(&path, self.delete(&path))
+    }
+
+    /// The names of all in a collection.
+    pub fn names(&self, collection: &str) -> Vec<String> {
+        let path = format!("/v1/{collection}");
+        let list = self.expect_success(&path, self.get(&path));
+        let items = list["items"].as_array().expect("a list has items").iter();
+        items.map(|item| item["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// Live sessions, of all pages. `filter` is a query such as `container=c1&limit=7`.
+    pub fn sessions(&self, filter: &str) -> Vec<Value> {
+        let mut sessions = Vec::new();
+        let mut path = format!("/v1/sessions?{filter}");
+        loop {
+            let mut page = self.expect_success(&path, self.get(&path));
+            sessions.append(page["items"].as_array_mut().expect("a page has items"));
+            let Some(cursor) = page["next_cursor"].as_str() else { return sessions };
+            path = format!("/v1/sessions?{filter}&cursor={cursor}");
+        }
+    }
+
+    /// Counters of everything.
+    pub fn stats(&self) -> Value {
+        self.expect_success("/v1/stats", self.get("/v1/stats"))
     }
 
     /// Makes a vpc or container of any kind, and waits until it is ready.
@@ -113,28 +132,12 @@ impl Api {
 
     /// One request with any body, which need not be JSON, declared as JSON if there is one.
     pub fn send(&self, method: Method, path: &str, body: Bytes) -> io::Result<Answer> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, path, body));
-            exchange.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        })
+        Connection::open(&self.socket)?.send(method, path, body)
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> io::Result<Answer> {
-        let stream = UnixStream::connect(&self.socket).await?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", "wharf");
-        if !body.is_empty() {
-            request = request.header("content-type", "application/json");
-        }
-        let request = request.body(Full::new(body)).map_err(io::Error::other)?;
-        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
-        let status = answer.status().as_u16();
-        let bytes = answer.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
-        Ok((status, body))
+    /// A connection to be kept for many requests.
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.socket).unwrap_or_else(|e| panic!("{}: {e}", self.socket.display()))
     }
 
     fn expect_success(&self, path: &str, (status, body): Answer) -> Value {

@@ -53,6 +53,13 @@ impl Daemon {
         self.process.id()
     }
 
+    /// A call of the command line, `wharf ARGUMENTS`, that asks this daemon.
+    pub fn wharf(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(arguments).env("WHARF_SOCKET", self.socket()).stdin(Stdio::null());
+        command
+    }
+
     /// What it has written to standard error, since the first start.
     pub fn log(&self) -> String {
         fs::read_to_string(log(self.directory.path())).unwrap_or_default()

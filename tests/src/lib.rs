@@ -16,9 +16,11 @@
 //! A failing test shows the daemon's log. Nothing is left by either.
 
 mod api;
+mod connection;
 mod daemon;
 mod wait;
 
 pub use api::{Api, CIDR, EXTERNAL, SERVER};
+pub use connection::{Answer, Connection};
 pub use daemon::Daemon;
 pub use wait::{PATIENCE, eventually};

@@ -35,8 +35,9 @@ pub const NEIGHBORS_PER_UPLINK: usize = 4_096;
 /// Unresolved neighbors that one attachment may cause at a time: nobody can use up the table for all.
 pub const UNRESOLVED_PER_ATTACHMENT: usize = 64;
 
-/// Packets kept for one unresolved neighbor. Linux `unres_qlen_bytes` is of this order.
-pub const HELD_PACKETS_PER_NEIGHBOR: usize = 16;
+/// Packets kept for one unresolved neighbor: the first ones of many containers that start together. Linux keeps
+/// `unres_qlen_bytes`, 212,992 by default, which is as many small packets.
+pub const HELD_PACKETS_PER_NEIGHBOR: usize = 256;
 
 /// Bytes kept for all unresolved neighbors of one uplink. Bytes.
 pub const HELD_BYTES_PER_UPLINK: usize = 4 * 1024 * 1024;
