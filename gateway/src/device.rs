@@ -51,14 +51,17 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
     let netns = spec.netns.open()?;
     let tap = staging.create_tap(&netns, &spec.device)?;
     inside(netns, || {
-        let index = index(&spec.device)?;
         exchange(async |handle| {
+            let index = if_nametoindex(spec.device.as_str())?;
             quieten(&handle, index).await;
             set_up(&handle, index, Some(mac), spec.mtu, None).await?;
             add_address(&handle, index, Ipv4Net::from(spec.address)).await?;
             add_routes(&handle, index, spec.gateway).await
         })
-        .map_err(|source| LinkError::System { step: "set up the container's device", source })?;
+        .map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or_default()) {
+            Errno::EEXIST => LinkError::DefaultRouteTaken,
+            _ => setting_up("set up the container's device", source),
+        })?;
         Ok(Opened { device: Device::Tap(tap), mac, mtu: spec.mtu, key: None })
     })
 }
@@ -70,19 +73,20 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened
             let mac = random_mac()?;
             let netns = open_netns(netns.as_ref())?;
             let bridge = inside(netns.try_clone().map_err(entering)?, || {
+                check_not_local(&spec.external)?;
                 bridge.as_deref().map(bridge_index).transpose()
             })?;
             let tap = staging.create_tap(&netns, name)?;
             inside(netns, || {
-                let index = index(name)?;
                 exchange(async |handle| {
+                    let index = if_nametoindex(name.as_str())?;
                     set_up(&handle, index, None, *mtu, bridge).await?;
                     match address {
                         Some(address) => add_address(&handle, index, *address).await,
                         None => Ok(()),
                     }
                 })
-                .map_err(|source| LinkError::System { step: "set up the uplink's device", source })?;
+                .map_err(|source| setting_up("set up the uplink's device", source))?;
                 Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu, key: None })
             })
         }
@@ -92,14 +96,19 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened
     }
 }
 
+/// A TAP device was there a moment ago: what cannot find it any more tells that it is gone.
+fn setting_up(step: &'static str, source: io::Error) -> LinkError {
+    match Errno::from_raw(source.raw_os_error().unwrap_or_default()) {
+        Errno::ENODEV | Errno::ENXIO | Errno::ENETUNREACH | Errno::ENETDOWN => LinkError::Disappeared,
+        _ => LinkError::System { step, source },
+    }
+}
+
 fn open_packet(name: &str, external: &[Ipv4Addr]) -> Result<Opened, LinkError> {
     let index = index(name)?;
-    let (link, addresses) =
-        exchange(async |handle| Ok((link(&handle, index).await?, addresses(&handle, index).await?)))
-            .map_err(|source| LinkError::System { step: "look at the uplink's device", source })?;
-    if let Some(&taken) = external.iter().find(|e| addresses.contains(e)) {
-        return Err(LinkError::AddressInUse(taken));
-    }
+    check_not_local(external)?;
+    let link = exchange(async |handle| link(&handle, index).await)
+        .map_err(|source| LinkError::System { step: "look at the uplink's device", source })?;
     let mac = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddr),
         _ => None,
@@ -209,10 +218,19 @@ async fn link(handle: &Handle, index: u32) -> io::Result<LinkMessage> {
     found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// IPv4 addresses that the kernel itself has on the device.
-async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<Ipv4Addr>> {
-    let messages = handle.address().get().set_link_index_filter(index).execute();
-    let messages: Vec<_> = messages.try_collect().await.map_err(answer)?;
+/// The kernel answers ARP for its own addresses on every device (`arp_ignore` 0), and takes their packets for itself.
+fn check_not_local(external: &[Ipv4Addr]) -> Result<(), LinkError> {
+    let local = exchange(async |handle| local_addresses(&handle).await)
+        .map_err(|source| LinkError::System { step: "look at the namespace's addresses", source })?;
+    match external.iter().find(|address| local.contains(address)) {
+        Some(&taken) => Err(LinkError::AddressInUse(taken)),
+        None => Ok(()),
+    }
+}
+
+/// IPv4 addresses that this namespace's kernel has itself.
+async fn local_addresses(handle: &Handle) -> io::Result<Vec<Ipv4Addr>> {
+    let messages: Vec<_> = handle.address().get().execute().try_collect().await.map_err(answer)?;
     let attributes = messages.into_iter().flat_map(|message| message.attributes);
     Ok(attributes
         .filter_map(|attribute| match attribute {

@@ -125,11 +125,18 @@ pub enum LinkError {
     /// The device is not Ethernet, so that it has no frames to carry.
     #[error("{0} is not an Ethernet device")]
     NotEthernet(String),
-    /// The host itself uses this external address on the device; its kernel would answer in our place.
-    #[error("the host itself has address {0} on that device")]
+    /// The kernel of that namespace has this external address itself, and would answer in our place.
+    #[error("the uplink's namespace itself has address {0}")]
     AddressInUse(Ipv4Addr),
-    /// The process lacks a capability (`CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces), or `/dev/net/tun` is closed to it.
-    #[error("not permitted to {0}; run as root")]
+    /// The container's namespace has a default route, and its packets would not come to the gateway.
+    #[error("the namespace has a default route already")]
+    DefaultRouteTaken,
+    /// The device or its namespace was deleted while it was being set up. Try again.
+    #[error("the device or its namespace disappeared while it was being set up")]
+    Disappeared,
+    /// The process lacks a capability (`CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces, `CAP_SYS_PTRACE` to find
+    /// those of other users' processes), or `/dev/net/tun` is closed to it.
+    #[error("not permitted to {0}")]
     NotPermitted(&'static str),
     /// A system call failed in a way that none of the above tells.
     #[error("{step}: {source}")]

@@ -105,7 +105,6 @@ fn devices_that_cannot_be_uplinks_are_refused() {
     let edge = lab.namespace("edge").unwrap();
     let other = lab.namespace("other").unwrap();
     edge.veth("up0", &other, "eth0").unwrap();
-    edge.address("up0", format!("{EXTERNAL}/16").parse().unwrap()).unwrap();
     let add = |name: &str| {
         let device = UplinkDevice::Packet { netns: Some(edge.netns()), name: name.into() };
         let on_link = CIDR.parse().unwrap();
@@ -113,11 +112,12 @@ fn devices_that_cannot_be_uplinks_are_refused() {
             UplinkSpec { device, on_link, next_hop: None, external: vec![EXTERNAL], ports: 1024..=65535 };
         fixture.wait(fixture.handle.add_uplink(spec))
     };
-    assert!(matches!(add("up0"), Err(LinkError::AddressInUse(EXTERNAL))));
     assert!(matches!(add("up1"), Err(LinkError::DeviceMissing(_))));
     let lo = add("lo");
     assert!(matches!(lo, Err(LinkError::NotEthernet(_))), "{lo:?}");
     edge.veth("up2", &other, "eth2").unwrap();
     add("up2").unwrap();
     assert!(matches!(add("up2"), Err(LinkError::DeviceTaken(_))), "both would see every frame");
+    edge.address("up0", format!("{EXTERNAL}/16").parse().unwrap()).unwrap();
+    assert!(matches!(add("up0"), Err(LinkError::AddressInUse(EXTERNAL))));
 }

@@ -125,8 +125,34 @@ fn links_that_cannot_be_made_are_refused_and_leave_nothing() {
     assert_eq!(devices(), before);
     let id = add(attachment(&container)).unwrap().id;
     let again = gateway::AttachmentSpec { device: "eth1".into(), ..attachment(&container) };
-    assert!(matches!(add(again), Err(LinkError::System { .. })), "a second default route");
+    assert!(matches!(add(again), Err(LinkError::DefaultRouteTaken)));
     assert_eq!(devices(), before + 1);
     fixture.wait(fixture.handle.remove_attachment(id)).unwrap();
     eventually("the device to go", || devices() == before);
+}
+
+#[test]
+fn an_external_address_of_the_kernel_itself_is_refused_wherever_it_is() {
+    let fixture = Fixture::start(1);
+    let lab = Lab::new("local").unwrap();
+    let vpc = lab.namespace("vpc").unwrap();
+    vpc.address("lo", format!("{EXTERNAL}/32").parse().unwrap()).unwrap();
+    let device = gateway::UplinkDevice::Tap {
+        netns: Some(vpc.netns()),
+        name: "wharf0".into(),
+        address: None,
+        bridge: None,
+        mtu: 1500,
+    };
+    let on_link = tests::CIDR.parse().unwrap();
+    let spec = gateway::UplinkSpec {
+        device,
+        on_link,
+        next_hop: None,
+        external: vec![EXTERNAL],
+        ports: 1024..=65535,
+    };
+    let refused = fixture.wait(fixture.handle.add_uplink(spec));
+    assert!(matches!(refused, Err(LinkError::AddressInUse(EXTERNAL))), "{refused:?}");
+    assert!(vpc.up("wharf0").is_err(), "nothing was made");
 }

@@ -78,8 +78,10 @@ codes! {
     NotABridge = "not_a_bridge", 422;
     /// The named device carries no Ethernet frames.
     NotEthernet = "not_ethernet", 422;
-    /// The host itself owns the external address.
+    /// The kernel of the uplink's namespace has the external address itself.
     AddressInUse = "address_in_use", 409;
+    /// The container's namespace has a default route already.
+    RouteTaken = "route_taken", 409;
     /// The daemon lacks a capability.
     NotPermitted = "not_permitted", 500;
     /// Two connectors of one container would claim the same prefix.

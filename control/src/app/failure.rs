@@ -58,6 +58,11 @@ fn of_link(error: LinkError, fields: &Fields<'_>) -> Problem {
                 format!("{detail}, so that its kernel would answer in the gateway's place; remove it there");
             Problem::new(Code::AddressInUse, detail).at("external_addresses")
         }
+        LinkError::DefaultRouteTaken => {
+            let detail = format!("{detail}; delete it, or use a namespace without one");
+            Problem::new(Code::RouteTaken, detail).at(fields.netns)
+        }
+        LinkError::Disappeared => Problem::new(Code::NotReady, format!("{detail}; try again")),
         LinkError::NotPermitted(_) => Problem::new(Code::NotPermitted, detail),
         LinkError::System { .. } => Problem::new(Code::Internal, detail),
         LinkError::Refused(refused) => of_command(refused),
