@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::PacketBuilder;
 use gateway_core::{
-    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Instant, Link, MacAddr,
-    UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
+    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Filtering, Instant, Link,
+    MacAddr, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
 };
 
 /// The container's link.
@@ -47,7 +47,12 @@ pub fn engine() -> Engine {
         gateway_mac: GATEWAY_MAC,
         mtu: 1500,
     };
-    let connector = ConnectorConfig { id: CONNECTOR, uplink: UPLINK, destinations: vec![prefix] };
+    let connector = ConnectorConfig {
+        id: CONNECTOR,
+        uplink: UPLINK,
+        destinations: vec![prefix],
+        filtering: Filtering::default(),
+    };
     for command in [
         Command::AddUplink(uplink),
         Command::AddAttachment(attachment),

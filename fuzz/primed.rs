@@ -1,7 +1,7 @@
 //! An engine with a session of each protocol, and what must hold for any frame that it gets.
 
 use gateway_core::{
-    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Instant, Link,
+    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Filtering, Engine, Instant, Link,
     UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot,
 };
 
@@ -93,7 +93,7 @@ fn primed() -> Engine {
         gateway_mac: GATEWAY_MAC,
         mtu: 1500,
     };
-    let connector = ConnectorConfig { id: ConnectorId(1), uplink: UPLINK, destinations: vec![prefix] };
+    let connector = ConnectorConfig { id: ConnectorId(1), uplink: UPLINK, destinations: vec![prefix], filtering: Filtering::default() };
     for command in [
         Command::AddUplink(uplink),
         Command::AddAttachment(attachment),

@@ -20,8 +20,8 @@ pub use event::Event;
 pub use gateway::Gateway;
 pub use gateway_core::{
     Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts, DropView, Explanation,
-    Link, LinkCounters, LinkReport, MacAddr, PacketSummary, ParseMacError, PortUse, Probe, Protocol, Reason,
-    SessionPage, SessionQuery, SessionState, SessionView, Step, Traffic, UplinkId, limits,
+    Filtering, Link, LinkCounters, LinkReport, MacAddr, PacketSummary, ParseMacError, PortUse, Probe,
+    Protocol, Reason, SessionPage, SessionQuery, SessionState, SessionView, Step, Traffic, UplinkId, limits,
 };
 pub use handle::{CallError, Handle};
 pub use spec::{AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec};

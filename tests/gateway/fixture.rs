@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use gateway::{
-    AttachmentId, AttachmentSpec, Config, ConnectorConfig, ConnectorId, Event, Gateway, Handle, UplinkDevice,
-    UplinkId, UplinkSpec,
+    AttachmentId, AttachmentSpec, Config, ConnectorConfig, ConnectorId, Event, Filtering, Gateway, Handle,
+    UplinkDevice, UplinkId, UplinkSpec,
 };
 use ipnet::Ipv4Net;
 use netlab::Namespace;
@@ -74,7 +74,12 @@ impl Fixture {
     /// Lets the container reach all of the uplink's prefix, by a connector with the uplink's number.
     pub(crate) fn attach(&self, container: AttachmentId, uplink: UplinkId) -> ConnectorId {
         let id = ConnectorId(uplink.0);
-        let connector = ConnectorConfig { id, uplink, destinations: vec![CIDR.parse().unwrap()] };
+        let connector = ConnectorConfig {
+            id,
+            uplink,
+            destinations: vec![CIDR.parse().unwrap()],
+            filtering: Filtering::default(),
+        };
         self.wait(self.handle.attach(container, connector)).unwrap();
         id
     }

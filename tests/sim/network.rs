@@ -14,8 +14,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gateway_core::{
-    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Instant, Link, MacAddr,
-    UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
+    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Filtering, Instant, Link,
+    MacAddr, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
 };
 use smoltcp::time::Instant as HostInstant;
 
@@ -135,7 +135,12 @@ impl Network {
             mtu: 1500,
         };
         let destinations = vec!["10.1.0.0/16".parse().expect("a prefix")];
-        let connector = ConnectorConfig { id: ConnectorId(vpc.0), uplink: vpc, destinations };
+        let connector = ConnectorConfig {
+            id: ConnectorId(vpc.0),
+            uplink: vpc,
+            destinations,
+            filtering: Filtering::default(),
+        };
         self.engine.apply(self.now, Command::AddAttachment(config)).expect("the container is new");
         let attach = Command::Attach { attachment: id, connector };
         self.engine.apply(self.now, attach).expect("the VPC exists");

@@ -79,6 +79,21 @@ pub struct ConnectorConfig {
     pub uplink: UplinkId,
     /// Destinations that may be reached. The longest prefix over all attached connectors decides.
     pub destinations: Vec<Ipv4Net>,
+    /// Which of these may send to a mapping that a container has made.
+    pub filtering: Filtering,
+}
+
+/// Filtering behaviour (RFC 4787 §5, RFC 5382 REQ-3): who may send to a mapping, besides those remote endpoints that it has
+/// sessions with. Nobody outside of the connector's destinations may, whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Filtering {
+    /// EIF: anybody.
+    EndpointIndependent,
+    /// ADF: any port of an address that it has a session with.
+    #[default]
+    AddressDependent,
+    /// APDF: nobody else.
+    AddressAndPortDependent,
 }
 
 /// What a command did.

@@ -8,13 +8,9 @@ mod report;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use slab::Slab;
-
 use self::links::{Attachment, Base, Uplink};
 use crate::limits::{EXPIRY_BATCH, OUTBOX};
-use crate::mapping::Mapping;
+use crate::mapping::Mappings;
 use crate::neighbor::{self, Held};
 use crate::packet::Packet;
 use crate::respond::{Arp, IcmpError};
@@ -22,6 +18,8 @@ use crate::session::{Due, Table};
 use crate::vnet::is_super_packet;
 use crate::wire::{Ethernet, IPV4, TRANSPORT, VNET_LEN, address_at};
 use crate::{AttachmentId, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Translates the packets of one worker's attachments. See the crate's documentation for how to drive it.
 pub struct Engine {
@@ -31,7 +29,7 @@ pub struct Engine {
     attachments: HashMap<AttachmentId, Attachment, ahash::RandomState>,
     uplinks: HashMap<UplinkId, Uplink, ahash::RandomState>,
     sessions: Table,
-    mappings: Slab<Mapping>,
+    mappings: Mappings,
     /// When the neighbors of which uplink want attention.
     neighbor_timers: BTreeSet<(Instant, UplinkId)>,
     outbox: VecDeque<Transmit>,
@@ -71,7 +69,7 @@ impl Engine {
             attachments: HashMap::with_hasher(hasher.clone()),
             uplinks: HashMap::with_hasher(hasher.clone()),
             sessions: Table::new(&hasher),
-            mappings: Slab::new(),
+            mappings: Mappings::new(&hasher),
             neighbor_timers: BTreeSet::new(),
             outbox: VecDeque::new(),
             hasher,
@@ -87,7 +85,11 @@ impl Engine {
             Link::Uplink(id) => self.inbound(now, id, frame),
         };
         let verdict = outcome.unwrap_or_else(|refusal| self.refuse(now, from, frame, refusal));
-        let counted = if matches!(verdict, Verdict::HandOff(_)) { None } else { self.base(from) };
+        let counted = if matches!(verdict, Verdict::HandOff { .. }) && matches!(from, Link::Uplink(_)) {
+            None
+        } else {
+            self.base(from)
+        };
         if let Some(base) = counted {
             base.counters.received.count(received.0, received.1);
         }

@@ -40,7 +40,9 @@ mod view;
 mod vnet;
 mod wire;
 
-pub use command::{Applied, AttachmentConfig, Command, CommandError, ConnectorConfig, UplinkConfig};
+pub use command::{
+    Applied, AttachmentConfig, Command, CommandError, ConnectorConfig, Filtering, UplinkConfig,
+};
 pub use engine::{Engine, Transmit};
 pub use id::{AttachmentId, ConnectorId, Link, UplinkId, WorkerSlot};
 pub use mac::{MacAddr, ParseMacError};

@@ -70,16 +70,6 @@ impl PortPool {
         })
     }
 
-    /// Whether `port` is leased. Ports outside the pool are not.
-    pub(crate) fn is_leased(&self, port: u16) -> bool {
-        self.ports.contains(&port)
-            && self.slot.owns(port)
-            && self.shared.as_ref().is_some_and(|shared| {
-                let (index, bit) = shared.place(port);
-                shared.words[index].load(Relaxed) & bit != 0
-            })
-    }
-
     /// Ports that can be leased now.
     pub(crate) fn free(&self) -> u32 {
         self.shared.as_ref().map_or(self.total, |shared| shared.free.load(Relaxed))
@@ -154,7 +144,6 @@ mod tests {
                 assert_eq!((pool.free(), pool.used()), (0, expected));
                 for lease in &leases {
                     assert!((1000..=3000).contains(&lease.port()) && seen.insert(lease.port()));
-                    assert!(pool.is_leased(lease.port()));
                 }
                 drop(leases);
                 assert_eq!(pool.free(), expected);

@@ -117,7 +117,6 @@ impl IcmpError {
             // RFC 5508 REQ-8: no mapping can be made, or policy forbids it.
             Reason::NoConnector
             | Reason::NoRoute
-            | Reason::Hairpin
             | Reason::DestinationForbidden
             | Reason::PortsExhausted
             | Reason::SessionsExhausted

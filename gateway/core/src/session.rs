@@ -38,9 +38,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session whose first packet is the one that carries `inside`, at `now`.
+    /// A session whose first packet goes in `direction`, at `now`. `inside` is as the container sends.
     pub(crate) fn new(
         now: Instant,
+        direction: Direction,
         owner: (AttachmentId, ConnectorId, UplinkId),
         inside: Tuple,
         external: SocketAddrV4,
@@ -49,7 +50,7 @@ impl Session {
     ) -> Self {
         let (attachment, connector, uplink) = owner;
         let state =
-            if inside.protocol == Protocol::Tcp { SessionState::Opening } else { SessionState::Active };
+            if inside.protocol == Protocol::Tcp { tcp::opening(direction) } else { SessionState::Active };
         let expires = now + idle_limit(inside.protocol, state);
         Self {
             attachment,
@@ -70,6 +71,11 @@ impl Session {
     /// As the VPC answers.
     pub(crate) fn reply(&self) -> Tuple {
         Tuple { protocol: self.inside.protocol, source: self.inside.destination, destination: self.external }
+    }
+
+    /// Its mapping and remote address.
+    fn contact(&self) -> (usize, Ipv4Addr) {
+        (self.mapping, *self.inside.destination.ip())
     }
 
     /// A packet passes: moves the state and, where it keeps the session alive, the time of its end.

@@ -1,6 +1,6 @@
 //! How packets end: one verdict each, with one reason out of one closed list, and the counters derived from them.
 
-use crate::Link;
+use crate::{Link, UplinkId};
 
 /// What the shell does with a frame that it gave to [`crate::Engine::handle_packet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +13,14 @@ pub enum Verdict {
     Share,
     /// The engine keeps a copy of the frame until its next hop is known, and then decides on it again.
     Hold,
-    /// The frame, untouched, belongs to the worker with this index.
-    HandOff(u16),
+    /// The frame belongs to another worker, as one that came from an uplink. It is untouched; or, if it came from a
+    /// container (hairpinning), translated so far that it is as if the VPC had sent it back.
+    HandOff {
+        /// The worker's index.
+        to: u16,
+        /// Whose frame it is for that worker.
+        from: UplinkId,
+    },
     /// The frame ends here.
     Drop(Reason),
 }
@@ -106,8 +112,6 @@ reasons! {
     QuotaReached = "quota_reached",
     /// The session table is full; a live session has to end first.
     SessionsExhausted = "sessions_exhausted",
-    /// The destination is one of the gateway's own external addresses; hairpinning is not built yet.
-    Hairpin = "hairpin",
     /// The destination is off the uplink's prefix and the VPC has no next hop.
     NoNextHop = "no_next_hop",
     /// Nobody answered ARP for the next hop; the sender was told by ICMP.
@@ -122,7 +126,7 @@ reasons! {
     NotExternalAddress = "not_external_address",
     /// Nothing of a container is reachable at this external endpoint.
     NoMapping = "no_mapping",
-    /// The external endpoint is in use, and this remote endpoint was not contacted from it.
+    /// The external endpoint is in use, and its connector's filtering keeps this remote endpoint out.
     Filtered = "filtered",
     /// The outgoing device's queue is full.
     EgressFull = "egress_full",

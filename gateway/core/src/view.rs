@@ -26,6 +26,8 @@ pub enum SessionState {
     Active,
     /// TCP: a SYN went out, none came back.
     Opening,
+    /// TCP: a SYN came in, none went out.
+    OpeningInbound,
     /// TCP: SYNs both ways.
     Established,
     /// TCP: the container sent a FIN.
@@ -160,6 +162,8 @@ pub enum Step {
         /// Ports free now in this worker's slice.
         free_ports: u32,
     },
+    /// The destination is an external address of the uplink, so the packet comes back inside (hairpinning).
+    Hairpin,
     /// Where the frame goes on the uplink.
     NextHop {
         /// Whose MAC address is needed.
@@ -204,6 +208,7 @@ impl SessionState {
         match self {
             Self::Active => "active",
             Self::Opening => "opening",
+            Self::OpeningInbound => "opening_inbound",
             Self::Established => "established",
             Self::FinOutbound => "fin_outbound",
             Self::FinInbound => "fin_inbound",

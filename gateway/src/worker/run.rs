@@ -122,8 +122,8 @@ impl Worker {
             HandedKind::Shared => self.engine.handle_shared(now, from, &frame),
             HandedKind::Owned => match self.engine.handle_packet(now, Link::Uplink(from), &mut frame) {
                 Verdict::Forward(to) => self.send(to, &frame),
-                Verdict::HandOff(other) => {
-                    unreachable!("worker {} says that {other} owns what was handed to it", self.slot.index())
+                Verdict::HandOff { to, .. } => {
+                    unreachable!("worker {} says that {to} owns what was handed to it", self.slot.index())
                 }
                 Verdict::Respond | Verdict::Share | Verdict::Hold | Verdict::Drop(_) => {}
             },
@@ -157,12 +157,13 @@ impl Worker {
     fn handle(&mut self, now: Instant, link: Link, frame: &mut [u8]) {
         match self.engine.handle_packet(now, link, frame) {
             Verdict::Forward(to) => self.send(to, frame),
-            Verdict::HandOff(owner) => self.hand_to(owner, link, HandedKind::Owned, frame),
+            Verdict::HandOff { to, from } => self.hand_to(to, from, HandedKind::Owned, frame),
             Verdict::Share => {
+                let Link::Uplink(from) = link else { unreachable!("only ARP of an uplink is shared") };
                 // What follows an ARP message is padding.
                 let frame = &frame[..frame.len().min(ARP_FRAME_LEN)];
                 for other in self.others() {
-                    self.hand_to(other, link, HandedKind::Shared, frame);
+                    self.hand_to(other, from, HandedKind::Shared, frame);
                 }
             }
             Verdict::Respond | Verdict::Hold | Verdict::Drop(_) => {}
@@ -175,11 +176,10 @@ impl Worker {
         (0..self.slot.count()).filter(move |&other| other != this)
     }
 
-    fn hand_to(&mut self, worker: u16, link: Link, kind: HandedKind, frame: &[u8]) {
-        let Link::Uplink(from) = link else { unreachable!("only frames of uplinks have other owners") };
+    fn hand_to(&mut self, worker: u16, from: UplinkId, kind: HandedKind, frame: &[u8]) {
         self.handed_off += 1;
         if !self.inboxes[usize::from(worker)].push_frame(Handed { from, kind, frame: frame.into() }) {
-            self.engine.count_drop(link, Reason::HandOffFull);
+            self.engine.count_drop(Link::Uplink(from), Reason::HandOffFull);
         }
     }
 

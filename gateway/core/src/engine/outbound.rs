@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use ipnet::Ipv4Net;
 use rand_chacha::rand_core::Rng;
 
+use super::links::Attachment;
 use super::{Engine, MacPair, Refusal, check_fits};
 use crate::limits::SESSIONS_PER_ATTACHMENT;
 use crate::mapping::{Mapping, MappingKey};
@@ -35,6 +36,31 @@ pub(super) struct Admission {
 struct Way {
     uplink: UplinkId,
     next_hop: Ipv4Addr,
+}
+
+/// By which session a packet leaves.
+#[derive(Clone, Copy)]
+enum Passage {
+    Known(usize, Way),
+    New(Admission),
+}
+
+/// Where a packet goes once it is translated.
+#[derive(Clone, Copy)]
+enum Exit {
+    /// Out of the uplink, to the next hop.
+    Out(MacPair),
+    /// To an external address, so back inside, as if the VPC had sent it to us (hairpinning).
+    Back(MacPair),
+}
+
+impl Passage {
+    const fn way(self) -> Way {
+        match self {
+            Self::Known(_, way) => way,
+            Self::New(admission) => Way { uplink: admission.uplink, next_hop: admission.next_hop },
+        }
+    }
 }
 
 impl Engine {
@@ -99,26 +125,63 @@ impl Engine {
         packet: &Packet,
         tuple: Tuple,
     ) -> Result<Verdict, Refusal> {
-        let known = self.sessions.outbound(id, tuple);
-        let admission = match known {
-            Some(_) => None,
-            None => Some(check_opens(packet).and_then(|()| self.admit(id, tuple))?),
+        let passage = match self.sessions.outbound(id, tuple) {
+            Some(key) => Passage::Known(key, self.way_of(key)),
+            None => Passage::New(check_opens(packet).and_then(|()| self.admit(id, tuple))?),
         };
-        let way = match (known, admission) {
-            (Some(key), _) => self.way_of(key),
-            (None, Some(a)) => Way { uplink: a.uplink, next_hop: a.next_hop },
-            (None, None) => unreachable!("a packet without a session has an admission"),
-        };
-        check_fits(packet, self.uplinks[&way.uplink].config.mtu)?;
-        let Some(mac) = self.resolve(now, way, id, frame)? else { return Ok(Verdict::Hold) };
-        let key = match (known, admission) {
-            (None, Some(admission)) => self.open_session(now, id, tuple, admission)?,
-            (Some(key), _) => key,
-            (None, None) => unreachable!("as above"),
+        let way = passage.way();
+        let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
+        let key = match passage {
+            Passage::Known(key, _) => key,
+            Passage::New(admission) => self.open_session(now, id, tuple, admission)?,
         };
         self.sessions.touch(key, now, Direction::Outbound, packet.tcp_flags());
-        translate::packet(frame, packet, Side::Source, self.sessions.session(key).external, mac);
-        Ok(Verdict::Forward(Link::Uplink(way.uplink)))
+        let external = self.sessions.session(key).external;
+        self.leave(now, way.uplink, frame, exit, |frame, macs| {
+            translate::packet(frame, packet, Side::Source, external, macs);
+        })
+    }
+
+    /// How a packet leaves, if it fits the link; `None` after it has been kept because the next hop's MAC address is not known.
+    fn exit(
+        &mut self,
+        now: Instant,
+        way: Way,
+        id: AttachmentId,
+        packet: &Packet,
+        frame: &[u8],
+    ) -> Result<Option<Exit>, Refusal> {
+        let config = &self.uplinks.get(&way.uplink).ok_or(Reason::EgressDown)?.config;
+        check_fits(packet, config.mtu)?;
+        if config.external.contains(&packet.destination) {
+            return Ok(Some(Exit::Back((config.mac, config.mac))));
+        }
+        Ok(self.resolve(now, way, id, frame)?.map(Exit::Out))
+    }
+
+    /// Sends a translated packet out of its uplink, or back inside if that is where it belongs (RFC 4787 REQ-9).
+    fn leave(
+        &mut self,
+        now: Instant,
+        uplink: UplinkId,
+        frame: &mut [u8],
+        exit: Exit,
+        translate: impl FnOnce(&mut [u8], MacPair),
+    ) -> Result<Verdict, Refusal> {
+        match exit {
+            Exit::Out(macs) => {
+                translate(frame, macs);
+                Ok(Verdict::Forward(Link::Uplink(uplink)))
+            }
+            Exit::Back(macs) => {
+                // What does not come in again has to be left as it was.
+                let mut turned = frame.to_vec();
+                translate(&mut turned, macs);
+                let verdict = self.inbound(now, uplink, &mut turned)?;
+                frame.copy_from_slice(&turned);
+                Ok(verdict)
+            }
+        }
     }
 
     /// An ICMP error of a container about a packet that it received (RFC 5508 REQ-5).
@@ -135,11 +198,11 @@ impl Engine {
             return Err(Reason::IcmpErrorUnrelated.into());
         }
         let way = self.way_of(key);
-        check_fits(packet, self.uplinks[&way.uplink].config.mtu)?;
-        let Some(mac) = self.resolve(now, way, id, frame)? else { return Ok(Verdict::Hold) };
+        let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
         let external = self.sessions.session(key).external;
-        translate::icmp_error(frame, packet, embedded, Side::Source, external, mac);
-        Ok(Verdict::Forward(Link::Uplink(way.uplink)))
+        self.leave(now, way.uplink, frame, exit, |frame, macs| {
+            translate::icmp_error(frame, packet, embedded, Side::Source, external, macs);
+        })
     }
 
     fn way_of(&self, key: usize) -> Way {
@@ -157,9 +220,6 @@ impl Engine {
         let (connector, prefix) =
             route::longest_prefix(&attachment.connectors, destination).ok_or(Reason::NoRoute)?;
         let uplink = self.uplinks.get(&connector.uplink).ok_or(Reason::EgressDown)?;
-        if uplink.config.external.contains(&destination) {
-            return Err(Reason::Hairpin);
-        }
         if route::is_network_or_broadcast(uplink.config.on_link, destination) {
             return Err(Reason::Broadcast);
         }
@@ -174,12 +234,7 @@ impl Engine {
         if mapping.is_none() && uplink.pool(external, tuple.protocol).is_none_or(|pool| pool.free() == 0) {
             return Err(Reason::PortsExhausted);
         }
-        if attachment.base.sessions >= SESSIONS_PER_ATTACHMENT {
-            return Err(Reason::QuotaReached);
-        }
-        if !self.sessions.has_room() {
-            return Err(Reason::SessionsExhausted);
-        }
+        self.check_session_room(attachment)?;
         Ok(Admission {
             connector: connector.id,
             prefix,
@@ -204,14 +259,31 @@ impl Engine {
         };
         let owner = (id, a.connector, a.uplink);
         let external = self.mappings[mapping].external;
-        let session = Session::new(now, owner, tuple, external, a.next_hop, mapping);
-        let key = self.sessions.insert(session, &mut self.mappings[mapping].sessions);
-        for link in [Link::Attachment(id), Link::Uplink(a.uplink)] {
+        let session = Session::new(now, Direction::Outbound, owner, tuple, external, a.next_hop, mapping);
+        Ok(self.insert_session(session))
+    }
+
+    /// Whether the container, and the table, have room for one more session.
+    pub(super) fn check_session_room(&self, attachment: &Attachment) -> Result<(), Reason> {
+        if attachment.base.sessions >= SESSIONS_PER_ATTACHMENT {
+            return Err(Reason::QuotaReached);
+        }
+        if self.sessions.has_room() { Ok(()) } else { Err(Reason::SessionsExhausted) }
+    }
+
+    /// Puts a session into the table and counts it.
+    pub(super) fn insert_session(&mut self, session: Session) -> usize {
+        let links = [Link::Attachment(session.attachment), Link::Uplink(session.uplink)];
+        let key = {
+            let mapping = session.mapping;
+            self.sessions.insert(session, &mut self.mappings[mapping].sessions)
+        };
+        for link in links {
             if let Some(base) = self.base(link) {
                 base.sessions += 1;
             }
         }
-        Ok(key)
+        key
     }
 
     fn open_mapping(&mut self, id: AttachmentId, tuple: Tuple, a: Admission) -> Result<usize, Reason> {
@@ -287,7 +359,7 @@ impl Engine {
 }
 
 /// Whether a packet without a session may open one.
-fn check_opens(packet: &Packet) -> Result<(), Reason> {
+pub(super) fn check_opens(packet: &Packet) -> Result<(), Reason> {
     match packet.transport {
         Transport::Tcp { flags, .. } if !tcp::opens(flags) => Err(Reason::TcpNotSyn),
         _ => Ok(()),

@@ -1,10 +1,11 @@
 //! What the engine tells about itself. Reading changes nothing.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::Engine;
 use super::outbound::probe_tuple;
 use crate::neighbor::Lookup;
+use crate::packet::Tuple;
 use crate::{
     AttachmentId, CommandError, DropView, Explanation, Instant, Link, LinkReport, PortUse, Probe, Protocol,
     Reason, SessionPage, SessionQuery, Step, UplinkId, route,
@@ -86,7 +87,13 @@ impl Engine {
         if let Some(key) = known {
             let session = self.sessions.session(key);
             steps.push(Step::Session(Box::new(session.view(now))));
-            return self.explain_next_hop(id, session.uplink, session.next_hop, steps);
+            return self.explain_exit(
+                id,
+                session.uplink,
+                session.next_hop,
+                session.reply().reversed(),
+                steps,
+            );
         }
         let admission = self.admit(id, tuple);
         if let Ok(a) = &admission {
@@ -105,10 +112,37 @@ impl Engine {
             steps.push(Step::Route { connector: connector.id, prefix, uplink: connector.uplink });
         }
         let admission = admission?;
-        self.explain_next_hop(id, admission.uplink, admission.next_hop, steps)
+        // Filtering looks at the address only, so that the port of a mapping yet to be made does not matter.
+        let external = match admission.mapping.filter(|_| probe.source_port.is_some()) {
+            Some(key) => self.mappings[key].external,
+            None => SocketAddrV4::new(admission.external, 0),
+        };
+        let outside = Tuple { source: external, ..tuple };
+        self.explain_exit(id, admission.uplink, admission.next_hop, outside, steps)
     }
 
-    fn free_ports(&self, uplink: UplinkId, external: std::net::Ipv4Addr, probe: Probe) -> u32 {
+    /// Out of the uplink, or back inside; `outside` is what the packet carries then.
+    fn explain_exit(
+        &self,
+        id: AttachmentId,
+        uplink: UplinkId,
+        next_hop: Ipv4Addr,
+        outside: Tuple,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Reason> {
+        let external =
+            self.uplinks.get(&uplink).is_some_and(|u| u.config.external.contains(outside.destination.ip()));
+        if !external {
+            return self.explain_next_hop(id, uplink, next_hop, steps);
+        }
+        steps.push(Step::Hairpin);
+        let known = self.sessions.inbound(uplink, outside).is_some();
+        // What another worker would say is not known here.
+        let ours = self.slot.owns(outside.destination.port());
+        if known || !ours { Ok(()) } else { self.admit_inbound(uplink, outside).map(drop) }
+    }
+
+    fn free_ports(&self, uplink: UplinkId, external: Ipv4Addr, probe: Probe) -> u32 {
         self.uplinks
             .get(&uplink)
             .and_then(|u| u.pool(external, probe.protocol))
@@ -119,7 +153,7 @@ impl Engine {
         &self,
         id: AttachmentId,
         uplink: UplinkId,
-        address: std::net::Ipv4Addr,
+        address: Ipv4Addr,
         steps: &mut Vec<Step>,
     ) -> Result<(), Reason> {
         let neighbors = &self.uplinks.get(&uplink).ok_or(Reason::EgressDown)?.neighbors;

@@ -1,6 +1,8 @@
 //! The session table: one arena, one index per direction, one timer queue.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 
 use slab::Slab;
 
@@ -15,6 +17,8 @@ pub(crate) struct Table {
     sessions: Slab<Session>,
     outbound: HashMap<(AttachmentId, Tuple), usize, ahash::RandomState>,
     inbound: HashMap<(UplinkId, Tuple), usize, ahash::RandomState>,
+    /// Sessions of a mapping with one remote address, for address-dependent filtering.
+    contacts: HashMap<(usize, Ipv4Addr), u32, ahash::RandomState>,
     /// One entry per session, at its `queued`; a session that lived on is queued again when its entry is due.
     timers: BTreeSet<(Instant, usize)>,
 }
@@ -35,6 +39,7 @@ impl Table {
             sessions: Slab::new(),
             outbound: HashMap::with_hasher(hasher.clone()),
             inbound: HashMap::with_hasher(hasher.clone()),
+            contacts: HashMap::with_hasher(hasher.clone()),
             timers: BTreeSet::new(),
         }
     }
@@ -47,6 +52,11 @@ impl Table {
     /// The session that a packet from a VPC belongs to.
     pub(crate) fn inbound(&self, uplink: UplinkId, reply: Tuple) -> Option<usize> {
         self.inbound.get(&(uplink, reply)).copied()
+    }
+
+    /// Whether the mapping has a session with this remote address.
+    pub(crate) fn has_contacted(&self, mapping: usize, remote: Ipv4Addr) -> bool {
+        self.contacts.contains_key(&(mapping, remote))
     }
 
     /// The session with this key, which must be live.
@@ -68,12 +78,13 @@ impl Table {
     pub(crate) fn insert(&mut self, mut session: Session, siblings: &mut Vec<usize>) -> usize {
         let (out, inb) = ((session.attachment, session.inside), (session.uplink, session.reply()));
         session.in_mapping = siblings.len();
-        let queued = session.queued;
+        let (queued, contact) = (session.queued, session.contact());
         let key = self.sessions.insert(session);
         siblings.push(key);
         let replaced = (self.outbound.insert(out, key), self.inbound.insert(inb, key));
         assert_eq!(replaced, (None, None), "a live session has these tuples");
         self.timers.insert((queued, key));
+        *self.contacts.entry(contact).or_default() += 1;
         key
     }
 
@@ -83,6 +94,12 @@ impl Table {
         self.outbound.remove(&(session.attachment, session.inside));
         self.inbound.remove(&(session.uplink, session.reply()));
         self.timers.remove(&(session.queued, key));
+        if let Entry::Occupied(mut contact) = self.contacts.entry(session.contact()) {
+            *contact.get_mut() -= 1;
+            if *contact.get() == 0 {
+                contact.remove();
+            }
+        }
         siblings.swap_remove(session.in_mapping);
         if let Some(&moved) = siblings.get(session.in_mapping) {
             self.sessions[moved].in_mapping = session.in_mapping;

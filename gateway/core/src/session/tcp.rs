@@ -1,11 +1,13 @@
 //! The TCP states of a session, as RFC 7857 §2 and RFC 6146 §3.5.2 have them for a NAT.
 //!
 //! ```text
-//!            SYN in           FIN out            FIN in
-//! Opening ─────────► Established ─────► FinOutbound ─────► Closing
-//!                         │      FIN in               FIN out  ▲
-//!                         └───────────► FinInbound ────────────┘
-//! any ── RST ──► Reset ── other traffic ──► Established;   Fin*, Closing, Reset ── SYN out ──► Opening
+//!                SYN in              FIN out            FIN in
+//! Opening        ───────► Established ───────► FinOutbound ─────► Closing
+//! OpeningInbound ───────►      │      FIN in             FIN out     ▲
+//!                SYN out       └─────────────► FinInbound ───────────┘
+//!
+//! any ── RST ──► Reset ── other traffic ──► Established
+//! Fin*, Closing, Reset ── SYN out, in ──► Opening, OpeningInbound
 //! ```
 
 use std::time::Duration;
@@ -35,13 +37,21 @@ pub(crate) const fn advance(state: SessionState, direction: Direction, flags: u8
     let (syn, fin) = (flags & SYN != 0, flags & FIN != 0);
     match (state, direction) {
         // Half-closed or closed, and the port is used again (RFC 9293 §3.10.7.4 lets a TIME-WAIT be reused).
-        (S::FinOutbound | S::FinInbound | S::Closing | S::Reset, Outbound) if opens(flags) => S::Opening,
-        (S::Opening, Inbound) if syn => S::Established,
+        (S::FinOutbound | S::FinInbound | S::Closing | S::Reset, _) if opens(flags) => opening(direction),
+        (S::Opening, Inbound) | (S::OpeningInbound, Outbound) if syn => S::Established,
         (S::Established, Outbound) if fin => S::FinOutbound,
         (S::Established, Inbound) if fin => S::FinInbound,
         (S::FinOutbound, Inbound) | (S::FinInbound, Outbound) if fin => S::Closing,
         (S::Reset, _) => S::Established,
         _ => state,
+    }
+}
+
+/// The state that a first SYN makes.
+pub(crate) const fn opening(direction: Direction) -> SessionState {
+    match direction {
+        Direction::Outbound => S::Opening,
+        Direction::Inbound => S::OpeningInbound,
     }
 }
 
@@ -91,6 +101,17 @@ mod tests {
         for (segments, expected) in then {
             assert_eq!(run(&[&open, *segments].concat()), *expected, "{segments:?}");
         }
+    }
+
+    #[test]
+    fn a_session_that_the_remote_opens_goes_the_same_way() {
+        let run = |segments: &[(Direction, u8)]| {
+            segments.iter().fold(opening(In), |state, &(direction, flags)| advance(state, direction, flags))
+        };
+        assert_eq!(run(&[(In, SYN)]), S::OpeningInbound);
+        assert_eq!(run(&[(Out, SYN | ACK)]), S::Established);
+        assert_eq!(run(&[(Out, RST | ACK)]), S::Reset);
+        assert_eq!(run(&[(Out, SYN | ACK), (In, FIN), (Out, FIN), (In, SYN)]), S::OpeningInbound);
     }
 
     #[test]

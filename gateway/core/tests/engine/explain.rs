@@ -65,7 +65,7 @@ fn each_answer_agrees_with_the_packet_that_follows() {
         ("broadcast address", C1, udp(endpoint([10, 1, 255, 255].into(), 80)), Some(Reason::Broadcast)),
         ("not attached", C4, udp(endpoint(SERVER, 53)), Some(Reason::NoConnector)),
         ("no route", C1, udp(endpoint([203, 0, 113, 1].into(), 53)), Some(Reason::NoRoute)),
-        ("hairpin", C1, udp(endpoint(EXTERNAL, 53)), Some(Reason::Hairpin)),
+        ("hairpin to nobody", C1, udp(endpoint(EXTERNAL, 53)), Some(Reason::NoMapping)),
         ("no router", C3, udp(far(53)), Some(Reason::NoNextHop)),
     ];
     for (name, id, probe, reason) in cases {
@@ -144,7 +144,7 @@ fn the_steps_tell_the_way_of_the_packet() {
     assert_eq!(unknown.steps.last(), Some(&Step::NextHop { address: NOBODY, mac: None::<MacAddr> }));
 
     let hairpin = agree(&mut rig, C1, udp(endpoint(EXTERNAL, 53)), "hairpin");
-    assert_eq!(hairpin.steps, [route]);
+    assert_eq!(hairpin.steps, [route, Step::MappingReused(external), Step::Hairpin]);
 }
 
 #[test]

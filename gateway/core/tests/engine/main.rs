@@ -5,6 +5,8 @@
 
 mod arp;
 mod explain;
+mod filtering;
+mod hairpin;
 mod icmp_errors;
 mod lifecycle;
 mod paging;

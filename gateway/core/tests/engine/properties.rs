@@ -204,7 +204,7 @@ proptest! {
             let mut rig = Rig::unresolved(WorkerSlot::new(index, 2), FEW_PORTS);
             for spoil in &spoils {
                 let (from, frame) = spoil.apply(&good);
-                if let Verdict::HandOff(owner) = check(&mut rig, from, frame.clone()) {
+                if let Verdict::HandOff { to: owner, .. } = check(&mut rig, from, frame.clone()) {
                     prop_assert_ne!(owner, index);
                 }
                 rig.engine.handle_shared(rig.now, VPC_A, &frame);

@@ -56,10 +56,16 @@ fn a_packet_for_the_other_workers_port_is_handed_off_untouched() {
         let [mut first, mut second] = workers();
         let (_, seen) = second.forward(inside(C2), &Packet::outbound(C2, carries, 4000, remote));
         let back = Packet::inbound(VPC_A, answer, remote, seen.source);
-        assert_eq!(first.deliver(outside(VPC_A), back.frame()).verdict, Verdict::HandOff(1));
+        assert_eq!(
+            first.deliver(outside(VPC_A), back.frame()).verdict,
+            Verdict::HandOff { to: 1, from: VPC_A }
+        );
         assert_eq!(second.forward(outside(VPC_A), &back).0, inside(C2));
         let error = seen.error_by(ROUTER, 3, 1, 28);
-        assert_eq!(first.deliver(outside(VPC_A), error.frame()).verdict, Verdict::HandOff(1));
+        assert_eq!(
+            first.deliver(outside(VPC_A), error.frame()).verdict,
+            Verdict::HandOff { to: 1, from: VPC_A }
+        );
         assert_eq!(second.forward(outside(VPC_A), &error).0, inside(C2));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use gateway_core::{
-    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Instant, Link,
+    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Filtering, Instant, Link,
     LinkCounters, Protocol, Reason, SessionQuery, SessionView, Traffic, Transmit, UplinkConfig, UplinkId,
     VNET_LEN, Verdict, WorkerSlot, limits,
 };
@@ -95,8 +95,22 @@ impl Rig {
 
     /// Attaches by a connector to the VPC's prefix and one far network.
     pub(crate) fn attach(&mut self, attachment: AttachmentId, id: ConnectorId, uplink: UplinkId) {
+        self.attach_filtering(attachment, id, uplink, Filtering::default());
+    }
+
+    /// The same with another filtering than the default one.
+    pub(crate) fn attach_filtering(
+        &mut self,
+        attachment: AttachmentId,
+        id: ConnectorId,
+        uplink: UplinkId,
+        filtering: Filtering,
+    ) {
         let destinations = ["10.1.0.0/16", "192.0.2.0/24"].map(|p| p.parse().expect("a prefix")).to_vec();
-        self.apply(Command::Attach { attachment, connector: ConnectorConfig { id, uplink, destinations } });
+        self.apply(Command::Attach {
+            attachment,
+            connector: ConnectorConfig { id, uplink, destinations, filtering },
+        });
     }
 
     /// Applies a command that ends no session, or says how many it ended.
@@ -134,14 +148,14 @@ impl Rig {
         let before = self.counters();
         let step = self.deliver_uncounted(from, frame);
         let mut expected = before.clone();
-        if !matches!(step.verdict, Verdict::HandOff(_))
+        if !(matches!(step.verdict, Verdict::HandOff { .. }) && matches!(from, Link::Uplink(_)))
             && let Some(counters) = expected.get_mut(&from)
         {
             count(&mut counters.received, &original);
         }
         if let Verdict::Forward(to) = step.verdict {
             count(&mut expected.get_mut(&to).expect("a link it knows").sent, &step.frame);
-        } else {
+        } else if !matches!((step.verdict, from), (Verdict::HandOff { .. }, Link::Attachment(_))) {
             assert_eq!(step.frame, original, "{:?} leaves the frame as it was", step.verdict);
         }
         for Transmit { to, frame } in &step.sent {
