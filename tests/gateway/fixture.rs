@@ -73,13 +73,18 @@ impl Fixture {
 
     /// Lets the container reach all of the uplink's prefix, by a connector with the uplink's number.
     pub(crate) fn attach(&self, container: AttachmentId, uplink: UplinkId) -> ConnectorId {
+        self.attach_filtering(container, uplink, Filtering::default())
+    }
+
+    /// The same with another filtering than the default one.
+    pub(crate) fn attach_filtering(
+        &self,
+        container: AttachmentId,
+        uplink: UplinkId,
+        filtering: Filtering,
+    ) -> ConnectorId {
         let id = ConnectorId(uplink.0);
-        let connector = ConnectorConfig {
-            id,
-            uplink,
-            destinations: vec![CIDR.parse().unwrap()],
-            filtering: Filtering::default(),
-        };
+        let connector = ConnectorConfig { id, uplink, destinations: vec![CIDR.parse().unwrap()], filtering };
         self.wait(self.handle.attach(container, connector)).unwrap();
         id
     }
