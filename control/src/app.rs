@@ -19,9 +19,10 @@ mod vpcs;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use control_core::{Change, Code, Problem, Resources};
-use gateway::Handle;
+use gateway::{CallError, Handle};
 use tracing::Instrument;
 
 pub(crate) use connectors::{AttachView, DetachView};
@@ -31,6 +32,9 @@ pub(crate) use stats::StatsView;
 
 use crate::store::Store;
 use turns::Turns;
+
+/// Workers answer within microseconds; whoever asks whether they do wants to hear of it when they do not.
+const READY_TIME: Duration = Duration::from_secs(1);
 
 /// The application. Clones are the same one.
 #[derive(Clone)]
@@ -49,9 +53,9 @@ impl App {
         Self(Arc::new(Parts { store, gateway, vpc_turns, container_turns }))
     }
 
-    /// Whether every worker of the gateway answers.
+    /// Whether every worker of the gateway answers, and soon.
     pub(crate) async fn ready(&self) -> Result<(), Problem> {
-        self.gateway().ready().await.map_err(failure::of_call)
+        soon(self.gateway().ready()).await
     }
 
     pub(crate) fn gateway(&self) -> &Handle {
@@ -78,5 +82,29 @@ impl App {
         task.await.unwrap_or_else(|error| {
             Err(Problem::new(Code::Internal, format!("the operation broke off: {error}")))
         })
+    }
+}
+
+async fn soon(answer: impl Future<Output = Result<(), CallError>>) -> Result<(), Problem> {
+    match tokio::time::timeout(READY_TIME, answer).await {
+        Ok(answered) => answered.map_err(failure::of_call),
+        Err(_) => {
+            let detail = format!("the gateway's workers did not answer within {} s", READY_TIME.as_secs());
+            Err(Problem::new(Code::Unresponsive, detail))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn workers_that_do_not_answer_are_not_waited_for() {
+        let stuck = soon(std::future::pending()).await.unwrap_err();
+        assert_eq!((stuck.code(), stuck.code().status()), (Code::Unresponsive, 503));
+        assert_eq!(soon(std::future::ready(Ok(()))).await, Ok(()));
+        let stopped = soon(std::future::ready(Err(CallError::Stopped))).await.unwrap_err();
+        assert_eq!(stopped.code(), Code::ShuttingDown);
     }
 }

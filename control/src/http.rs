@@ -9,6 +9,7 @@ mod explain;
 mod extract;
 mod failure;
 mod health;
+mod host;
 mod observe;
 mod sessions;
 mod stats;
@@ -19,6 +20,7 @@ mod vpcs;
 use std::any::Any;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use control_core::{Code, Problem};
 use failure::Failure;
@@ -60,13 +62,15 @@ fn routes() -> OpenApiRouter<App> {
         .merge(vpcs::routes())
         .merge(connectors::routes())
         .merge(containers::routes())
-        .merge(sessions::routes())
         .merge(stats::routes())
         .merge(explain::routes())
         .merge(health::routes())
+        .route_layer(from_fn(extract::without_params))
+        .merge(sessions::routes())
 }
 
-/// What every response has in common: problems instead of empty errors, a request id, no connection lost to a panic.
+/// What every response has in common: problems instead of empty errors, a request id, no connection lost to a panic, nothing
+/// for pages of other hosts.
 fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(async || {
@@ -76,8 +80,9 @@ fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
             let detail = "the path exists, but not with this method; see the Allow header";
             Failure::from(Problem::new(Code::MethodNotAllowed, detail))
         })
+        .layer(from_fn(host::check))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(axum::middleware::from_fn(observe::in_span))
+        .layer(from_fn(observe::in_span))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the layer hands it over")]

@@ -2,6 +2,7 @@
 //!
 //! By hyper itself, as `axum::serve` has neither a limit of connections nor one of the time that a client may take.
 
+mod deadline;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -21,12 +26,15 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use deadline::WriteDeadline;
+
 /// Where clients come in.
 #[derive(Debug)]
 pub struct Listeners {
     /// Always; who may connect is decided by the file's mode.
     pub unix: UnixListener,
-    /// For machines without unix sockets in their tools. There is no authentication: bind it to loopback.
+    /// For machines without unix sockets in their tools. There is no authentication: bind it to loopback. Requests have to
+    /// name it as `localhost` or by a loopback address, so that no page in a browser gets through.
     pub tcp: Option<TcpListener>,
 }
 
@@ -37,13 +45,16 @@ pub struct Settings {
     pub connections: usize,
     /// A request's header has to arrive within this time of the connection, or of the answer before.
     pub header_time: Duration,
+    /// A client has to take some part of a waiting answer within this time.
+    pub write_time: Duration,
     /// Requests that are under way at shutdown have this long to end.
     pub drain: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { connections: 256, header_time: Duration::from_secs(10), drain: Duration::from_secs(5) }
+        let patience = Duration::from_secs(10);
+        Self { connections: 256, header_time: patience, write_time: patience, drain: Duration::from_secs(5) }
     }
 }
 
@@ -88,9 +99,9 @@ async fn accept_all(
         let slot = slots.clone().acquire_owned().await.expect("nobody closes the semaphore");
         while connections.try_join_next().is_some() {}
         match listeners.accept().await {
-            Ok(stream) => {
-                let connection = serve_connection(stream, router.clone(), settings, graceful.watcher(), slot);
-                connections.spawn(connection);
+            Ok((transport, stream)) => {
+                let service = service(router.clone(), transport);
+                connections.spawn(serve_connection(stream, service, settings, graceful.watcher(), slot));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -100,16 +111,25 @@ async fn accept_all(
     }
 }
 
+/// How a client came in. Every request has this as an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Through the unix socket.
+    Unix,
+    /// Through the TCP listener.
+    Tcp,
+}
+
 /// A byte stream to a client.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Listeners {
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<(Transport, Box<dyn Stream>)> {
         tokio::select! {
-            accepted = self.unix.accept() => Ok(Box::new(accepted?.0)),
-            accepted = accept_tcp(self.tcp.as_ref()) => accepted,
+            accepted = self.unix.accept() => Ok((Transport::Unix, Box::new(accepted?.0))),
+            accepted = accept_tcp(self.tcp.as_ref()) => Ok((Transport::Tcp, accepted?)),
         }
     }
 }
@@ -121,10 +141,22 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Box<dyn Stream
     Ok(Box::new(stream))
 }
 
+/// The router, told how the client came in.
+fn service(
+    router: Router,
+    transport: Transport,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(transport);
+        router.call(request)
+    })
+}
+
 /// Serves one client. `slot` is free again when it returns.
 async fn serve_connection(
     stream: Box<dyn Stream>,
-    router: Router,
+    service: impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
     settings: Settings,
     watcher: Watcher,
     slot: OwnedSemaphorePermit,
@@ -133,7 +165,7 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_time)
         .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, settings.write_time)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
     }

@@ -151,6 +151,8 @@ async fn everything_is_made_used_and_removed_in_order() {
     api.refuse("not_found", "GET", "/v1/sessions?vpc=x", None).await;
     api.expect(200, "GET", "/v1/containers/c/drops", None).await;
     api.expect(200, "GET", "/readyz", None).await;
+    let ping = json!({"container": "c", "protocol": "icmp", "destination": "169.254.1.1"});
+    assert_eq!(api.expect(200, "POST", "/v1/explain", Some(ping)).await["verdict"], "respond");
 
     api.refuse("in_use", "DELETE", "/v1/connectors/k", None).await;
     api.refuse("in_use", "DELETE", "/v1/vpcs/v", None).await;
@@ -194,6 +196,23 @@ async fn a_failed_creation_leaves_nothing() {
     api.refuse("device_taken", "POST", "/v1/containers", Some(container("c2", &netns))).await;
     api.refuse("not_found", "GET", "/v1/containers/c2", None).await;
     assert_eq!(api.expect(200, "GET", "/v1/vpcs", None).await, json!({"items": []}));
+}
+
+#[tokio::test]
+async fn unknown_parameters_are_refused_wherever_they_are() {
+    let api = Api::start();
+    let paths =
+        ["vpcs", "vpcs/v", "connectors", "connectors/k", "containers", "containers/c", "sessions", "stats"];
+    for path in paths {
+        api.refuse("invalid_query", "GET", &format!("/v1/{path}?foo=1"), None).await;
+    }
+    let create = api.call("POST", "/v1/containers?foo=1", Some(json!({}))).await.1;
+    assert_eq!((&create["code"], &create["field"]), (&json!("invalid_query"), &json!("foo")));
+    api.refuse("invalid_query", "PUT", "/v1/containers/c/connectors/k?foo", None).await;
+    api.refuse("invalid_query", "GET", "/readyz?foo=1", None).await;
+    api.expect(200, "GET", "/v1/vpcs?", None).await;
+    api.refuse("route_not_found", "GET", "/v1/nothing?foo=1", None).await;
+    api.refuse("method_not_allowed", "PATCH", "/v1/vpcs?foo=1", None).await;
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ clean_up() {
 }
 
 if [ "$(id -u)" != 0 ]; then fail 'namespaces need root: run this as root'; fi
-for program in ip curl python3; do
+for program in ip curl python3 ping; do
     command -v $program >/dev/null || fail "the program $program is missing: install it"
 done
 if [ ! -S "$WHARF_SOCKET" ]; then

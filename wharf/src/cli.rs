@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::client::{Client, DEFAULT_SOCKET, Target};
+use crate::client::{self, Client, DEFAULT_SOCKET, Target};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Color, Format};
 use crate::serve;
@@ -51,8 +51,9 @@ pub(crate) struct Cli {
 /// Flags of every command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
-    /// The daemon's unix socket, /run/wharf/wharf.sock unless set
-    #[arg(long, global = true, env = "WHARF_SOCKET", hide_env_values = true, value_name = "PATH", help_heading = GLOBAL)]
+    // Not clap's `env`: for the daemon, its config file goes between flag and environment.
+    /// The daemon's unix socket; $WHARF_SOCKET unless set, or else /run/wharf/wharf.sock
+    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL)]
     pub(crate) socket: Option<PathBuf>,
     /// The daemon's TCP listener, instead of its socket: http://127.0.0.1:PORT
     #[arg(long, global = true, value_name = "URL", value_parser = api, help_heading = GLOBAL)]
@@ -152,11 +153,11 @@ impl Request {
 impl Global {
     /// The daemon to ask.
     fn target(&self) -> Target {
-        match (self.api, &self.socket) {
-            (Some(address), _) => Target::Tcp(address),
-            (None, Some(path)) => Target::Unix(path.clone()),
-            (None, None) => Target::Unix(DEFAULT_SOCKET.into()),
+        if let Some(address) = self.api {
+            return Target::Tcp(address);
         }
+        let socket = self.socket.clone().or_else(client::socket_of_environment);
+        Target::Unix(socket.unwrap_or_else(|| DEFAULT_SOCKET.into()))
     }
 }
 

@@ -22,6 +22,11 @@ use crate::failure::{Exit, Failure};
 /// Where the daemon listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf/wharf.sock";
 
+/// `$WHARF_SOCKET`: where the daemon listens unless a flag or the daemon's own file says so.
+pub(crate) fn socket_of_environment() -> Option<PathBuf> {
+    std::env::var_os("WHARF_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// How long one request may take. Making a link is the slowest of them, and takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -275,7 +280,9 @@ fn refusal_hint(code: &str) -> Option<&'static str> {
             "`wharf vpc list`, `wharf connector list` and `wharf container list` show what there is"
         }
         "not_attached" => "`wharf container list` shows which connectors each container has",
-        "netns_missing" => "`ip netns list` shows namespaces with a name; a container's is pid:PID",
+        "netns_missing" => {
+            "`ip netns list` shows namespaces with a name; one without is named by a process that runs in it, pid:PID"
+        }
         "not_permitted" => "run the daemon as root",
         "route_not_found" | "method_not_allowed" => "daemon and command line may be of different versions",
         "internal" => "the daemon's log says more",

@@ -1,4 +1,4 @@
-//! Settings of the daemon: flags override the config file, the file overrides the defaults.
+//! Settings of the daemon: flags override the config file, the file overrides the environment, and all of them the defaults.
 //!
 //! Flags and file are one struct, so that a setting cannot have two names.
 
@@ -7,9 +7,10 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use gateway::WORKERS_MAX;
 use serde::Deserialize;
 
-use crate::client::DEFAULT_SOCKET;
+use crate::client::{self, DEFAULT_SOCKET};
 use crate::failure::Failure;
 
 /// What can be set, by flag (`--log-format json`) or in the file (`log-format = "json"`).
@@ -19,12 +20,12 @@ pub(crate) struct Options {
     // On the command line, --socket is every command's.
     #[arg(skip)]
     pub(crate) socket: Option<PathBuf>,
-    /// Serve the API on TCP too; loopback only
+    /// Serve the API on TCP too; loopback only. Every local user may then do everything
     #[arg(long, value_name = "127.0.0.1:PORT")]
     pub(crate) listen: Option<Loopback>,
     /// Worker threads of the gateway; one per core up to four unless set
     #[arg(long, value_name = "N")]
-    pub(crate) workers: Option<NonZeroU16>,
+    pub(crate) workers: Option<Workers>,
     /// What to log: a level, or a filter such as info,gateway=debug. info unless set
     #[arg(long, value_name = "LEVEL|FILTER")]
     pub(crate) log: Option<String>,
@@ -69,6 +70,11 @@ pub(crate) enum LogFormat {
 #[serde(try_from = "String")]
 pub(crate) struct Loopback(SocketAddr);
 
+/// How many threads the gateway can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Workers(NonZeroU16);
+
 /// Permission bits of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -96,14 +102,18 @@ pub(crate) enum ConfigError {
 }
 
 impl Settings {
-    /// Joins `flags` with the file at `path`, if there is one, and the defaults.
-    pub(crate) fn resolve(flags: Options, path: Option<&Path>) -> Result<Self, ConfigError> {
+    /// Joins `flags` with the file at `path`, if there is one, the environment and the defaults.
+    pub(crate) fn resolve(
+        flags: Options,
+        path: Option<&Path>,
+        environment: Options,
+    ) -> Result<Self, ConfigError> {
         let file = path.map_or_else(|| Ok(Options::default()), Options::read)?;
-        let options = flags.over(file);
+        let options = flags.over(file).over(environment);
         Ok(Self {
             socket: options.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
             listen: options.listen.map(|l| l.0),
-            workers: options.workers,
+            workers: options.workers.map(|w| w.0),
             log: options.log.unwrap_or_else(|| "info".to_owned()),
             log_format: options.log_format.unwrap_or_default(),
             socket_mode: options.socket_mode.map_or(0o660, |m| m.0),
@@ -112,6 +122,11 @@ impl Settings {
 }
 
 impl Options {
+    /// What the environment sets. It is there for clients first, so that a daemon's own file goes over it.
+    pub(crate) fn of_environment() -> Self {
+        Self { socket: client::socket_of_environment(), ..Self::default() }
+    }
+
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
@@ -142,6 +157,24 @@ impl FromStr for Loopback {
                 "the API has no authentication of its own and is served on loopback only, such as 127.0.0.1:8080",
             )
         }
+    }
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().unwrap_or(0).try_into()
+    }
+}
+
+impl TryFrom<i64> for Workers {
+    type Error = String;
+
+    fn try_from(count: i64) -> Result<Self, String> {
+        let possible = u16::try_from(count).ok().filter(|&count| count <= WORKERS_MAX);
+        let count = possible.and_then(NonZeroU16::new);
+        count.map(Self).ok_or_else(|| format!("is not a number from 1 to {WORKERS_MAX}"))
     }
 }
 
@@ -193,13 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_go_over_file_goes_over_defaults() {
+    fn flags_go_over_file_goes_over_environment_goes_over_defaults() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wharf.toml");
         std::fs::write(&path, "socket = '/run/a.sock'\nworkers = 2\nlog = 'debug'\nsocket-mode = '0600'\n")
             .unwrap();
-        let flags = Options { workers: NonZeroU16::new(3), log: Some("trace".into()), ..Options::default() };
-        let settings = Settings::resolve(flags, Some(&path)).unwrap();
+        let flags = Options { workers: "3".parse().ok(), log: Some("trace".into()), ..Options::default() };
+        let environment = Options { socket: Some("/run/e.sock".into()), ..Options::default() };
+        let settings = Settings::resolve(flags, Some(&path), environment.clone()).unwrap();
         let expected = Settings {
             socket: "/run/a.sock".into(),
             listen: None,
@@ -209,7 +243,12 @@ mod tests {
             socket_mode: 0o600,
         };
         assert_eq!(settings, expected);
-        let defaults = Settings::resolve(Options::default(), None).unwrap();
+        let flag = Options { socket: Some("/run/f.sock".into()), ..Options::default() };
+        let flagged = Settings::resolve(flag, Some(&path), environment.clone()).unwrap();
+        assert_eq!(flagged.socket, Path::new("/run/f.sock"));
+        let unset = Settings::resolve(Options::default(), None, environment).unwrap();
+        assert_eq!(unset.socket, Path::new("/run/e.sock"));
+        let defaults = Settings::resolve(Options::default(), None, Options::default()).unwrap();
         assert_eq!((defaults.socket, defaults.socket_mode), (DEFAULT_SOCKET.into(), 0o660));
     }
 
@@ -227,7 +266,9 @@ mod tests {
     fn a_wrong_file_is_refused_with_key_and_line() {
         let wrong = [
             ("log = 'info'\nwokers = 2\n", "wokers", "line 2"),
-            ("workers = 0\n", "workers", "line 1"),
+            ("workers = 0\n", "from 1 to 64", "line 1"),
+            ("workers = 65\n", "from 1 to 64", "line 1"),
+            ("workers = -1\n", "from 1 to 64", "line 1"),
             ("\nlisten = '0.0.0.0:80'\n", "loopback only", "line 2"),
             ("socket-mode = '0999'\n", "octal", "line 1"),
             ("log_format = 'json'\n", "log_format", "line 1"),
@@ -241,8 +282,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_a_usage_error() {
-        let error =
-            Settings::resolve(Options::default(), Some(Path::new("/nonexistent/wharf.toml"))).unwrap_err();
+        let path = Path::new("/nonexistent/wharf.toml");
+        let error = Settings::resolve(Options::default(), Some(path), Options::default()).unwrap_err();
         assert_eq!(Failure::from(error).exit(), crate::failure::Exit::Usage);
     }
 

@@ -6,6 +6,7 @@
 mod acts;
 mod api;
 mod daemon;
+mod directory;
 mod error;
 mod interrupt;
 mod screen;

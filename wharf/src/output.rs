@@ -2,6 +2,8 @@
 //!
 //! Everything is written by fallible calls, so that a closed pipe ends the command instead of a panic.
 
+pub(crate) mod picture;
+
 use std::io::{self, Write};
 use std::time::Duration;
 

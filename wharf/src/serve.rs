@@ -27,8 +27,10 @@ A config file is TOML with the flags' names; flags go over it:
   workers = 2
   log = \"info,gateway=debug\"
   log-format = \"json\"
+Without either, the socket is $WHARF_SOCKET, or else /run/wharf/wharf.sock.
 
-Needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and /dev/net/tun. Stops on SIGINT and SIGTERM.";
+Needs /dev/net/tun, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, and CAP_SYS_PTRACE to find the
+namespaces of other users' processes. Stops on SIGINT and SIGTERM.";
 
 /// `wharf serve`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +45,8 @@ pub(crate) struct Flags {
 
 /// Runs the daemon until SIGINT or SIGTERM.
 pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> {
-    let settings = Settings::resolve(Options { socket, ..flags.options }, flags.config.as_deref())?;
+    let flagged = Options { socket, ..flags.options };
+    let settings = Settings::resolve(flagged, flags.config.as_deref(), Options::of_environment())?;
     log::start(&settings)?;
     preflight::check()?;
     raise_descriptor_limit();

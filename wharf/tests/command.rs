@@ -24,14 +24,17 @@ fn into_closed_pipe(mut command: Command) -> (Option<i32>, String) {
     (code, stderr)
 }
 
-/// A daemon that answers one connection with `answer`.
-fn daemon(socket: &Path, answer: String) {
+/// A daemon that takes one connection and answers each request with the next of `bodies`.
+fn daemon<const N: usize>(socket: &Path, status: u16, bodies: [&'static str; N]) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 4096]).unwrap();
-        // A client that has seen enough may be gone already.
-        let _ = stream.write_all(answer.as_bytes());
+        for body in bodies {
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            // A client that has seen enough may be gone already.
+            let _ = stream.write_all(answer.as_bytes());
+        }
     });
 }
 
@@ -55,6 +58,8 @@ fn the_environment_names_the_socket_and_flags_go_over_it() {
     let flagged =
         wharf(&["stats", "--socket", "/nonexistent/flag.sock"]).env("WHARF_SOCKET", "/x").output().unwrap();
     assert!(String::from_utf8_lossy(&flagged.stderr).contains("/nonexistent/flag.sock"));
+    let (_, _, stderr) = output(wharf(&["stats"]).env("WHARF_SOCKET", ""));
+    assert!(!stderr.contains("answers at :"), "an empty variable is as good as none: {stderr}");
 }
 
 #[test]
@@ -65,6 +70,10 @@ fn usage_errors_are_exit_code_2() {
     let (code, _, stderr) = output(&mut wharf(&["serve", "--config", config]));
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("line 2") && stderr.contains("wokers"), "{stderr}");
+    std::fs::write(wrong_key.path(), "workers = 65\n").unwrap();
+    let (code, _, stderr) = output(&mut wharf(&["serve", "--config", config]));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("from 1 to 64"), "{stderr}");
     let (code, _, stderr) = output(&mut wharf(&["serve", "--listen", "0.0.0.0:8080"]));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("loopback only"), "{stderr}");
@@ -84,10 +93,22 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(into_closed_pipe(wharf(&["completions", "bash"])), (Some(0), String::new()));
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("wharf.sock");
-    let body = r#"{"items":[]}"#;
-    daemon(&socket, format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    daemon(&socket, 200, [r#"{"items":[]}"#]);
     let sessions = wharf(&["sessions", "--socket", socket.to_str().unwrap()]);
     assert_eq!(into_closed_pipe(sessions), (Some(0), String::new()));
+}
+
+#[test]
+fn an_answer_of_the_gateway_is_not_told_to_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wharf.sock");
+    let explained = r#"{"verdict":"respond","steps":[{"step":"gateway_answers","detail":"by itself"}]}"#;
+    daemon(&socket, 200, [explained, r#"{"items":[]}"#]);
+    let (code, stdout, _) =
+        output(&mut wharf(&["explain", "c1", "169.254.1.1", "--socket", socket.to_str().unwrap()]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("respond: the gateway answers the packet\n"), "{stdout}");
+    assert!(!stdout.contains("leaves"), "{stdout}");
 }
 
 #[test]
@@ -95,7 +116,7 @@ fn refusals_name_code_and_field_on_stderr() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("wharf.sock");
     let body = r#"{"type":"about:blank","title":"Unprocessable","status":422,"code":"invalid_mtu","detail":"use 576 to 65521","field":"mtu"}"#;
-    daemon(&socket, format!("HTTP/1.1 422 X\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    daemon(&socket, 422, [body]);
     let arguments =
         ["container", "add", "c1", "--netns", "c1", "--mtu", "1", "--socket", socket.to_str().unwrap()];
     let (code, stdout, stderr) = output(&mut wharf(&arguments));

@@ -41,8 +41,8 @@ impl DeviceName {
         let forbidden = |b: u8| matches!(b, b'/' | b':' | b'%' | b' ' | 0xa0) || b.is_ascii_control();
         let right = (1..=DEVICE_NAME_BYTES).contains(&text.len())
             && !text.bytes().any(forbidden)
-            && text != "."
-            && text != "..";
+            && ![".", ".."].contains(&&*text)
+            && !SYSCTL_DIRECTORIES.contains(&&*text);
         if right { Ok(Self(text)) } else { Err(Problem::new(Code::InvalidDevice, device_rules()).at(field)) }
     }
 
@@ -52,6 +52,10 @@ impl DeviceName {
     }
 }
 
+/// In `/proc/sys/net/*/conf`, settings of all devices and of those to come, beside the directory of each device. The kernel
+/// gives devices of these names no IPv4 (`sysctl_dev_name_is_allowed`).
+const SYSCTL_DIRECTORIES: [&str; 2] = ["all", "default"];
+
 fn name_rules() -> String {
     format!(
         "a name is 1 to {NAME_BYTES} letters a to z, digits or hyphens, and neither starts nor ends with a hyphen"
@@ -59,9 +63,10 @@ fn name_rules() -> String {
 }
 
 fn device_rules() -> String {
+    let [all, default] = SYSCTL_DIRECTORIES;
     format!(
         "a device name is 1 to {DEVICE_NAME_BYTES} bytes without slash, colon, percent sign, white space and control \
-         characters, and not \".\" or \"..\""
+         characters, and not \".\", \"..\", \"{all}\" or \"{default}\""
     )
 }
 
@@ -101,12 +106,25 @@ mod tests {
 
     #[test]
     fn device_names_are_checked_by_the_rules_of_linux() {
-        for good in ["e", "eth0", "eth0.100", "veth@x", "...", "ABCDEFGHIJKLMNO", "éé"] {
+        for good in ["e", "eth0", "eth0.100", "veth@x", "...", "ABCDEFGHIJKLMNO", "éé", "all0", "All"] {
             assert_eq!(DeviceName::parse("device", good.into()).unwrap().as_str(), good);
         }
-        for bad in
-            ["", ".", "..", "a/b", "a:b", "tap%d", "a b", "a\tb", "a\x0bb", "a\0", "ABCDEFGHIJKLMNOP", "à"]
-        {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a:b",
+            "tap%d",
+            "a b",
+            "a\tb",
+            "a\x0bb",
+            "a\0",
+            "ABCDEFGHIJKLMNOP",
+            "à",
+            "all",
+            "default",
+        ] {
             let problem = DeviceName::parse("uplink.device", bad.into()).unwrap_err();
             assert_eq!(
                 (problem.code(), problem.field()),

@@ -92,10 +92,14 @@ codes! {
     NotAttached = "not_attached", 404;
     /// A parameter of the query is unknown or has no usable value.
     InvalidQuery = "invalid_query", 422;
+    /// The request came over TCP and names another host than this one.
+    HostNotAllowed = "host_not_allowed", 421;
     /// The path exists, but not with this method.
     MethodNotAllowed = "method_not_allowed", 405;
     /// There is no such path.
     RouteNotFound = "route_not_found", 404;
+    /// The gateway's workers do not answer in time.
+    Unresponsive = "unresponsive", 503;
     /// The gateway is shutting down.
     ShuttingDown = "shutting_down", 503;
     /// A defect or a failure of the machine; the log says more.

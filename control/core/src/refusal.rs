@@ -40,7 +40,7 @@ pub enum Refusal {
     #[error("there is no VPC named {0}; create it first")]
     VpcMissing(Name),
     /// The resource is being made or removed, or its device disappeared.
-    #[error("{kind} {name} is {state}; {}", advice(*.state))]
+    #[error("{kind} {name} is {state}; {}", advice(*.kind, *.state))]
     NotReady {
         /// Of which kind.
         kind: Kind,
@@ -114,12 +114,17 @@ impl Refusal {
     }
 }
 
-const fn advice(state: State) -> &'static str {
+const fn advice(kind: Kind, state: State) -> &'static str {
     match state {
         State::Creating => "try again when it is ready",
         State::Ready => "nothing is wrong with it",
         State::Deleting => "it cannot be used any more",
-        State::Gone => "its device disappeared: delete it and create it again",
+        State::Gone => match kind {
+            Kind::Vpc => {
+                "its device disappeared: delete its connectors and then itself, and create them again"
+            }
+            Kind::Connector | Kind::Container => "its device disappeared: delete it and create it again",
+        },
     }
 }
 
@@ -132,9 +137,10 @@ fn listed(kind: Kind, names: &[Name]) -> String {
         Kind::Container => "detach",
         Kind::Connector | Kind::Vpc => "delete",
     };
+    let object = if names.len() == 1 { "it" } else { "them" };
     match names.len().saturating_sub(LISTED) {
-        0 => format!("{kind} {shown}; {verb} first"),
-        more => format!("{kind} {shown} and {more} more; {verb} first"),
+        0 => format!("{kind} {shown}; {verb} {object} first"),
+        more => format!("{kind} {shown} and {more} more; {verb} {object} first"),
     }
 }
 
@@ -171,7 +177,21 @@ mod tests {
             by: Kind::Container,
             names: (0..n).map(name).collect(),
         };
-        assert_eq!(in_use(2).to_string(), "connector c99 is used by container c0, c1; detach first");
-        assert!(in_use(10).to_string().ends_with("c7 and 2 more; detach first"));
+        assert_eq!(in_use(1).to_string(), "connector c99 is used by container c0; detach it first");
+        assert_eq!(in_use(2).to_string(), "connector c99 is used by container c0, c1; detach them first");
+        assert!(in_use(10).to_string().ends_with("c7 and 2 more; detach them first"));
+    }
+
+    #[test]
+    fn what_is_gone_is_deleted_in_the_order_that_is_possible() {
+        let gone = |kind| {
+            let name = Name::parse("name", "x".into()).unwrap();
+            Refusal::NotReady { kind, name, state: State::Gone }.to_string()
+        };
+        assert!(gone(Kind::Container).ends_with("delete it and create it again"));
+        assert!(
+            gone(Kind::Vpc).contains("delete its connectors and then itself"),
+            "it is in use while it has any"
+        );
     }
 }

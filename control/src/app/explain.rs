@@ -28,6 +28,8 @@ pub(crate) struct ExplanationView {
 pub(crate) enum VerdictView {
     /// It leaves through the VPC's link.
     Forward,
+    /// The gateway answers it; nothing leaves.
+    Respond,
     /// It ends here.
     Drop,
 }
@@ -124,8 +126,13 @@ fn attachment(resources: &Resources, container: &str) -> Result<gateway::Attachm
 
 impl ExplanationView {
     fn new(resources: &Resources, explanation: &Explanation) -> Self {
+        let verdict = match (explanation.reason, explanation.steps.last()) {
+            (Some(_), _) => VerdictView::Drop,
+            (None, Some(Step::GatewayAnswers)) => VerdictView::Respond,
+            (None, _) => VerdictView::Forward,
+        };
         Self {
-            verdict: if explanation.reason.is_some() { VerdictView::Drop } else { VerdictView::Forward },
+            verdict,
             reason: explanation.reason.map(gateway::Reason::code),
             explanation: explanation.reason.map(gateway::Reason::explanation),
             steps: explanation.steps.iter().map(|step| StepView::new(resources, step)).collect(),
@@ -196,5 +203,25 @@ impl DropItem {
             destination: drop.packet.destination.map(|destination| destination.to_string()),
             length: drop.packet.length,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway::Reason;
+
+    use super::*;
+
+    #[test]
+    fn the_verdict_agrees_with_the_last_step() {
+        let verdict = |steps, reason| {
+            let view = ExplanationView::new(&Resources::default(), &Explanation { steps, reason });
+            serde_json::to_value(view).unwrap()["verdict"].clone()
+        };
+        let next_hop = || Step::NextHop { address: [10, 1, 0, 1].into(), mac: None };
+        assert_eq!(verdict(vec![next_hop()], None), "forward");
+        assert_eq!(verdict(vec![next_hop()], Some(Reason::EgressDown)), "drop");
+        assert_eq!(verdict(vec![Step::GatewayAnswers], None), "respond");
+        assert_eq!(verdict(vec![], Some(Reason::NoConnector)), "drop");
     }
 }

@@ -39,8 +39,12 @@ impl Fields<'_> {
 fn of_link(error: LinkError, fields: &Fields<'_>) -> Problem {
     let detail = error.to_string();
     match error {
-        LinkError::NetnsMissing(_) => {
-            Problem::new(Code::NetnsMissing, format!("{detail}; make it first")).at(fields.netns)
+        LinkError::NetnsMissing(path) => {
+            let detail = match process_of(&path) {
+                Some(pid) => format!("process {pid} does not exist or has ended"),
+                None => format!("{detail}; make it first"),
+            };
+            Problem::new(Code::NetnsMissing, detail).at(fields.netns)
         }
         LinkError::NetnsInvalid(_) => Problem::new(Code::NetnsInvalid, detail).at(fields.netns),
         LinkError::DeviceTaken(_) => {
@@ -68,6 +72,11 @@ fn of_link(error: LinkError, fields: &Fields<'_>) -> Problem {
         LinkError::Refused(refused) => of_command(refused),
         LinkError::Stopped => stopped(),
     }
+}
+
+/// The process whose namespace this path is.
+fn process_of(path: &str) -> Option<u32> {
+    path.strip_prefix("/proc/")?.strip_suffix("/ns/net")?.parse().ok()
 }
 
 fn of_command(error: CommandError) -> Problem {
@@ -127,6 +136,14 @@ mod tests {
         ] {
             assert_eq!((problem.code(), problem.field()), (code, Some(field)));
         }
+    }
+
+    #[test]
+    fn a_missing_namespace_is_named_as_it_was_asked_for() {
+        let said = |path: &str| of_container_link(LinkError::NetnsMissing(path.into())).detail().to_owned();
+        assert_eq!(said("/proc/3548/ns/net"), "process 3548 does not exist or has ended");
+        assert_eq!(said("/run/netns/c1"), "network namespace /run/netns/c1 does not exist; make it first");
+        assert!(said("/proc/self/fd/3").contains("/proc/self/fd/3"));
     }
 
     #[test]

@@ -7,8 +7,11 @@ use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use control_core::{Code, Problem};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
@@ -28,6 +31,16 @@ pub(crate) struct Query<T>(pub(crate) T);
 
 /// The names in a path.
 pub(crate) struct Path<T>(pub(crate) T);
+
+/// The parameters of whatever takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParams {}
+
+/// Lets requests without parameters through. For routes whose handlers do not look at them.
+pub(super) async fn without_params(_: Query<NoParams>, request: Request, next: Next) -> Response {
+    next.run(request).await
+}
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
@@ -89,6 +102,10 @@ async fn read_body(request: Request) -> Result<Bytes, Problem> {
 fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // Whether it is JSON at all comes first: otherwise the first wrong field would hide that the end is missing.
     serde_json::from_slice::<IgnoredAny>(body).map_err(|error| malformed(&error))?;
+    // Serde would take an array for the fields in their order of declaration, which is nobody's business.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(Code::InvalidType, "the body has to be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut json)
         .map_err(|error| blame(error.path().to_string(), error.inner()))

@@ -2,7 +2,7 @@
 
 use axum::body::Body as HttpBody;
 use axum::extract::State;
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HOST};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use control_core::{NewContainer, NewVpc, SessionParams};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::extract::{BODY_BYTES, Body, Path, Query};
 use super::*;
+use crate::server::Transport;
 
 /// The extractors and layers of the real thing over a state of nothing.
 fn router() -> Router {
@@ -145,7 +146,7 @@ async fn bodies_that_are_no_json_are_malformed() {
 
 #[tokio::test]
 async fn json_that_is_no_object_is_of_the_wrong_type() {
-    for body in ["[]", "null", "7", "\"x\""] {
+    for body in ["[]", " [\"c1\", {\"pid\": 1}]", "null", "7", "\"x\""] {
         assert_eq!(post_to("/v1/containers", body).await, expect(422, "invalid_type", ""), "{body}");
     }
 }
@@ -199,6 +200,31 @@ async fn what_is_not_served_is_a_problem_too() {
     assert_eq!(get_from("/v1/vpcs").await, expect(405, "method_not_allowed", ""));
     assert_eq!(get_from("/v1/a%20b/of/c").await, expect(200, "a b c", ""));
     assert_eq!(get_from("/v1/%ff/of/c").await, expect(404, "route_not_found", ""));
+}
+
+#[tokio::test]
+async fn over_tcp_only_this_host_may_be_named() {
+    let asked = async |transport: Transport, target: &str, host: Option<&str>| {
+        let mut request = Request::get(target).extension(transport);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        blamed(call(request.body(HttpBody::empty()).unwrap()).await)
+    };
+    let (served, refused) = (expect(200, "100", ""), expect(421, "host_not_allowed", ""));
+    for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "127.9.9.9", "[::1]:8080", "[::1]"] {
+        assert_eq!(asked(Transport::Tcp, "/v1/sessions", Some(host)).await, served, "{host}");
+    }
+    let strangers =
+        ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"];
+    for host in strangers.into_iter().chain(["0.0.0.0", "[::]", "", "a b", "\u{e4}"]) {
+        assert_eq!(asked(Transport::Tcp, "/v1/sessions", Some(host)).await, refused, "{host}");
+        assert_eq!(asked(Transport::Unix, "/v1/sessions", Some(host)).await, served, "{host}");
+    }
+    assert_eq!(asked(Transport::Tcp, "/v1/sessions", None).await, refused);
+    let absolute = asked(Transport::Tcp, "http://evil.example/v1/sessions", Some("localhost")).await;
+    assert_eq!(absolute, refused, "the target goes before the header");
+    assert_eq!(asked(Transport::Tcp, "/v1/nothing", Some("evil.example")).await, refused);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use axum::Extension;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -81,6 +82,24 @@ async fn a_header_that_does_not_arrive_closes_the_connection() {
     assert!(rest(&mut idle).await.ends_with("fast"), "the connection is kept, but not for ever");
 }
 
+/// More than any socket takes while its reader is away. Bytes.
+const LARGE: usize = 64 * 1024 * 1024;
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_place() {
+    let router = fast().route("/large", get(async || vec![0; LARGE]));
+    let settings = Settings { connections: 1, write_time: SHORT, ..Settings::default() };
+    let service = Service::start(router, settings);
+    let (mut lazy, mut next) = (service.client().await, service.client().await);
+    send(&mut lazy, "/large").await;
+    send(&mut next, "/").await;
+    let answered = tokio::time::timeout(Duration::from_secs(10), answer_starts(&mut next)).await;
+    assert_eq!(answered.expect("the place is free again"), "HTTP/1.1 200");
+    let mut taken = Vec::new();
+    _ = lazy.read_to_end(&mut taken).await;
+    assert!(taken.len() < LARGE);
+}
+
 #[tokio::test]
 async fn more_connections_than_allowed_wait_for_their_turn() {
     let (router, asked, go) = slow();
@@ -130,16 +149,29 @@ async fn requests_that_do_not_end_are_cut() {
 }
 
 #[tokio::test]
-async fn tcp_is_served_beside_the_unix_socket() {
+async fn tcp_is_served_beside_the_unix_socket_and_told_from_it() {
     let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    let listeners = Listeners { unix: UnixListener::bind(folder.path().join("s")).unwrap(), tcp: Some(tcp) };
+    let listeners = Listeners { unix: UnixListener::bind(&socket).unwrap(), tcp: Some(tcp) };
+    let router = Router::new().route(
+        "/",
+        get(async |Extension(transport): Extension<Transport>| match transport {
+            Transport::Unix => "unix",
+            Transport::Tcp => "tcp",
+        }),
+    );
     let mut service = JoinSet::new();
-    service.spawn(run(listeners, fast(), std::future::pending(), Settings::default()));
-    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    client.read_to_string(&mut text).await.unwrap();
-    assert!(text.ends_with("fast"));
+    service.spawn(run(listeners, router, std::future::pending(), Settings::default()));
+    let clients: [(Box<dyn Stream>, _); 2] = [
+        (Box::new(tokio::net::TcpStream::connect(address).await.unwrap()), "tcp"),
+        (Box::new(UnixStream::connect(&socket).await.unwrap()), "unix"),
+    ];
+    for (mut client, transport) in clients {
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert!(text.ends_with(&format!("\r\n\r\n{transport}")), "{text}");
+    }
 }

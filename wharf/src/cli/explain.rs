@@ -172,8 +172,8 @@ fn explanation(explained: &Explanation) -> std::io::Result<()> {
         steps.property(&step.step, &step.detail);
     }
     let color =
-        if explained.verdict == "forward" { AnsiColor::Green } else { AnsiColor::Red }.on_default().bold();
-    let reason = explained.reason.as_deref().unwrap_or("the packet leaves through the VPC's uplink");
+        if explained.verdict == "drop" { AnsiColor::Red } else { AnsiColor::Green }.on_default().bold();
+    let reason = explained.reason.as_deref().unwrap_or_else(|| ending(&explained.verdict));
     if !explained.steps.is_empty() {
         steps.print()?;
     }
@@ -181,6 +181,14 @@ fn explanation(explained: &Explanation) -> std::io::Result<()> {
     match &explained.meaning {
         Some(text) => output::line(format_args!("  {text}")),
         None => Ok(()),
+    }
+}
+
+/// How a packet ends that is not dropped.
+fn ending(verdict: &str) -> &'static str {
+    match verdict {
+        "respond" => "the gateway answers the packet",
+        _ => "the packet leaves through the VPC's uplink",
     }
 }
 

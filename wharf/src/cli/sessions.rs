@@ -1,6 +1,6 @@
 //! `wharf sessions`: the live session table.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::explain::Protocol;
 use super::resource;
 use crate::client::{Client, ClientError, escaped};
 use crate::failure::Failure;
-use crate::output::{self, Format, Table, cell, seconds};
+use crate::output::{self, Format, Table, cell, picture, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +34,7 @@ pub(super) struct Sessions {
     /// At most this many; all unless set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Show them again and again: redraws on a terminal, appends otherwise
+    /// Show them again and again: redraws what fits on a terminal, appends otherwise
     #[arg(long)]
     watch: bool,
     /// Time between two looks
@@ -91,7 +91,7 @@ impl Sessions {
             let items = self.all(client).await?;
             match format {
                 Format::Json => output::line(items)?,
-                Format::Table if redraw => redrawn(&table(items)?)?,
+                Format::Table if redraw => picture::draw(&table(items)?)?,
                 Format::Table => output::line(format_args!("{}\n", table(items)?.text()))?,
             }
             tokio::time::sleep(self.interval).await;
@@ -166,17 +166,6 @@ fn table(items: Value) -> Result<Table, Failure> {
         ]);
     }
     Ok(table)
-}
-
-/// Home, draw, and clear what is left of the picture before: flickers less than clearing first.
-fn redrawn(table: &Table) -> std::io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    write!(out, "\x1b[H")?;
-    for line in table.text().lines() {
-        writeln!(out, "{line}\x1b[K")?;
-    }
-    write!(out, "\x1b[J")?;
-    out.flush()
 }
 
 fn interval(text: &str) -> Result<Duration, &'static str> {

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::api::Api;
+use super::directory;
 use super::error::DemoError;
 
 /// How long it may take to come up, and to go.
@@ -31,8 +32,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts it inside `home`, so that the machine's own network stays untouched, and waits until it answers.
     pub(super) fn start(home: &Namespace) -> Result<(Self, Api), DemoError> {
-        let directory = tempfile::Builder::new().prefix("wharf-demo-").tempdir();
-        let directory = directory.map_err(DemoError::system("make a directory for the socket"))?;
+        let directory = directory::make().map_err(DemoError::system("make a directory for the socket"))?;
         let socket = directory.path().join("wharf.sock");
         let log = directory.path().join("log");
         let command = command(&socket, &log).map_err(DemoError::system("prepare the daemon"))?;

@@ -19,8 +19,10 @@ pub(super) enum Missing {
     TunClosed(io::ErrorKind),
 }
 
-/// Making devices; packet sockets; entering namespaces. Bits of include/uapi/linux/capability.h.
-const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (21, "CAP_SYS_ADMIN")];
+/// Making devices; packet sockets; finding namespaces of other users' processes; entering them. Bits of
+/// include/uapi/linux/capability.h.
+const NEEDED: [(u32, &str); 4] =
+    [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
 
 /// Checks everything that would otherwise fail later, at the first link.
 pub(super) fn check() -> Result<(), Missing> {
@@ -63,7 +65,7 @@ mod tests {
     #[test]
     fn capabilities_are_read_from_the_status_file() {
         assert_eq!(lacking("Name:\twharf\nCapEff:\t000001ffffffffff\n"), Vec::<&str>::new());
-        assert_eq!(lacking("CapEff:\t0000000000201000\n"), ["CAP_NET_RAW"]);
+        assert_eq!(lacking("CapEff:\t0000000000201000\n"), ["CAP_NET_RAW", "CAP_SYS_PTRACE"]);
         assert_eq!(lacking("CapEff:\t0000000000000000\n").len(), NEEDED.len());
         assert_eq!(lacking("").len(), NEEDED.len());
     }

@@ -22,6 +22,9 @@ pub(super) struct Socket {
 /// Why there is no socket. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SocketError {
+    /// The kernel has no room for the path.
+    #[error("the socket's path has {} bytes, and {PATH_BYTES} are possible: {}", .0.as_os_str().len(), .0.display())]
+    TooLong(PathBuf),
     /// Another daemon holds it.
     #[error("another daemon serves {0}")]
     Taken(PathBuf),
@@ -40,11 +43,17 @@ pub(super) enum SocketError {
     },
 }
 
+/// Longest path of a unix socket: `sun_path` of unix(7), without the zero at its end. Bytes.
+const PATH_BYTES: usize = 107;
+
 impl Socket {
     /// Takes the lock beside `path`, clears what a killed daemon left, and listens there with permission bits `mode`.
     ///
     /// To be called while the process has one thread: it changes the umask for a moment.
     pub(super) fn bind(path: &Path, mode: u32) -> Result<Self, SocketError> {
+        if path.as_os_str().len() > PATH_BYTES {
+            return Err(SocketError::TooLong(path.to_owned()));
+        }
         if let Some(directory) = path.parent() {
             let created = DirBuilder::new().recursive(true).mode(0o755).create(directory);
             created.map_err(|e| failed("create", directory, e))?;
@@ -115,6 +124,7 @@ fn failed(step: &'static str, path: &Path, source: io::Error) -> SocketError {
 impl From<SocketError> for Failure {
     fn from(e: SocketError) -> Self {
         let hint = match &e {
+            SocketError::TooLong(_) => "choose a shorter --socket",
             SocketError::Taken(_) => "stop that one first, or choose another --socket",
             SocketError::NotASocket(_) => "choose another --socket, or move that file away",
             SocketError::System { .. } => {
@@ -149,6 +159,17 @@ mod tests {
         UnixStream::connect(&path).expect("the first is unharmed");
         drop(first);
         Socket::bind(&path, 0o600).unwrap();
+    }
+
+    #[test]
+    fn a_path_is_as_long_as_the_kernel_takes_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("run");
+        let path = |bytes: usize| folder.join("s".repeat(bytes - folder.as_os_str().len() - 1));
+        let too_long = Socket::bind(&path(PATH_BYTES + 1), 0o600).unwrap_err();
+        assert!(too_long.to_string().contains("has 108 bytes, and 107 are possible"), "{too_long}");
+        assert!(!folder.exists(), "something is left");
+        Socket::bind(&path(PATH_BYTES), 0o600).unwrap();
     }
 
     #[test]
