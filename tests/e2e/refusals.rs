@@ -108,6 +108,8 @@ fn bad_connectors_are_refused_and_leave_nothing() {
             ("/destinations", json!([]), 422, "invalid_cidr", "destinations"),
             ("/destinations", json!(["10.1.0.1/16"]), 422, "invalid_cidr", "destinations[0]"),
             ("/destinations", json!(["10.1.0.0/16", "127.0.0.0/8"]), 422, "invalid_cidr", "destinations[1]"),
+            ("/filtering", json!("eif"), 422, "invalid_policy", "filtering"),
+            ("/filtering", json!(1), 422, "invalid_type", "filtering"),
         ],
     );
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::limits::DESTINATIONS;
-use crate::{Code, ConnectorId, Name, Problem, cidr};
+use crate::{Code, ConnectorId, Filtering, Name, Problem, cidr};
 
 /// A requested connector.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -21,6 +21,10 @@ pub struct NewConnector {
     pub vpc: String,
     /// Prefixes that may be reached, 1 to 64; the VPC's cidr unless given. `0.0.0.0/0` is everything routable.
     pub destinations: Option<Vec<String>>,
+    /// Who there may send to what a container has opened: `endpoint_independent`, `address_dependent` (the default) or
+    /// `address_and_port_dependent`.
+    #[schema(example = "address_dependent")]
+    pub filtering: Option<String>,
 }
 
 /// A valid connector.
@@ -32,6 +36,8 @@ pub struct ConnectorSpec {
     pub vpc: Name,
     /// Prefixes that may be reached, all different; `None` for the VPC's cidr.
     pub destinations: Option<Vec<Ipv4Net>>,
+    /// Who there may send to a mapping.
+    pub filtering: Filtering,
 }
 
 /// A connector as a resource.
@@ -45,6 +51,8 @@ pub struct Connector {
     pub vpc: Name,
     /// Prefixes that may be reached.
     pub destinations: Vec<Ipv4Net>,
+    /// Who there may send to a mapping.
+    pub filtering: Filtering,
     /// Containers that it is attached to, or being attached to.
     pub containers: BTreeSet<Name>,
 }
@@ -58,6 +66,8 @@ pub struct ConnectorView {
     pub vpc: String,
     /// Prefixes that may be reached.
     pub destinations: Vec<String>,
+    /// Who there may send to what a container has opened.
+    pub filtering: Filtering,
     /// Containers that it is attached to.
     pub containers: Vec<String>,
 }
@@ -68,7 +78,8 @@ impl NewConnector {
         let name = Name::parse("name", self.name)?;
         let vpc = Name::parse("vpc", self.vpc)?;
         let destinations = self.destinations.map(|texts| parse_destinations(&texts)).transpose()?;
-        Ok(ConnectorSpec { name, vpc, destinations })
+        let filtering = self.filtering.map(|text| Filtering::parse("filtering", &text)).transpose()?;
+        Ok(ConnectorSpec { name, vpc, destinations, filtering: filtering.unwrap_or_default() })
     }
 }
 
@@ -97,7 +108,7 @@ mod tests {
     use super::*;
 
     fn connector(destinations: Option<Vec<String>>) -> NewConnector {
-        NewConnector { name: "orders-db".into(), vpc: "orders".into(), destinations }
+        NewConnector { name: "orders-db".into(), vpc: "orders".into(), destinations, filtering: None }
     }
 
     #[test]

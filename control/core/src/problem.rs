@@ -80,6 +80,8 @@ codes! {
     NotEthernet = "not_ethernet", 422;
     /// The kernel of the uplink's namespace has the external address itself.
     AddressInUse = "address_in_use", 409;
+    /// A policy of a connector is none that there is.
+    InvalidPolicy = "invalid_policy", 422;
     /// The container's namespace has a default route already.
     RouteTaken = "route_taken", 409;
     /// The daemon lacks a capability.

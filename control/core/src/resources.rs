@@ -14,7 +14,8 @@ use creations::Creations;
 use ipnet::Ipv4Net;
 
 use crate::{
-    AttachmentId, Connector, ConnectorId, ConnectorView, Container, Join, Kind, Name, Refusal, UplinkId, Vpc,
+    AttachmentId, Connector, ConnectorId, ConnectorView, Container, Filtering, Join, Kind, Name, Refusal,
+    UplinkId, Vpc,
 };
 
 /// All resources. Change them by [`Resources::apply`].
@@ -44,6 +45,8 @@ pub struct Permission {
     pub uplink: UplinkId,
     /// Prefixes that may be reached.
     pub destinations: Vec<Ipv4Net>,
+    /// Who there may send to a mapping.
+    pub filtering: Filtering,
     /// Whether the gateway has it.
     pub join: Join,
 }
@@ -104,6 +107,7 @@ impl Resources {
             name: connector.name.to_string(),
             vpc: connector.vpc.to_string(),
             destinations: connector.destinations.iter().map(Ipv4Net::to_string).collect(),
+            filtering: connector.filtering,
             containers: connector.containers.iter().filter(attached).map(Name::to_string).collect(),
         }
     }

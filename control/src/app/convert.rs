@@ -1,8 +1,8 @@
 //! Between the resources' words and the gateway's.
 
 use control_core::{
-    AttachmentId, ConnectorId, ContainerLink, ContainerSpec, MacAddr, NetnsSpec, Permission, Protocol,
-    TapEnd, UplinkId, UplinkSpec, VpcLink, VpcSpec,
+    AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, NetnsSpec, Permission,
+    Protocol, TapEnd, UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
 
 /// What the gateway makes a VPC's link from.
@@ -77,6 +77,7 @@ pub(super) fn connector_config(permission: Permission) -> gateway::ConnectorConf
         id: connector(permission.connector),
         uplink: uplink(permission.uplink),
         destinations: permission.destinations,
+        filtering: filtering(permission.filtering),
     }
 }
 
@@ -90,6 +91,14 @@ pub(super) const fn connector(id: ConnectorId) -> gateway::ConnectorId {
 
 pub(super) const fn uplink(id: UplinkId) -> gateway::UplinkId {
     gateway::UplinkId(id.0)
+}
+
+const fn filtering(filtering: Filtering) -> gateway::Filtering {
+    match filtering {
+        Filtering::EndpointIndependent => gateway::Filtering::EndpointIndependent,
+        Filtering::AddressDependent => gateway::Filtering::AddressDependent,
+        Filtering::AddressAndPortDependent => gateway::Filtering::AddressAndPortDependent,
+    }
 }
 
 pub(super) const fn protocol(protocol: Protocol) -> gateway::Protocol {

@@ -49,6 +49,8 @@ pub(crate) struct StepView {
 pub(crate) enum StepFields {
     /// The gateway answers by itself; nothing leaves.
     GatewayAnswers,
+    /// The destination is an external address: the packet comes back inside.
+    Hairpin,
     /// A session carries it already.
     Session {
         /// Which one; absent if it ended meanwhile.
@@ -146,6 +148,11 @@ impl StepView {
             Step::GatewayAnswers => {
                 let detail = "the gateway answers by itself, and nothing leaves".into();
                 Self { detail, step: StepFields::GatewayAnswers }
+            }
+            Step::Hairpin => {
+                let detail =
+                    "to an external address, so back inside, to the container that has the mapping".into();
+                Self { detail, step: StepFields::Hairpin }
             }
             Step::Session(session) => Self::session(resources, session),
             Step::Route { connector, prefix, uplink } => {

@@ -47,7 +47,14 @@ pub(super) struct Add {
     /// Prefix that containers may reach; the VPC's own unless set. Can be given several times
     #[arg(long = "destination", value_name = "CIDR", value_delimiter = ',')]
     destinations: Vec<String>,
+    /// Who there may send to what a container has opened, besides those that it sent to: anybody, other ports of
+    /// their addresses, or nobody; address_dependent unless set
+    #[arg(long, value_name = "POLICY", value_parser = FILTERING)]
+    filtering: Option<String>,
 }
+
+/// As the API writes them.
+const FILTERING: [&str; 3] = ["endpoint_independent", "address_dependent", "address_and_port_dependent"];
 
 impl Connector {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
@@ -65,6 +72,7 @@ impl Add {
         let mut body = json!({ "name": self.name, "vpc": self.vpc });
         let destinations = Some(&self.destinations).filter(|d| !d.is_empty());
         resource::set(&mut body, "destinations", destinations);
+        resource::set(&mut body, "filtering", self.filtering.as_ref());
         body
     }
 }
@@ -75,6 +83,7 @@ struct Shown {
     name: String,
     vpc: String,
     destinations: Vec<String>,
+    filtering: String,
     #[serde(default)]
     containers: Vec<String>,
 }
@@ -102,6 +111,7 @@ impl Resource for Shown {
             .property("name", &self.name)
             .property("vpc", &self.vpc)
             .property("destinations", joined(&self.destinations))
+            .property("filtering", &self.filtering)
             .property("containers", joined(&self.containers));
         table
     }

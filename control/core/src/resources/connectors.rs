@@ -28,6 +28,7 @@ impl Resources {
             name: spec.name.clone(),
             vpc: spec.vpc,
             destinations: spec.destinations.unwrap_or_else(|| vec![vpc.spec.cidr]),
+            filtering: spec.filtering,
             containers: BTreeSet::new(),
         };
         self.connectors.insert(spec.name, connector);

@@ -18,6 +18,7 @@ impl Resources {
             connector: to.id,
             uplink: self.ready_vpc(to)?,
             destinations: to.destinations.clone(),
+            filtering: to.filtering,
             join,
         })
     }

@@ -33,7 +33,7 @@ fn vpc(text: &str) -> VpcSpec {
 fn connector(text: &str, vpc: &str, destinations: &[&str]) -> ConnectorSpec {
     let destinations =
         (!destinations.is_empty()).then(|| destinations.iter().map(ToString::to_string).collect());
-    NewConnector { name: text.into(), vpc: vpc.into(), destinations }.validate().unwrap()
+    NewConnector { name: text.into(), vpc: vpc.into(), destinations, filtering: None }.validate().unwrap()
 }
 
 fn container(text: &str) -> ContainerSpec {
