@@ -4,6 +4,7 @@
 //! [`RULES`] and one test in `xtask/tests/tidy.rs` that shows it fail.
 
 mod bans;
+mod compliance;
 mod edges;
 mod finding;
 mod pages;
@@ -56,4 +57,5 @@ const RULES: &[Rule] = &[
     words::nothing_belongs_to_one_machine,
     pages::decisions_are_listed,
     pages::links_lead_somewhere,
+    compliance::requirements_name_their_tests,
 ];

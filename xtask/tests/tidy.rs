@@ -361,6 +361,31 @@ const BANS: &str = include_str!("../../gateway/core/clippy.toml");
 
 const CORE: &str = "//! A core.\n\n#![forbid(unsafe_code)]\n";
 
+/// A table of requirements that lacks all rows but one: what is found first is the row itself.
+#[test]
+fn a_table_of_requirements_that_names_no_test_or_lacks_a_row_fails() {
+    let row = |cells: &str| format!("| RFC 4787 1 | MUST | one mapping | {cells} |\n");
+    let said = |text: &str| {
+        let workspace = Workspace::clean();
+        workspace.write("docs/rfc-compliance.md", text);
+        workspace.write("gateway/src/lib.rs", "//! A shell.\n\nmod io;\nmod tests;\n");
+        workspace.write("gateway/src/tests.rs", "#[test]\nfn there_is_one() {}\n");
+        workspace.tidy().1
+    };
+    let right = said(&row("met | `there_is_one`"));
+    assert!(!right.contains("rfc-compliance.md:1: no test") && !right.contains("`RFC 4787 1`"), "{right}");
+    assert!(right.contains("docs/rfc-compliance.md:1: `RFC 4787 2` is missing: add its row"), "{right}");
+    for (cells, finding) in [
+        ("met | `there_is_none`", "no test is called `there_is_none`: "),
+        ("met | see the code", "`RFC 4787 1` is met, and nothing shows it: "),
+        ("mostly | `there_is_one`", "`mostly` is no status: "),
+        ("met", "a row has five cells: "),
+    ] {
+        let said = said(&row(cells));
+        assert!(said.contains(&format!("tidy: docs/rfc-compliance.md:1: {finding}")), "{cells}: {said}");
+    }
+}
+
 const CLEAN: &[(&str, &str)] = &[
     (
         "Cargo.toml",
