@@ -50,7 +50,7 @@ pub(crate) struct Embedded {
     pub(crate) ipv4: usize,
     /// Where its transport header starts in the frame.
     pub(crate) transport: usize,
-    /// Where the embedded bytes end in the frame; RFC 4884 extensions can follow.
+    /// Where the embedded packet ends in the frame; padding and extensions (RFC 4884) can follow.
     pub(crate) end: usize,
 }
 
@@ -202,7 +202,12 @@ fn parse_icmp(frame: &[u8], length: usize) -> Result<Transport, Reason> {
             if sum(bytes, 0) != 0xffff {
                 return Err(Reason::IcmpChecksumWrong);
             }
-            Embedded::parse(frame, TRANSPORT + 8, TRANSPORT + length).map(Transport::IcmpError)
+            // RFC 4884 §4: the quoted packet's length in words; 0 where its sender knows no extensions.
+            let end = match usize::from(bytes[5]) * 4 {
+                0 => length,
+                quoted => length.min(8 + quoted),
+            };
+            Embedded::parse(frame, TRANSPORT + 8, TRANSPORT + end).map(Transport::IcmpError)
         }
         _ => Err(Reason::IcmpTypeUnsupported),
     }
@@ -235,6 +240,7 @@ impl Embedded {
             source: SocketAddrV4::new(address_at(ip, 12), source),
             destination: SocketAddrV4::new(address_at(ip, 16), destination),
         };
+        let end = end.min(start + usize::from(u16_at(ip, 2)));
         Ok(Self { tuple, ipv4: start, transport: start + header_len, end })
     }
 }

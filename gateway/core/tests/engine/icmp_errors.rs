@@ -106,6 +106,33 @@ fn a_udp_checksum_of_zero_inside_an_error_stays_zero() {
 }
 
 #[test]
+fn rfc4884_extensions_behind_the_quoted_packet_are_left_alone() {
+    for mut flow in flows() {
+        // The shortest quote, its length in words, and extensions where a longer quote would have its checksum.
+        let quote = flow.seen.embedded(SHORTEST);
+        let payload = [quote.clone(), vec![0xee; 100]].concat();
+        let mut frame = flow.seen.error_by(HOP, 3, 1, SHORTEST).with_payload(payload).frame();
+        frame[TRANSPORT + 5] = (SHORTEST / 4) as u8;
+        fix_icmp(&mut frame);
+        let step = flow.rig.deliver(outside(VPC_A), frame);
+        assert_eq!(step.verdict, Verdict::Forward(inside(C1)));
+        let quoted = TRANSPORT + 8;
+        assert_eq!(step.frame[quoted..quoted + SHORTEST], about(&flow.sent, flow.seen.ttl, SHORTEST));
+        assert_eq!(step.frame[quoted + SHORTEST..], [0xee; 100]);
+    }
+}
+
+#[test]
+fn padding_behind_a_short_quoted_packet_is_left_alone() {
+    let mut rig = Rig::new();
+    let sent = Packet::outbound(C1, Carries::Udp, 4000, endpoint(SERVER, 53)).with_payload([]);
+    let (_, seen) = rig.forward(inside(C1), &sent);
+    let payload = [seen.embedded(SHORTEST), vec![0xee; 100]].concat();
+    let (_, told) = rig.forward(outside(VPC_A), &seen.error_by(HOP, 3, 3, SHORTEST).with_payload(payload));
+    assert_eq!(told.payload[SHORTEST..], [0xee; 100]);
+}
+
+#[test]
 fn the_mtu_of_a_router_gets_through() {
     let [mut flow, ..] = flows();
     let mut error = flow.seen.error_by(HOP, 3, 4, 548);
