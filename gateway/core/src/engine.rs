@@ -16,7 +16,7 @@ use crate::packet::Packet;
 use crate::respond::{Arp, IcmpError};
 use crate::session::{Due, Table};
 use crate::vnet::is_super_packet;
-use crate::wire::{Ethernet, IPV4, TRANSPORT, VNET_LEN, address_at};
+use crate::wire::{Ethernet, IPV4, IPV4_LEN, TCP_LEN, TRANSPORT, VNET_LEN, address_at, tcp_flag};
 use crate::{AttachmentId, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -275,6 +275,19 @@ fn check_fits(packet: &Packet, mtu: u16) -> Result<(), Refusal> {
     }
     let reason = if packet.dont_fragment { Reason::PacketTooBig } else { Reason::FragmentationNeeded };
     Err(Refusal { reason, mtu })
+}
+
+impl Engine {
+    /// The largest MSS that fits both links; `None` for packets that announce none.
+    fn mss_limit(&self, packet: &Packet, attachment: AttachmentId, uplink: UplinkId) -> Option<u16> {
+        if packet.tcp_flags() & tcp_flag::SYN == 0 {
+            return None;
+        }
+        let inside = self.attachments.get(&attachment)?.config.mtu;
+        let outside = self.uplinks.get(&uplink)?.config.mtu;
+        // RFC 6691 §2: the MTU less the fixed headers, whatever options a segment has.
+        Some(inside.min(outside).saturating_sub((IPV4_LEN + TCP_LEN) as u16))
+    }
 }
 
 /// Source and destination of a frame that the gateway sends.

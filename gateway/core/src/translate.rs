@@ -75,6 +75,49 @@ pub(crate) fn packet(
     Ethernet::address(frame, mac.0, mac.1);
 }
 
+/// Lowers the maximum segment size that a SYN announces (RFC 9293 §3.7.1) to `limit`, so that no segment of the connection is
+/// too large for either link, and path MTU discovery is not needed for what the gateway knows already.
+pub(crate) fn clamp_mss(frame: &mut [u8], packet: &Packet, limit: u16) {
+    let header = &mut frame[TRANSPORT..TRANSPORT + packet.transport.header_len()];
+    let Some(at) = mss_option(header) else { return };
+    let old = u16_at(header, at);
+    if old <= limit {
+        return;
+    }
+    put_u16(header, at, limit);
+    if packet.vnet.partial_checksum {
+        return;
+    }
+    // A word that begins at an odd place stands in two words of the sum, the other way round.
+    let delta =
+        if at % 2 == 0 { Delta::word(old, limit) } else { Delta::word(old.swap_bytes(), limit.swap_bytes()) };
+    let checksum = delta.apply(u16_at(header, checksum_at::TCP));
+    put_u16(header, checksum_at::TCP, checksum);
+}
+
+/// Where in a TCP header the value of its MSS option is. Malformed options end the search.
+fn mss_option(header: &[u8]) -> Option<usize> {
+    const END: u8 = 0;
+    const NOTHING: u8 = 1;
+    const MSS: u8 = 2;
+    let mut at = 20;
+    while let Some(&kind) = header.get(at) {
+        let length = match kind {
+            END => return None,
+            NOTHING => 1,
+            _ => usize::from(*header.get(at + 1)?),
+        };
+        if kind == MSS {
+            return (length == 4 && at + 4 <= header.len()).then_some(at + 2);
+        }
+        if kind != NOTHING && length < 2 {
+            return None;
+        }
+        at += length;
+    }
+    None
+}
+
 /// Rewrites an ICMP error: `side` of the outer packet and the other side of the embedded one become `to`.
 pub(crate) fn icmp_error(
     frame: &mut [u8],

@@ -22,6 +22,9 @@ pub(crate) const ETHERNET_LEN: usize = 14;
 /// Bytes of IPv4 header without options.
 pub(crate) const IPV4_LEN: usize = 20;
 
+/// Bytes of TCP header without options.
+pub(crate) const TCP_LEN: usize = 20;
+
 /// Where the IPv4 header starts.
 pub(crate) const IPV4: usize = VNET_LEN + ETHERNET_LEN;
 

@@ -137,8 +137,12 @@ impl Engine {
         };
         self.sessions.touch(key, now, Direction::Outbound, packet.tcp_flags());
         let external = self.sessions.session(key).external;
+        let mss_limit = self.mss_limit(packet, id, way.uplink);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
             translate::packet(frame, packet, Side::Source, external, macs);
+            if let Some(limit) = mss_limit {
+                translate::clamp_mss(frame, packet, limit);
+            }
         })
     }
 

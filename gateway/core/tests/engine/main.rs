@@ -9,6 +9,7 @@ mod filtering;
 mod hairpin;
 mod icmp_errors;
 mod lifecycle;
+mod mss;
 mod paging;
 mod properties;
 mod rate_limit;
