@@ -26,7 +26,7 @@ pub(crate) struct ExplanationView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum VerdictView {
-    /// It leaves through the VPC's link.
+    /// It leaves through the VPC's link, or goes back inside to another container.
     Forward,
     /// The gateway answers it; nothing leaves.
     Respond,

@@ -188,7 +188,7 @@ fn explanation(explained: &Explanation) -> std::io::Result<()> {
 fn ending(verdict: &str) -> &'static str {
     match verdict {
         "respond" => "the gateway answers the packet",
-        _ => "the packet leaves through the VPC's uplink",
+        _ => "the packet passes, by the way that is shown",
     }
 }
 
