@@ -52,11 +52,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         for inbox in &self.inboxes[..self.workers.len()] {
-            let mut stop: crate::worker::Job = Box::new(Worker::stop);
-            while let Err(back) = inbox.push_job(stop) {
-                stop = back;
-                std::thread::yield_now();
-            }
+            inbox.push_job_waiting(Box::new(Worker::stop));
         }
         let _ = self.losses.0.send(Message::Stop);
         // A worker that panicked has ended the process.

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::device::{DeviceKey, Opened, open_attachment, open_uplink, random_mac};
 use crate::io::{Device, Staging};
 use crate::losses::{Identity, Message, Watched};
+use crate::placement::{reader_of, worker_of};
 use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
     Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
@@ -75,7 +76,7 @@ impl Handle {
         let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
         let Opened { device, mac, mtu, key } = opened;
         let UplinkSpec { on_link, next_hop, external, ports, .. } = spec;
-        let worker = (id.0 % self.workers()) as u16;
+        let worker = reader_of(id, self.workers()) as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
         let config = UplinkConfig { id, mac, mtu, on_link, next_hop, external, ports };
         let device = Arc::new(device);
@@ -225,7 +226,7 @@ impl Handle {
     }
 
     fn worker_of(&self, attachment: AttachmentId) -> u32 {
-        attachment.0 % self.workers()
+        worker_of(attachment, self.workers())
     }
 
     async fn apply(&self, attachment: AttachmentId, command: Command) -> Result<Applied, CallError> {
@@ -240,7 +241,7 @@ impl Handle {
         command: Command,
     ) -> Result<(), LinkError> {
         let Link::Uplink(id) = link else { unreachable!("attachments live in one worker") };
-        let reader = id.0 % self.workers();
+        let reader = reader_of(id, self.workers());
         let order = (1..=self.workers()).map(|step| (reader + step) % self.workers());
         let mut have_it = Vec::new();
         for worker in order {

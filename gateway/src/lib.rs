@@ -11,6 +11,7 @@ mod gateway;
 mod handle;
 pub mod io;
 mod losses;
+mod placement;
 mod spec;
 mod stats;
 mod worker;

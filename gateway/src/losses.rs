@@ -15,14 +15,12 @@ use tokio::sync::{broadcast, oneshot};
 use tracing::warn;
 
 use crate::io::Device;
-use crate::worker::{Inbox, Job};
+use crate::placement::worker_of;
+use crate::worker::Inbox;
 use crate::{Event, Link, Netns, UplinkId};
 
 /// Between two looks at the packet uplinks.
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// Between two tries to leave a job in a full inbox.
-const RETRY: Duration = Duration::from_millis(1);
 
 /// What the thread is told.
 pub(crate) enum Message {
@@ -105,11 +103,12 @@ impl Losses {
 
     /// Takes the link from the workers that have it, closes its device, and tells everybody.
     fn complete(&self, link: Link) {
+        let all = self.inboxes.len() as u32;
         let (workers, event) = match link {
-            Link::Attachment(id) => (vec![id.0 as usize % self.inboxes.len()], Event::AttachmentGone(id)),
-            Link::Uplink(id) => ((0..self.inboxes.len()).collect(), Event::UplinkGone(id)),
+            Link::Attachment(id) => (worker_of(id, all)..worker_of(id, all) + 1, Event::AttachmentGone(id)),
+            Link::Uplink(id) => (0..all, Event::UplinkGone(id)),
         };
-        let devices: Vec<_> = workers.into_iter().filter_map(|worker| self.remove(worker, link)).collect();
+        let devices: Vec<_> = workers.filter_map(|worker| self.remove(worker, link)).collect();
         if devices.is_empty() {
             // It was removed by a call in the meantime: no loss.
             return;
@@ -120,15 +119,11 @@ impl Losses {
         let _ = self.events.send(event);
     }
 
-    fn remove(&self, worker: usize, link: Link) -> Option<Arc<Device>> {
+    fn remove(&self, worker: u32, link: Link) -> Option<Arc<Device>> {
         let (answer, answered) = oneshot::channel();
-        let mut job: Job = Box::new(move |w| {
+        self.inboxes[worker as usize].push_job_waiting(Box::new(move |w| {
             let _ = answer.send(w.remove_link(link).ok().map(|(_, device)| device));
-        });
-        while let Err(back) = self.inboxes[worker].push_job(job) {
-            job = back;
-            std::thread::sleep(RETRY);
-        }
+        }));
         answered.blocking_recv().ok().flatten()
     }
 }

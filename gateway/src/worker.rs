@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time;
 
-use gateway_core::{Applied, Command, CommandError, Engine, FRAME_MAX, Instant, Link, UplinkId, WorkerSlot};
+use gateway_core::{Applied, Command, CommandError, Engine, FRAME_MAX, Instant, Link, WorkerSlot};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 pub(crate) use inbox::{Inbox, Job};
@@ -22,6 +22,7 @@ pub(crate) use run::start;
 
 use crate::io::Device;
 use crate::losses::Message;
+use crate::placement::reader_of;
 
 /// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
 pub(crate) struct Worker {
@@ -53,11 +54,6 @@ impl Clock {
             u64::try_from(self.0.elapsed().as_nanos()).expect("the gateway runs for under 584 years"),
         )
     }
-}
-
-/// Which worker reads an uplink. Every worker writes to it.
-fn reader_of(uplink: UplinkId, workers: u16) -> u16 {
-    (uplink.0 % u32::from(workers)) as u16
 }
 
 impl Worker {
@@ -143,7 +139,7 @@ impl Worker {
     fn reads(&self, link: Link) -> bool {
         match link {
             Link::Attachment(_) => true,
-            Link::Uplink(id) => reader_of(id, self.slot.count()) == self.slot.index(),
+            Link::Uplink(id) => reader_of(id, self.slot.count().into()) == self.slot.index().into(),
         }
     }
 }

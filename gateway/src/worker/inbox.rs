@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use gateway_core::UplinkId;
@@ -19,6 +20,9 @@ const FRAMES: usize = 4096;
 
 /// Bytes of frames that may wait for one worker. The same.
 const FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// Between two tries to leave a job in a full box.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Something to be done by a worker between two batches.
 pub(crate) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
@@ -69,6 +73,14 @@ impl Inbox {
         }
         self.wake();
         Ok(())
+    }
+
+    /// Leaves a job, on a thread that may wait until there is room.
+    pub(crate) fn push_job_waiting(&self, mut job: Job) {
+        while let Err(back) = self.push_job(job) {
+            job = back;
+            std::thread::sleep(RETRY);
+        }
     }
 
     /// Leaves a frame; `false` if there is no room.
