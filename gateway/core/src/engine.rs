@@ -85,12 +85,9 @@ impl Engine {
             Link::Uplink(id) => self.inbound(now, id, frame),
         };
         let verdict = outcome.unwrap_or_else(|refusal| self.refuse(now, from, frame, refusal));
-        let counted = if matches!(verdict, Verdict::HandOff { .. }) && matches!(from, Link::Uplink(_)) {
-            None
-        } else {
-            self.base(from)
-        };
-        if let Some(base) = counted {
+        // The worker that has it handed over counts it.
+        let handed_over = matches!((verdict, from), (Verdict::HandOff { .. }, Link::Uplink(_)));
+        if let Some(base) = self.base(from).filter(|_| !handed_over) {
             base.counters.received.count(received.0, received.1);
         }
         if let Verdict::Forward(to) = verdict {
@@ -255,6 +252,17 @@ impl Engine {
         }
     }
 
+    /// The largest MSS that fits both links; `None` for packets that announce none.
+    fn mss_limit(&self, packet: &Packet, attachment: AttachmentId, uplink: UplinkId) -> Option<u16> {
+        if packet.tcp_flags() & tcp_flag::SYN == 0 {
+            return None;
+        }
+        let inside = self.attachments.get(&attachment)?.config.mtu;
+        let outside = self.uplinks.get(&uplink)?.config.mtu;
+        // RFC 6691 §2: the MTU less the fixed headers, whatever options a segment has.
+        Some(inside.min(outside).saturating_sub((IPV4_LEN + TCP_LEN) as u16))
+    }
+
     /// Brings the timer queue in line with the neighbors of `uplink`.
     fn arm(&mut self, uplink: UplinkId) {
         let Some(u) = self.uplinks.get_mut(&uplink) else { return };
@@ -275,19 +283,6 @@ fn check_fits(packet: &Packet, mtu: u16) -> Result<(), Refusal> {
     }
     let reason = if packet.dont_fragment { Reason::PacketTooBig } else { Reason::FragmentationNeeded };
     Err(Refusal { reason, mtu })
-}
-
-impl Engine {
-    /// The largest MSS that fits both links; `None` for packets that announce none.
-    fn mss_limit(&self, packet: &Packet, attachment: AttachmentId, uplink: UplinkId) -> Option<u16> {
-        if packet.tcp_flags() & tcp_flag::SYN == 0 {
-            return None;
-        }
-        let inside = self.attachments.get(&attachment)?.config.mtu;
-        let outside = self.uplinks.get(&uplink)?.config.mtu;
-        // RFC 6691 §2: the MTU less the fixed headers, whatever options a segment has.
-        Some(inside.min(outside).saturating_sub((IPV4_LEN + TCP_LEN) as u16))
-    }
 }
 
 /// Source and destination of a frame that the gateway sends.

@@ -81,7 +81,10 @@ impl Packet {
         if fragment & 0x3fff != 0 {
             return Err(Reason::Fragment);
         }
-        let mut packet = Self {
+        let length = total_len - IPV4_LEN;
+        let transport = parse_transport(frame, ip[9], length, vnet)?;
+        vnet.check(&transport, length)?;
+        Ok(Self {
             source: address_at(ip, 12),
             destination: address_at(ip, 16),
             ttl: ip[8],
@@ -89,11 +92,8 @@ impl Packet {
             total_len,
             carried_len: ip.len(),
             vnet,
-            transport: Transport::EchoReply { id: 0 },
-        };
-        packet.transport = parse_transport(frame, ip[9], total_len - IPV4_LEN, vnet)?;
-        vnet.check(&packet.transport, total_len - IPV4_LEN)?;
-        Ok(packet)
+            transport,
+        })
     }
 
     /// The session key that the packet carries; `None` for ICMP errors.

@@ -4,8 +4,8 @@ use std::net::SocketAddrV4;
 
 use crate::MacAddr;
 use crate::checksum::Delta;
-use crate::packet::{Embedded, Packet, Transport};
-use crate::wire::{Ethernet, IPV4, TRANSPORT, address_at, checksum_at, icmp_type, put_u16, u16_at};
+use crate::packet::{Embedded, Packet};
+use crate::wire::{Ethernet, IPV4, TRANSPORT, address_at, checksum_at, icmp_type, protocol, put_u16, u16_at};
 
 /// Which endpoint of a packet is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,12 @@ pub(crate) enum Side {
 enum Kind {
     /// Covers the pseudo-header: addresses and ports.
     Complete,
+    /// The same, but 0 says that there is none (UDP, RFC 768): it stays, and a sum of 0 is written as all ones.
+    CompleteOrNone,
     /// Covers no pseudo-header (ICMP): ports (query ids) only.
     WithoutAddresses,
-    /// `CHECKSUM_PARTIAL`: holds the sum of the pseudo-header alone, so ports are not in it yet.
+    /// `CHECKSUM_PARTIAL`: holds the sum of the pseudo-header alone, so ports are not in it yet, and 0 is a sum like any
+    /// other.
     Partial,
 }
 
@@ -50,25 +53,48 @@ impl Side {
     }
 }
 
+/// Where a transport header has its checksum and one side's port (or query id), and how the checksum is updated.
+struct Layout {
+    checksum: usize,
+    port: usize,
+    kind: Kind,
+}
+
+impl Layout {
+    fn of(protocol: u8, side: Side) -> Self {
+        match protocol {
+            protocol::TCP => Self { checksum: checksum_at::TCP, port: side.port(), kind: Kind::Complete },
+            protocol::UDP => {
+                Self { checksum: checksum_at::UDP, port: side.port(), kind: Kind::CompleteOrNone }
+            }
+            _ => Self { checksum: checksum_at::ICMP, port: 4, kind: Kind::WithoutAddresses },
+        }
+    }
+}
+
 /// Rewrites a whole packet that `packet` describes: `side` becomes `to`, the TTL goes down by one, and the frame
-/// gets its new Ethernet addresses and vnet header.
+/// gets its new Ethernet addresses and vnet header. A SYN announces an MSS of `mss_limit` at most.
 pub(crate) fn packet(
     frame: &mut [u8],
     packet: &Packet,
     side: Side,
     to: SocketAddrV4,
     mac: (MacAddr, MacAddr),
+    mss_limit: Option<u16>,
 ) {
-    let (field, port, kind) = match packet.transport {
-        Transport::Tcp { .. } => (checksum_at::TCP, side.port(), Kind::Complete),
-        Transport::Udp { .. } => (checksum_at::UDP, side.port(), Kind::Complete),
-        _ => (checksum_at::ICMP, 4, Kind::WithoutAddresses),
-    };
+    let Layout { checksum, port, kind } = Layout::of(frame[IPV4 + 9], side);
     let kind = if packet.vnet.partial_checksum { Kind::Partial } else { kind };
     let from = SocketAddrV4::new(address_at(frame, IPV4 + side.address()), u16_at(frame, TRANSPORT + port));
-    let skip_zero = matches!(packet.transport, Transport::Udp { .. });
-    update_transport_checksum(&mut frame[TRANSPORT + field..], kind, from, to, skip_zero);
+    update_transport_checksum(&mut frame[TRANSPORT + checksum..], kind, from, to);
     put_u16(frame, TRANSPORT + port, to.port());
+    if let Some(limit) = mss_limit {
+        clamp_mss(frame, packet, limit);
+    }
+    rewrite_outside(frame, packet, side, to, mac);
+}
+
+/// What is the same for every packet: address, TTL, Ethernet addresses, vnet header.
+fn rewrite_outside(frame: &mut [u8], packet: &Packet, side: Side, to: SocketAddrV4, mac: (MacAddr, MacAddr)) {
     replace_address(frame, IPV4, side, to);
     decrement_ttl(frame);
     packet.vnet.emit(frame, &packet.transport);
@@ -77,7 +103,7 @@ pub(crate) fn packet(
 
 /// Lowers the maximum segment size that a SYN announces (RFC 9293 §3.7.1) to `limit`, so that no segment of the connection is
 /// too large for either link, and path MTU discovery is not needed for what the gateway knows already.
-pub(crate) fn clamp_mss(frame: &mut [u8], packet: &Packet, limit: u16) {
+fn clamp_mss(frame: &mut [u8], packet: &Packet, limit: u16) {
     let header = &mut frame[TRANSPORT..TRANSPORT + packet.transport.header_len()];
     let Some(at) = mss_option(header) else { return };
     let old = u16_at(header, at);
@@ -132,48 +158,33 @@ pub(crate) fn icmp_error(
     put_u16(frame, TRANSPORT + checksum_at::ICMP, 0);
     let checksum = crate::checksum::checksum(&frame[message]);
     put_u16(frame, TRANSPORT + checksum_at::ICMP, checksum);
-    replace_address(frame, IPV4, side, to);
-    decrement_ttl(frame);
-    packet.vnet.emit(frame, &packet.transport);
-    Ethernet::address(frame, mac.0, mac.1);
+    rewrite_outside(frame, packet, side, to, mac);
 }
 
 /// Rewrites the packet inside an ICMP error. Its transport checksum is updated where it is among the embedded bytes;
 /// it is never partial there.
 fn rewrite_embedded(frame: &mut [u8], embedded: &Embedded, side: Side, to: SocketAddrV4) {
-    let (field, port, kind) = match frame[embedded.ipv4 + 9] {
-        crate::wire::protocol::TCP => (checksum_at::TCP, side.port(), Kind::Complete),
-        crate::wire::protocol::UDP => (checksum_at::UDP, side.port(), Kind::Complete),
-        _ => (checksum_at::ICMP, 4, Kind::WithoutAddresses),
-    };
-    let (port, field) = (embedded.transport + port, embedded.transport + field);
+    let Layout { checksum, port, kind } = Layout::of(frame[embedded.ipv4 + 9], side);
+    let (port, field) = (embedded.transport + port, embedded.transport + checksum);
     let from = SocketAddrV4::new(address_at(frame, embedded.ipv4 + side.address()), u16_at(frame, port));
     if field + 2 <= embedded.end {
-        let skip_zero = frame[embedded.ipv4 + 9] == crate::wire::protocol::UDP;
-        update_transport_checksum(&mut frame[field..], kind, from, to, skip_zero);
+        update_transport_checksum(&mut frame[field..], kind, from, to);
     }
     put_u16(frame, port, to.port());
     replace_address(frame, embedded.ipv4, side, to);
 }
 
-/// Updates the checksum field at the start of `field`. `zero_is_none`: a UDP checksum of 0 says that there is none
-/// (RFC 768) and stays; but a partial one is a sum, and 0 is a sum like any other.
-fn update_transport_checksum(
-    field: &mut [u8],
-    kind: Kind,
-    from: SocketAddrV4,
-    to: SocketAddrV4,
-    zero_is_none: bool,
-) {
+/// Updates the checksum field at the start of `field`.
+fn update_transport_checksum(field: &mut [u8], kind: Kind, from: SocketAddrV4, to: SocketAddrV4) {
     let old = u16_at(field, 0);
-    let addresses = Delta::address(from.ip().octets(), to.ip().octets());
     let new = match kind {
-        Kind::Partial => addresses.apply_partial(old),
-        Kind::Complete if zero_is_none && old == 0 => 0,
-        Kind::Complete => match Delta::endpoint(from, to).apply(old) {
-            0 if zero_is_none => 0xffff,
+        Kind::Partial => Delta::address(from.ip().octets(), to.ip().octets()).apply_partial(old),
+        Kind::CompleteOrNone if old == 0 => 0,
+        Kind::CompleteOrNone => match Delta::endpoint(from, to).apply(old) {
+            0 => 0xffff,
             new => new,
         },
+        Kind::Complete => Delta::endpoint(from, to).apply(old),
         Kind::WithoutAddresses => Delta::word(from.port(), to.port()).apply(old),
     };
     put_u16(field, 0, new);

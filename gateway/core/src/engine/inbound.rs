@@ -101,10 +101,8 @@ impl Engine {
         };
         self.sessions.touch(key, now, Direction::Inbound, packet.tcp_flags());
         let internal = self.sessions.session(key).inside.source;
-        translate::packet(frame, packet, Side::Destination, internal, macs);
-        if let Some(limit) = self.mss_limit(packet, attachment, id) {
-            translate::clamp_mss(frame, packet, limit);
-        }
+        let mss_limit = self.mss_limit(packet, attachment, id);
+        translate::packet(frame, packet, Side::Destination, internal, macs, mss_limit);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
     }
 

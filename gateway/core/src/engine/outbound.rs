@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use ipnet::Ipv4Net;
 use rand_chacha::rand_core::Rng;
 
 use super::links::Attachment;
@@ -21,10 +20,10 @@ use crate::{AttachmentId, ConnectorId, Instant, Link, MacAddr, Protocol, Reason,
 /// How a new session would be made. To decide on one changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admission {
-    pub(super) connector: ConnectorId,
-    pub(super) prefix: Ipv4Net,
+    connector: ConnectorId,
     pub(super) uplink: UplinkId,
     pub(super) next_hop: Ipv4Addr,
+    key: MappingKey,
     /// The address that the container appears as.
     pub(super) external: Ipv4Addr,
     /// The mapping that the internal endpoint has already.
@@ -139,10 +138,7 @@ impl Engine {
         let external = self.sessions.session(key).external;
         let mss_limit = self.mss_limit(packet, id, way.uplink);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
-            translate::packet(frame, packet, Side::Source, external, macs);
-            if let Some(limit) = mss_limit {
-                translate::clamp_mss(frame, packet, limit);
-            }
+            translate::packet(frame, packet, Side::Source, external, macs, mss_limit);
         })
     }
 
@@ -221,7 +217,7 @@ impl Engine {
             return Err(Reason::NoConnector);
         }
         let destination = *tuple.destination.ip();
-        let (connector, prefix) =
+        let (connector, _) =
             route::longest_prefix(&attachment.connectors, destination).ok_or(Reason::NoRoute)?;
         let uplink = self.uplinks.get(&connector.uplink).ok_or(Reason::EgressDown)?;
         if route::is_network_or_broadcast(uplink.config.on_link, destination) {
@@ -239,14 +235,7 @@ impl Engine {
             return Err(Reason::PortsExhausted);
         }
         self.check_session_room(attachment)?;
-        Ok(Admission {
-            connector: connector.id,
-            prefix,
-            uplink: connector.uplink,
-            next_hop,
-            external,
-            mapping,
-        })
+        Ok(Admission { connector: connector.id, uplink: connector.uplink, next_hop, key, external, mapping })
     }
 
     /// Makes the session that was admitted. Fails without a change.
@@ -259,7 +248,7 @@ impl Engine {
     ) -> Result<usize, Reason> {
         let mapping = match a.mapping {
             Some(key) => key,
-            None => self.open_mapping(id, tuple, a)?,
+            None => self.open_mapping(id, a)?,
         };
         let owner = (id, a.connector, a.uplink);
         let external = self.mappings[mapping].external;
@@ -278,10 +267,8 @@ impl Engine {
     /// Puts a session into the table and counts it.
     pub(super) fn insert_session(&mut self, session: Session) -> usize {
         let links = [Link::Attachment(session.attachment), Link::Uplink(session.uplink)];
-        let key = {
-            let mapping = session.mapping;
-            self.sessions.insert(session, &mut self.mappings[mapping].sessions)
-        };
+        let siblings = &mut self.mappings[session.mapping].sessions;
+        let key = self.sessions.insert(session, siblings);
         for link in links {
             if let Some(base) = self.base(link) {
                 base.sessions += 1;
@@ -290,15 +277,13 @@ impl Engine {
         key
     }
 
-    fn open_mapping(&mut self, id: AttachmentId, tuple: Tuple, a: Admission) -> Result<usize, Reason> {
+    fn open_mapping(&mut self, id: AttachmentId, a: Admission) -> Result<usize, Reason> {
         let attachment = self.attachments.get_mut(&id).ok_or(Reason::UnknownLink)?;
         let uplink = self.uplinks.get_mut(&a.uplink).ok_or(Reason::EgressDown)?;
-        let pool = uplink.pool_mut(a.external, tuple.protocol).ok_or(Reason::PortsExhausted)?;
+        let pool = uplink.pool_mut(a.external, a.key.protocol).ok_or(Reason::PortsExhausted)?;
         let lease = pool.lease(self.random.next_u32()).ok_or(Reason::PortsExhausted)?;
-        let key =
-            MappingKey { uplink: a.uplink, protocol: tuple.protocol, internal_port: tuple.source.port() };
-        let mapping = self.mappings.insert(Mapping::new(id, key, a.external, lease));
-        attachment.mappings.insert(key, mapping);
+        let mapping = self.mappings.insert(Mapping::new(id, a.key, a.external, lease));
+        attachment.mappings.insert(a.key, mapping);
         Ok(mapping)
     }
 

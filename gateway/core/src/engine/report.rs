@@ -32,7 +32,7 @@ impl Engine {
             .collect()
     }
 
-    /// Use of every external address, in this worker's share.
+    /// Use of every external address, in this worker's slice.
     pub fn port_use(&self) -> Vec<PortUse> {
         let addresses =
             self.uplinks.iter().flat_map(|(&id, u)| u.config.external.iter().map(move |&a| (id, u, a)));
@@ -95,27 +95,20 @@ impl Engine {
                 steps,
             );
         }
-        let admission = self.admit(id, tuple);
-        if let Ok(a) = &admission {
-            steps.push(Step::Route { connector: a.connector, prefix: a.prefix, uplink: a.uplink });
-            let mapping = a.mapping.filter(|_| probe.source_port.is_some());
-            steps.push(match mapping {
-                Some(key) => Step::MappingReused(self.mappings[key].external),
-                None => Step::MappingNew {
-                    external: a.external,
-                    free_ports: self.free_ports(a.uplink, a.external, probe),
-                },
-            });
-        } else if let Some((connector, prefix)) =
-            route::longest_prefix(&self.attachments[&id].connectors, *probe.remote.ip())
-        {
+        let connectors = &self.attachments[&id].connectors;
+        if let Some((connector, prefix)) = route::longest_prefix(connectors, *probe.remote.ip()) {
             steps.push(Step::Route { connector: connector.id, prefix, uplink: connector.uplink });
         }
-        let admission = admission?;
-        // Filtering looks at the address only, so that the port of a mapping yet to be made does not matter.
-        let external = match admission.mapping.filter(|_| probe.source_port.is_some()) {
-            Some(key) => self.mappings[key].external,
-            None => SocketAddrV4::new(admission.external, 0),
+        let admission = self.admit(id, tuple)?;
+        let external = if let Some(key) = admission.mapping.filter(|_| probe.source_port.is_some()) {
+            let external = self.mappings[key].external;
+            steps.push(Step::MappingReused(external));
+            external
+        } else {
+            let free_ports = self.free_ports(admission.uplink, admission.external, probe);
+            steps.push(Step::MappingNew { external: admission.external, free_ports });
+            // Filtering looks at the address only, so that the port of a mapping yet to be made does not matter.
+            SocketAddrV4::new(admission.external, 0)
         };
         let outside = Tuple { source: external, ..tuple };
         self.explain_exit(id, admission.uplink, admission.next_hop, outside, steps)
