@@ -3,15 +3,15 @@
 //! A TAP device lives as long as its descriptor, so that every early return removes it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use futures_util::TryStreamExt;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
 };
@@ -21,7 +21,7 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use crate::io::netlink::{answer, exchange};
 use crate::io::netns::run_in;
 use crate::io::{Device, Packet, Staging};
-use crate::{AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice, UplinkSpec};
+use crate::{Addressing, AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice, UplinkSpec};
 
 /// Frames that the kernel queues towards the gateway before it drops. Linux's default for Ethernet.
 const TRANSMIT_QUEUE: u32 = 1000;
@@ -45,7 +45,10 @@ pub(crate) struct DeviceKey {
     index: u32,
 }
 
-/// Makes a container's TAP device: address as /32, default route through the gateway.
+/// Metric of a container's IPv6 default route: before that of router advertisements, which is 1024.
+const ROUTE_METRIC: u32 = 512;
+
+/// Makes a container's TAP device: addresses, default routes through the gateway.
 pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Result<Opened, LinkError> {
     let mac = spec.mac.map_or_else(random_mac, Ok)?;
     let netns = spec.netns.open()?;
@@ -53,10 +56,15 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
     inside(netns, || {
         exchange(async |handle| {
             let index = if_nametoindex(spec.device.as_str())?;
-            quieten(&handle, index).await;
+            if spec.addresses.iter().all(|a| a.address.is_ipv4()) {
+                quieten(&handle, index).await;
+            }
             set_up(&handle, index, Some(mac), spec.mtu, None).await?;
-            add_address(&handle, index, Ipv4Net::from(spec.address)).await?;
-            add_routes(&handle, index, spec.gateway).await
+            for Addressing { address, gateway } in &spec.addresses {
+                add_address(&handle, index, IpNet::from(*address)).await?;
+                add_routes(&handle, index, *gateway).await?;
+            }
+            Ok(())
         })
         .map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or_default()) {
             Errno::EEXIST => LinkError::DefaultRouteTaken,
@@ -69,7 +77,7 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
 /// Makes or opens a VPC's device.
 pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened, LinkError> {
     match &spec.device {
-        UplinkDevice::Tap { netns, name, address, bridge, mtu } => {
+        UplinkDevice::Tap { netns, name, addresses, bridge, mtu } => {
             let mac = random_mac()?;
             let netns = open_netns(netns.as_ref())?;
             let bridge = inside(netns.try_clone().map_err(entering)?, || {
@@ -81,10 +89,10 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened
                 exchange(async |handle| {
                     let index = if_nametoindex(name.as_str())?;
                     set_up(&handle, index, None, *mtu, bridge).await?;
-                    match address {
-                        Some(address) => add_address(&handle, index, *address).await,
-                        None => Ok(()),
+                    for address in addresses {
+                        add_address(&handle, index, *address).await?;
                     }
+                    Ok(())
                 })
                 .map_err(|source| setting_up("set up the uplink's device", source))?;
                 Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu, key: None })
@@ -104,7 +112,7 @@ fn setting_up(step: &'static str, source: io::Error) -> LinkError {
     }
 }
 
-fn open_packet(name: &str, external: &[Ipv4Addr]) -> Result<Opened, LinkError> {
+fn open_packet(name: &str, external: &[IpAddr]) -> Result<Opened, LinkError> {
     let index = index(name)?;
     check_not_local(external)?;
     let link = exchange(async |handle| link(&handle, index).await)
@@ -129,7 +137,7 @@ fn open_packet(name: &str, external: &[Ipv4Addr]) -> Result<Opened, LinkError> {
 
 /// A packet socket sees copies. A kernel that forwards will route the originals too: it answers with ICMP errors and
 /// redirects for addresses that it does not know to be ours.
-fn warn_of_forwarding(name: &str, external: &[Ipv4Addr]) {
+fn warn_of_forwarding(name: &str, external: &[IpAddr]) {
     let setting = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
     if std::fs::read_to_string(setting).is_ok_and(|value| value.trim() == "1") {
         tracing::warn!(
@@ -193,24 +201,36 @@ async fn quieten(handle: &Handle, index: u32) {
     }
 }
 
-async fn add_address(handle: &Handle, index: u32, address: Ipv4Net) -> io::Result<()> {
-    handle
-        .address()
-        .add(index, IpAddr::V4(address.addr()), address.prefix_len())
-        .execute()
-        .await
-        .map_err(answer)
+async fn add_address(handle: &Handle, index: u32, address: IpNet) -> io::Result<()> {
+    let mut request = handle.address().add(index, address.addr(), address.prefix_len());
+    if address.addr().is_ipv6() {
+        // The gateway is alone with the other end: nobody else can have it, and it is of use at once.
+        request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+    }
+    request.execute().await.map_err(answer)
 }
 
-/// The gateway on the link, and everything else through it.
-async fn add_routes(handle: &Handle, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
-    let on_link = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(gateway, 32)
-        .output_interface(index)
-        .scope(RouteScope::Link);
-    handle.route().add(on_link.build()).execute().await.map_err(answer)?;
-    let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index);
-    handle.route().add(default.build()).execute().await.map_err(answer)
+/// The gateway on the link, and everything else through it. An IPv6 gateway is link-local, so that it is on the link anyway.
+async fn add_routes(handle: &Handle, index: u32, gateway: IpAddr) -> io::Result<()> {
+    match gateway {
+        IpAddr::V4(gateway) => {
+            let on_link = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(gateway, 32)
+                .output_interface(index)
+                .scope(RouteScope::Link);
+            handle.route().add(on_link.build()).execute().await.map_err(answer)?;
+            let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index);
+            handle.route().add(default.build()).execute().await.map_err(answer)
+        }
+        IpAddr::V6(gateway) => {
+            let default = RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .output_interface(index)
+                .priority(ROUTE_METRIC);
+            handle.route().add(default.build()).execute().await.map_err(answer)
+        }
+    }
 }
 
 async fn link(handle: &Handle, index: u32) -> io::Result<LinkMessage> {
@@ -219,7 +239,7 @@ async fn link(handle: &Handle, index: u32) -> io::Result<LinkMessage> {
 }
 
 /// The kernel answers ARP for its own addresses on every device (`arp_ignore` 0), and takes their packets for itself.
-fn check_not_local(external: &[Ipv4Addr]) -> Result<(), LinkError> {
+fn check_not_local(external: &[IpAddr]) -> Result<(), LinkError> {
     let local = exchange(async |handle| local_addresses(&handle).await)
         .map_err(|source| LinkError::System { step: "look at the namespace's addresses", source })?;
     match external.iter().find(|address| local.contains(address)) {
@@ -228,13 +248,14 @@ fn check_not_local(external: &[Ipv4Addr]) -> Result<(), LinkError> {
     }
 }
 
-/// IPv4 addresses that this namespace's kernel has itself.
-async fn local_addresses(handle: &Handle) -> io::Result<Vec<Ipv4Addr>> {
+/// Addresses that this namespace's kernel has itself.
+async fn local_addresses(handle: &Handle) -> io::Result<Vec<IpAddr>> {
     let messages: Vec<_> = handle.address().get().execute().try_collect().await.map_err(answer)?;
     let attributes = messages.into_iter().flat_map(|message| message.attributes);
     Ok(attributes
         .filter_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => Some(address),
+            // IPv6 addresses have no attribute of their own for the local end.
+            AddressAttribute::Local(address) | AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(address),
             _ => None,
         })
         .collect())

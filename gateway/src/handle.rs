@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use gateway_core::{AttachmentConfig, Command, UplinkConfig};
+use gateway_core::{AddressSpace, AttachmentConfig, Command, UplinkConfig};
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -75,10 +75,11 @@ impl Handle {
             blocking(move || open_uplink(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
         let Opened { device, mac, mtu, key } = opened;
-        let UplinkSpec { on_link, next_hop, external, ports, .. } = spec;
+        let UplinkSpec { on_link, next_hops, external, ports, port_blocks, unsolicited, .. } = spec;
+        let space = AddressSpace::new(external, ports, self.workers() as u16);
         let worker = reader_of(id, self.workers()) as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
-        let config = UplinkConfig { id, mac, mtu, on_link, next_hop, external, ports };
+        let config = UplinkConfig { id, mac, mtu, on_link, next_hops, space, port_blocks, unsolicited };
         let device = Arc::new(device);
         if let Some(key) = key {
             self.claim(key, &device).ok_or(LinkError::DeviceTaken(name))?;
@@ -115,10 +116,10 @@ impl Handle {
             blocking(move || open_attachment(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = AttachmentId(self.next.attachment.fetch_add(1, Relaxed));
         let Opened { device, mac, mtu, .. } = opened;
-        let AttachmentSpec { address, gateway, .. } = spec;
+        let AttachmentSpec { addresses, .. } = spec;
         let worker = self.worker_of(id);
         let info = AttachmentInfo { id, mac, worker: worker as u16, offloads: device.offloads().to_vec() };
-        let config = AttachmentConfig { id, address, gateway, mac, gateway_mac: random_mac()?, mtu };
+        let config = AttachmentConfig { id, addresses, mac, gateway_mac: random_mac()?, mtu };
         let device = Arc::new(device);
         let (link, command) = (Link::Attachment(id), Command::AddAttachment(config));
         let shared = Arc::clone(&device);

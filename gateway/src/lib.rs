@@ -20,9 +20,10 @@ pub use config::{Config, WORKERS_MAX};
 pub use event::Event;
 pub use gateway::Gateway;
 pub use gateway_core::{
-    Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts, DropView, Explanation,
-    Filtering, Link, LinkCounters, LinkReport, MacAddr, PacketSummary, ParseMacError, PortUse, Probe,
-    Protocol, Reason, SessionPage, SessionQuery, SessionState, SessionView, Step, Traffic, UplinkId, limits,
+    Addressing, Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts, DropView,
+    Explanation, Filtering, Link, LinkCounters, LinkReport, MacAddr, MappingMode, OnDetach, PacketSummary,
+    ParseMacError, PortQuota, PortSet, PortUse, Probe, Protocol, Publication, Reason, SessionPage,
+    SessionQuery, SessionState, SessionView, Step, Traffic, UdpRefresh, Unsolicited, UplinkId, limits,
 };
 pub use handle::{CallError, Handle};
 pub use spec::{AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec};

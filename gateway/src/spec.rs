@@ -1,12 +1,11 @@
 //! What a device is made from, and why making it can fail.
 
-use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use crate::{AttachmentId, CommandError, MacAddr, UplinkId};
+use crate::{Addressing, AttachmentId, CommandError, MacAddr, PortSet, Unsolicited, UplinkId};
 
 /// How a network namespace is named.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,10 +25,9 @@ pub struct AttachmentSpec {
     pub netns: Netns,
     /// The device's name there, such as `eth0`.
     pub device: String,
-    /// The container's address, given to the device as a /32.
-    pub address: Ipv4Addr,
-    /// The gateway's address: reached on the link, and the default route.
-    pub gateway: Ipv4Addr,
+    /// The container's addresses, each given to the device as a prefix of its own; the gateway's are reached on the link, and are
+    /// the default routes. One of each IP version at most.
+    pub addresses: Vec<Addressing>,
     /// The device's MAC address; `None` for a locally administered one.
     pub mac: Option<MacAddr>,
     /// The device's MTU. Bytes.
@@ -41,14 +39,18 @@ pub struct AttachmentSpec {
 pub struct UplinkSpec {
     /// What the link is made of.
     pub device: UplinkDevice,
-    /// Prefix that is resolved by ARP on the link.
-    pub on_link: Ipv4Net,
-    /// Router for everything else.
-    pub next_hop: Option<Ipv4Addr>,
+    /// Prefixes that are resolved by ARP or Neighbor Discovery on the link.
+    pub on_link: Vec<IpNet>,
+    /// Routers for everything else; one of each IP version at most.
+    pub next_hops: Vec<IpAddr>,
     /// Addresses that containers appear as. At least one.
-    pub external: Vec<Ipv4Addr>,
-    /// External ports that mappings are made from.
-    pub ports: RangeInclusive<u16>,
+    pub external: Vec<IpAddr>,
+    /// External ports that mappings are made from. At least one.
+    pub ports: PortSet,
+    /// Containers get their ports in blocks.
+    pub port_blocks: bool,
+    /// What happens to a SYN that nobody asked for.
+    pub unsolicited: Unsolicited,
 }
 
 /// The kinds of uplink.
@@ -60,8 +62,8 @@ pub enum UplinkDevice {
         netns: Option<Netns>,
         /// Its name there.
         name: String,
-        /// Address for the VPC's side of the device, if it shall have one.
-        address: Option<Ipv4Net>,
+        /// Addresses for the VPC's side of the device.
+        addresses: Vec<IpNet>,
         /// Bridge in that namespace to put the device on.
         bridge: Option<String>,
         /// Its MTU. Bytes.
@@ -127,7 +129,7 @@ pub enum LinkError {
     NotEthernet(String),
     /// The kernel of that namespace has this external address itself, and would answer in our place.
     #[error("the uplink's namespace itself has address {0}")]
-    AddressInUse(Ipv4Addr),
+    AddressInUse(IpAddr),
     /// The container's namespace has a default route, and its packets would not come to the gateway.
     #[error("the namespace has a default route already")]
     DefaultRouteTaken,

@@ -59,7 +59,8 @@ impl Stats {
                 .entry(key(&part))
                 .and_modify(|sum| {
                     sum.used += part.used;
-                    sum.free += part.free;
+                    sum.free = part.free;
+                    sum.given_up += part.given_up;
                 })
                 .or_insert(part);
         }

@@ -1,6 +1,6 @@
 //! Internet checksums (RFC 1071) and their incremental update (RFC 1624, eqn 3).
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 /// The one's complement difference between old and new header words.
 ///
@@ -14,15 +14,15 @@ impl Delta {
         Self(!old as u32 + new as u32)
     }
 
-    /// Replaces an address.
-    pub(crate) fn address(old: [u8; 4], new: [u8; 4]) -> Self {
-        let word = |a: [u8; 4], i: usize| u16::from_be_bytes([a[i], a[i + 1]]);
-        Self::word(word(old, 0), word(new, 0)).and(Self::word(word(old, 2), word(new, 2)))
+    /// Replaces an address by one of the same family.
+    pub(crate) fn address(old: IpAddr, new: IpAddr) -> Self {
+        // The old address's sum is subtracted by adding its complement.
+        Self::word(address_sum(old), address_sum(new))
     }
 
     /// Replaces an address, as a pseudo-header holds it, and a port.
-    pub(crate) fn endpoint(old: SocketAddrV4, new: SocketAddrV4) -> Self {
-        Self::address(old.ip().octets(), new.ip().octets()).and(Self::word(old.port(), new.port()))
+    pub(crate) fn endpoint(old: SocketAddr, new: SocketAddr) -> Self {
+        Self::address(old.ip(), new.ip()).and(Self::word(old.port(), new.port()))
     }
 
     /// Both replacements.
@@ -56,6 +56,20 @@ pub(crate) fn sum(bytes: &[u8], sum: u32) -> u16 {
         total = (total & 0xffff_ffff) + (total >> 32);
     }
     fold(total as u32)
+}
+
+/// The folded sum of an address.
+fn address_sum(address: IpAddr) -> u16 {
+    match address {
+        IpAddr::V4(address) => sum(&address.octets(), 0),
+        IpAddr::V6(address) => sum(&address.octets(), 0),
+    }
+}
+
+/// The sum of a pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), to be gone on with.
+pub(crate) fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> u32 {
+    // The upper half of IPv6's 32-bit length is zero: no packet here is that long.
+    u32::from(address_sum(source)) + u32::from(address_sum(destination)) + u32::from(protocol) + length as u32
 }
 
 /// The checksum of `bytes` as it stands on the wire.

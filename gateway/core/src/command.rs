@@ -1,14 +1,16 @@
-//! What the control plane tells an engine, as plain values: no handle, no callback, no borrowed data.
+//! What the control plane tells an engine, as plain values; what all workers share is counted in [`AddressSpace`] and
+//! [`PortQuota`].
 
-use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use crate::{AttachmentId, ConnectorId, MacAddr, UplinkId};
+use crate::{AddressSpace, AttachmentId, ConnectorId, MacAddr, Protocol, UplinkId};
 
 /// One change of an engine's configuration. It is applied whole or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// A VPC's link exists.
     AddUplink(UplinkConfig),
@@ -18,7 +20,7 @@ pub enum Command {
     AddAttachment(AttachmentConfig),
     /// A container's link is gone: every session of it ends.
     RemoveAttachment(AttachmentId),
-    /// The container may use the connector.
+    /// The container may use the connector; its publications come into force.
     Attach {
         /// Which container.
         attachment: AttachmentId,
@@ -39,48 +41,97 @@ pub enum Command {
 pub struct AttachmentConfig {
     /// Its identity.
     pub id: AttachmentId,
-    /// The one address that the container may send from. Any number of containers may have the same.
-    pub address: Ipv4Addr,
-    /// The address that the gateway answers ARP and echo for on this link.
-    pub gateway: Ipv4Addr,
+    /// What the container may send from; one of each IP version at most.
+    pub addresses: Vec<Addressing>,
     /// The container's interface.
     pub mac: MacAddr,
     /// The gateway's end.
     pub gateway_mac: MacAddr,
-    /// Largest IPv4 packet on the link, in bytes, without the Ethernet header.
+    /// Largest IP packet on the link, in bytes, without the Ethernet header.
     pub mtu: u16,
+}
+
+/// A container's address, and the gateway's on its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressing {
+    /// What the container may send from. Any number of containers may have the same.
+    pub address: IpAddr,
+    /// What the gateway answers ARP or Neighbor Discovery, and echo, for on this link; link-local for IPv6.
+    pub gateway: IpAddr,
 }
 
 /// A VPC's link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct UplinkConfig {
     /// Its identity.
     pub id: UplinkId,
-    /// The gateway's end: source of every frame that leaves, answer to ARP for the external addresses.
+    /// The gateway's end: source of every frame that leaves, answer to ARP and Neighbor Discovery for the external addresses.
     pub mac: MacAddr,
-    /// Largest IPv4 packet on the link, in bytes, without the Ethernet header.
+    /// Largest IP packet on the link, in bytes, without the Ethernet header.
     pub mtu: u16,
-    /// Addresses in this prefix are resolved by ARP on the link.
-    pub on_link: Ipv4Net,
-    /// The router for everything else, if there is one.
-    pub next_hop: Option<Ipv4Addr>,
-    /// Addresses that containers appear as. At least one.
-    pub external: Vec<Ipv4Addr>,
-    /// External ports (and ICMP query ids) that mappings are made from.
-    pub ports: RangeInclusive<u16>,
+    /// Addresses in these prefixes are resolved by ARP or Neighbor Discovery on the link.
+    pub on_link: Vec<IpNet>,
+    /// The routers for everything else; one of each IP version at most.
+    pub next_hops: Vec<IpAddr>,
+    /// Addresses that containers appear as, and their ports (and ICMP query ids). At least one address. Clones share.
+    pub space: AddressSpace,
+    /// Containers get their ports in blocks of [`crate::limits::PORT_BLOCK`], so that a log need only tell of blocks
+    /// (RFC 6888 REQ-14).
+    pub port_blocks: bool,
+    /// What happens to a SYN that nobody asked for.
+    pub unsolicited: Unsolicited,
+}
+
+/// What the sender of a SYN is told that no container has asked for, 6 s later (RFC 5382 REQ-4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unsolicited {
+    /// ICMP port unreachable, unless a container has opened the same connection meanwhile.
+    #[default]
+    Icmp,
+    /// Nothing.
+    Silent,
 }
 
 /// A permission, as an engine needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ConnectorConfig {
     /// Its identity.
     pub id: ConnectorId,
     /// The VPC that it joins.
     pub uplink: UplinkId,
     /// Destinations that may be reached. The longest prefix over all attached connectors decides.
-    pub destinations: Vec<Ipv4Net>,
-    /// Which of these may send to a mapping that a container has made.
+    pub destinations: Vec<IpNet>,
+    /// `false`: the VPC sees the container's own address and port (RFC 6888 REQ-6), and has a route to it.
+    pub translation: bool,
+    /// Which sessions have an external endpoint together.
+    pub mapping: MappingMode,
+    /// Which of the destinations may send to a mapping that a container has made.
     pub filtering: Filtering,
+    /// The same for UDP (RFC 7857 §7).
+    pub udp_filtering: Filtering,
+    /// Which packets keep a UDP session alive.
+    pub udp_refresh: UdpRefresh,
+    /// External ports that all containers together may have. Clones share.
+    pub quota: PortQuota,
+    /// External ports that each container may have.
+    pub quota_per_attachment: Option<u32>,
+    /// What the ends of a live TCP session are told when the permission ends.
+    pub on_detach: OnDetach,
+    /// What the VPC can call in a container.
+    pub publications: Vec<Publication>,
+}
+
+/// Mapping behaviour (RFC 4787 §4.1): which sessions of an internal endpoint have one external endpoint together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MappingMode {
+    /// EIM: all of them.
+    #[default]
+    EndpointIndependent,
+    /// ADM: those with one remote address.
+    AddressDependent,
+    /// APDM: each has its own. An external port serves as many remote endpoints as there are (RFC 7857 §3), so that
+    /// capacity is per remote endpoint; filtering cannot be but address-and-port-dependent.
+    AddressAndPortDependent,
 }
 
 /// Filtering behaviour (RFC 4787 §5, RFC 5382 REQ-3): who may send to a mapping, besides those remote endpoints that it has
@@ -94,6 +145,98 @@ pub enum Filtering {
     AddressDependent,
     /// APDF: nobody else.
     AddressAndPortDependent,
+}
+
+/// Which packets keep a UDP session alive (RFC 4787 REQ-6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UdpRefresh {
+    /// The container's: an open port is its wish alone.
+    #[default]
+    Outbound,
+    /// The remote's as well.
+    Both,
+}
+
+/// What the ends of a live TCP session are told when it ends by policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDetach {
+    /// Both get a RST.
+    #[default]
+    Reset,
+    /// Nothing.
+    Silent,
+}
+
+/// An external endpoint that leads to a container's port, whoever of the connector's destinations calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Publication {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// One of the uplink's external addresses, and any port.
+    pub external: SocketAddr,
+    /// The container's port.
+    pub internal_port: u16,
+}
+
+/// How many external ports a connector's containers may have together, and have. Clones count together, over all workers.
+#[derive(Clone, Debug)]
+pub struct PortQuota(Arc<Quota>);
+
+#[derive(Debug)]
+struct Quota {
+    limit: u32,
+    used: AtomicU32,
+}
+
+/// A port that is counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct PortTicket(PortQuota);
+
+impl PortQuota {
+    /// A quota of `limit` ports; `None` for no limit.
+    pub fn new(limit: Option<u32>) -> Self {
+        Self(Arc::new(Quota { limit: limit.unwrap_or(u32::MAX), used: AtomicU32::new(0) }))
+    }
+
+    /// Ports in use.
+    pub fn used(&self) -> u32 {
+        self.0.used.load(Relaxed)
+    }
+
+    /// Whether one more port may be had now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.used() < self.0.limit
+    }
+
+    /// Counts one port more; `None` if that is one too many.
+    pub(crate) fn take(&self) -> Option<PortTicket> {
+        let within = |used| (used < self.0.limit).then_some(used + 1);
+        self.0.used.fetch_update(Relaxed, Relaxed, within).ok().map(|_| PortTicket(self.clone()))
+    }
+}
+
+impl Drop for PortTicket {
+    fn drop(&mut self) {
+        self.0.0.used.fetch_sub(1, Relaxed);
+    }
+}
+
+impl ConnectorConfig {
+    /// The filtering of a protocol. ICMP queries have no port that could be filtered by, so this does not concern them.
+    pub(crate) const fn filtering_of(&self, protocol: Protocol) -> Filtering {
+        match (self.mapping, protocol) {
+            (MappingMode::AddressAndPortDependent, _) => Filtering::AddressAndPortDependent,
+            (_, Protocol::Udp) => self.udp_filtering,
+            (_, Protocol::Tcp | Protocol::Icmp) => self.filtering,
+        }
+    }
+}
+
+impl AttachmentConfig {
+    /// Its addressing of the same IP version as `like`.
+    pub(crate) fn addressing(&self, like: IpAddr) -> Option<Addressing> {
+        self.addresses.iter().copied().find(|a| a.address.is_ipv4() == like.is_ipv4())
+    }
 }
 
 /// What a command did.
@@ -119,16 +262,30 @@ pub enum CommandError {
     #[error("destination {prefix} is claimed by two connectors of one container")]
     DestinationTie {
         /// The prefix that both have.
-        prefix: Ipv4Net,
+        prefix: IpNet,
         /// The connector that has it already.
         other: ConnectorId,
     },
-    /// The port range is too small to give every worker a block of it, see [`crate::limits::PORT_BLOCK`].
-    #[error("the ports are fewer than {workers} workers can share")]
-    PortsTooFew {
-        /// How many workers share them.
-        workers: u16,
+    /// Another publication or a live mapping has the external endpoint, or the address is none of the uplink's.
+    #[error("{protocol} {external} is taken, or no external endpoint of this VPC")]
+    PublicationTaken {
+        /// Its protocol.
+        protocol: Protocol,
+        /// The endpoint.
+        external: SocketAddr,
     },
+    /// The container has no address of the publication's IP version.
+    #[error("the container has no address that {0} could lead to")]
+    PublicationUnreachable(SocketAddr),
+    /// Translation is off, and another container of that VPC has the same address.
+    #[error("another container without translation has the address {0} in this VPC")]
+    AddressTaken(IpAddr),
+    /// The policy cannot work.
+    #[error("port blocks and address-and-port-dependent mapping exclude each other")]
+    BlocksWithSharedPorts,
+    /// No port is left to make mappings from.
+    #[error("no port is left to make mappings from")]
+    NoPorts,
     /// The table that the command would add to is full, see [`crate::limits`].
     #[error("the table of {what} is full at {limit}")]
     TableFull {

@@ -1,23 +1,32 @@
-//! The engine's verbs. What they decide is in `outbound`, `inbound`, `configure` and `report`.
+//! The engine's verbs. What they decide is in the modules below.
 
+mod admission;
 mod configure;
+mod discovery;
+mod ending;
+mod fragments;
 mod inbound;
 mod links;
 mod outbound;
 mod report;
+mod unsolicited;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use self::ending::Endings;
 use self::links::{Attachment, Base, Uplink};
-use crate::limits::{EXPIRY_BATCH, OUTBOX};
+use self::unsolicited::Unasked;
+use crate::fragment::Reassembly;
+use crate::limits::{EVENTS, EXPIRY_BATCH, IP_ID_COUNTERS, OUTBOX};
 use crate::mapping::Mappings;
-use crate::neighbor::{self, Held};
 use crate::packet::Packet;
-use crate::respond::{Arp, IcmpError};
+use crate::respond::IcmpError;
 use crate::session::{Due, Table};
 use crate::vnet::is_super_packet;
-use crate::wire::{Ethernet, IPV4, IPV4_LEN, TCP_LEN, TRANSPORT, VNET_LEN, address_at, tcp_flag};
-use crate::{AttachmentId, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot};
+use crate::wire::{Carried, Ethernet, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, VNET_LEN, addresses, tcp_flag};
+use crate::{
+    AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot,
+};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -30,18 +39,42 @@ pub struct Engine {
     uplinks: HashMap<UplinkId, Uplink, ahash::RandomState>,
     sessions: Table,
     mappings: Mappings,
+    reassembly: Reassembly,
+    /// While a reassembled datagram is decided on: bytes of the largest fragment that it came in.
+    whole: Option<u16>,
+    /// The next IPv4 identifications, by destination.
+    ip_ids: Box<[u16]>,
+    unasked: Unasked,
+    endings: Endings,
     /// When the neighbors of which uplink want attention.
     neighbor_timers: BTreeSet<(Instant, UplinkId)>,
+    /// When ports of which uplink have rested.
+    rests: BTreeSet<(Instant, UplinkId)>,
+    /// When which container is to hear of its router.
+    advertisements: BTreeSet<(Instant, AttachmentId)>,
     outbox: VecDeque<Transmit>,
+    events: VecDeque<Event>,
 }
 
-/// A frame that the gateway itself has made, or kept until now.
+/// What the gateway itself has made, or kept until now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where it goes.
-    pub to: Link,
-    /// The frame, vnet header included.
-    pub frame: Vec<u8>,
+pub enum Transmit {
+    /// A frame to be sent.
+    Frame {
+        /// Where it goes.
+        to: Link,
+        /// The frame, vnet header included.
+        frame: Vec<u8>,
+    },
+    /// A packet that another worker owns, for its [`Engine::handle_whole`].
+    Whole {
+        /// The worker's index.
+        worker: u16,
+        /// Whose packet it is for that worker.
+        from: UplinkId,
+        /// The frame, vnet header included.
+        frame: Vec<u8>,
+    },
 }
 
 /// Why a packet ends, and the MTU that it did not fit, if it was that.
@@ -57,6 +90,9 @@ impl From<Reason> for Refusal {
     }
 }
 
+/// Destination and source of a frame that the gateway sends.
+type MacPair = (MacAddr, MacAddr);
+
 impl Engine {
     /// An engine without links for worker `slot`. `seed` must be unpredictable: ports and hash keys come from it.
     pub fn new(slot: WorkerSlot, seed: [u8; 32]) -> Self {
@@ -65,13 +101,21 @@ impl Engine {
         let hasher = ahash::RandomState::with_seeds(key(), key(), key(), key());
         Self {
             slot,
-            random,
             attachments: HashMap::with_hasher(hasher.clone()),
             uplinks: HashMap::with_hasher(hasher.clone()),
             sessions: Table::new(&hasher),
             mappings: Mappings::new(&hasher),
+            reassembly: Reassembly::new(&hasher),
+            whole: None,
+            ip_ids: (0..IP_ID_COUNTERS).map(|_| random.next_u32() as u16).collect(),
+            unasked: Unasked::new(&hasher),
+            endings: Endings::default(),
             neighbor_timers: BTreeSet::new(),
+            rests: BTreeSet::new(),
+            advertisements: BTreeSet::new(),
             outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            random,
             hasher,
         }
     }
@@ -80,27 +124,29 @@ impl Engine {
     /// A frame that does not go on is left as it was. Frames never change their length.
     pub fn handle_packet(&mut self, now: Instant, from: Link, frame: &mut [u8]) -> Verdict {
         let received = (frame.len().saturating_sub(VNET_LEN), is_super_packet(frame));
-        let outcome = match from {
-            Link::Attachment(id) => self.outbound(now, id, frame),
-            Link::Uplink(id) => self.inbound(now, id, frame),
-        };
-        let verdict = outcome.unwrap_or_else(|refusal| self.refuse(now, from, frame, refusal));
+        let verdict = self.decide(now, from, frame);
         // The worker that has it handed over counts it.
         let handed_over = matches!((verdict, from), (Verdict::HandOff { .. }, Link::Uplink(_)));
         if let Some(base) = self.base(from).filter(|_| !handed_over) {
             base.counters.received.count(received.0, received.1);
         }
-        if let Verdict::Forward(to) = verdict {
-            self.count_sent(to, frame);
+        match verdict {
+            Verdict::Forward(to) if !self.depart(to, frame) => Verdict::Respond,
+            other => other,
         }
-        verdict
     }
 
-    /// Learns from an ARP frame of an uplink for which another worker's verdict was [`Verdict::Share`].
+    /// Decides on a datagram that another worker has put together from an uplink's fragments. That worker has counted them.
+    pub fn handle_whole(&mut self, now: Instant, from: UplinkId, mut frame: Vec<u8>) {
+        // It fits: it came in, in pieces.
+        self.whole = Some(0);
+        self.settle(now, Link::Uplink(from), &mut frame);
+        self.whole = None;
+    }
+
+    /// Learns from an ARP or Neighbor Discovery frame of an uplink for which another worker's verdict was [`Verdict::Share`].
     pub fn handle_shared(&mut self, now: Instant, from: UplinkId, frame: &[u8]) {
-        if let Some(arp) = frame.get(..IPV4).and_then(|_| Arp::parse(frame).ok()) {
-            self.learn_neighbor(now, from, &arp);
-        }
+        self.overhear(now, from, frame);
     }
 
     /// Counts a frame that the shell could not read from, write to, or hand over for this link.
@@ -110,36 +156,84 @@ impl Engine {
         }
     }
 
-    /// Ends sessions and neighbors whose time is over at `now`; looks at [`EXPIRY_BATCH`] sessions at most.
+    /// Does what is due at `now`; looks at [`EXPIRY_BATCH`] sessions at most.
     /// Returns how many sessions ended. Call again at [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) -> usize {
         let mut ended = 0;
         for _ in 0..EXPIRY_BATCH {
             match self.sessions.next_due(now) {
                 Some(Due::Expired(key)) => {
-                    self.end_session(key);
+                    self.end_session(now, key);
                     ended += 1;
                 }
                 Some(Due::LivesOn) => {}
                 None => break,
             }
         }
-        while let Some(&(at, uplink)) = self.neighbor_timers.first().filter(|&&(at, _)| at <= now) {
-            self.neighbor_timers.remove(&(at, uplink));
+        while let Some((_, uplink)) = pop_due(&mut self.neighbor_timers, now) {
             self.serve_neighbors(now, uplink);
         }
+        while let Some((_, uplink)) = pop_due(&mut self.rests, now) {
+            self.end_rests(now, uplink);
+        }
+        while let Some((_, attachment)) = pop_due(&mut self.advertisements, now) {
+            self.advertise(now, attachment);
+        }
+        self.expire_fragments(now);
+        self.answer_unasked(now);
         ended
     }
 
     /// When [`Self::handle_timeout`] wants to be called; `None`: not before something else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let neighbors = self.neighbor_timers.first().map(|&(at, _)| at);
-        self.sessions.poll_timeout().into_iter().chain(neighbors).min()
+        let rests = self.rests.first().map(|&(at, _)| at);
+        let advertisements = self.advertisements.first().map(|&(at, _)| at);
+        let due = [
+            self.sessions.poll_timeout(),
+            neighbors,
+            rests,
+            advertisements,
+            self.reassembly.poll_timeout(),
+            self.unasked.poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
     }
 
-    /// The next frame that the engine wants to send by itself. Ask until `None` after every other call.
+    /// The next thing that the engine wants to send by itself. Ask until `None` after every other call.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.outbox.pop_front()
+        self.outbox.pop_front().or_else(|| self.next_reset())
+    }
+
+    /// The next thing that the engine has to tell. Ask until `None` after every other call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Decides on a frame, without counting it.
+    fn decide(&mut self, now: Instant, from: Link, frame: &mut [u8]) -> Verdict {
+        let outcome = match from {
+            Link::Attachment(id) => self.outbound(now, id, frame),
+            Link::Uplink(id) => self.inbound(now, id, frame),
+        };
+        outcome.unwrap_or_else(|refusal| self.refuse(now, from, frame, refusal))
+    }
+
+    /// Decides on a packet that is the engine's own by now, and does what follows.
+    fn settle(&mut self, now: Instant, from: Link, frame: &mut Vec<u8>) -> Verdict {
+        match self.decide(now, from, frame) {
+            Verdict::Forward(to) => {
+                if self.depart(to, frame) {
+                    self.transmit_counted(to, std::mem::take(frame));
+                }
+                Verdict::Respond
+            }
+            Verdict::HandOff { to, from } => {
+                self.hand_over(to, from, std::mem::take(frame));
+                Verdict::Respond
+            }
+            other => other,
+        }
     }
 
     /// Ends a packet: tells its sender where that is due, and remembers it.
@@ -158,31 +252,48 @@ impl Engine {
 
     /// Sends an ICMP error about a dropped packet, where the RFCs want one.
     fn complain(&mut self, now: Instant, from: Link, frame: &[u8], Refusal { reason, mtu }: Refusal) {
-        if frame.len() < TRANSPORT {
+        let Ok((_, Carried::Ip(family))) = Ethernet::parse(frame) else { return };
+        if frame.len() < IP + family.header_len() {
             return;
         }
-        let packet = Packet::parse(frame).ok();
+        let packet = Packet::parse(frame, family).ok();
         let transport = packet.map(|p| p.transport);
-        let Some(error) = IcmpError::about(reason, transport.as_ref(), mtu) else { return };
-        let (source, destination) = (address_at(frame, IPV4 + 12), address_at(frame, IPV4 + 16));
-        let Ok((ethernet, _)) = Ethernet::parse(frame) else { return };
-        // RFC 1122 §3.2.2: not about what was sent to many, nor to somebody who cannot be one host.
-        if destination.is_multicast() || destination.is_broadcast() || !ethernet.source.is_unicast() {
+        if let Some(error) = IcmpError::about(reason, transport.as_ref(), mtu) {
+            self.tell(now, from, frame, packet.as_ref(), error);
+        }
+    }
+
+    /// Sends an ICMP error to the sender of a frame with a whole IP header, if that is somebody who may hear it.
+    fn tell(&mut self, now: Instant, to: Link, frame: &[u8], packet: Option<&Packet>, error: IcmpError) {
+        let Ok((ethernet, Carried::Ip(family))) = Ethernet::parse(frame) else { return };
+        let (source, destination) = addresses(&frame[IP..], family);
+        // RFC 1122 §3.2.2, RFC 4443 §2.4: not about what was sent to many, nor to somebody who cannot be one host.
+        let broadcast = destination == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+        if destination.is_multicast() || broadcast || !ethernet.source.is_unicast() {
             return;
         }
-        let ours = match from {
+        let ours = match to {
             Link::Attachment(id) => self.attachments.get(&id).and_then(|a| {
-                (a.config.address == source).then_some((a.config.gateway_mac, a.config.gateway))
+                let addressing = a.config.addressing(source).filter(|own| own.address == source)?;
+                Some((a.config.gateway_mac, addressing.gateway))
             }),
             Link::Uplink(id) => self.uplinks.get(&id).and_then(|u| {
-                let told = matches!(reason, Reason::TtlExpired | Reason::PacketTooBig);
-                (told && u.config.external.contains(&destination)).then_some((u.config.mac, destination))
+                let told = matches!(
+                    error,
+                    IcmpError::TtlExpired
+                        | IcmpError::TooBig(_)
+                        | IcmpError::ReassemblyExpired
+                        | IcmpError::PortUnreachable
+                );
+                let own = if u.is_external(destination) { Some(destination) } else { u.paired(AttachmentId(0), destination) };
+                let ours = u.is_external(destination) || u.config.space.routed(destination).is_some();
+                own.filter(|_| told && ours).map(|own| (u.config.mac, own))
             }),
         };
         let Some(ours) = ours else { return };
-        if self.base(from).is_some_and(|base| base.errors.take(now)) {
-            let frame = error.frame(frame, packet.as_ref(), ours, (ethernet.source, source));
-            self.transmit(from, frame);
+        if self.base(to).is_some_and(|base| base.errors.take(now)) {
+            let frame = error.frame(frame, packet, ours, (ethernet.source, source));
+            self.transmit(to, frame);
         }
     }
 
@@ -190,9 +301,34 @@ impl Engine {
     fn transmit(&mut self, to: Link, frame: Vec<u8>) {
         if self.outbox.len() < OUTBOX {
             self.count_sent(to, &frame);
-            self.outbox.push_back(Transmit { to, frame });
+            self.outbox.push_back(Transmit::Frame { to, frame });
         } else {
             self.count_drop(to, Reason::OutboxFull);
+        }
+    }
+
+    /// Queues a frame that has been counted as sent.
+    fn transmit_counted(&mut self, to: Link, frame: Vec<u8>) {
+        if self.outbox.len() < OUTBOX {
+            self.outbox.push_back(Transmit::Frame { to, frame });
+        } else {
+            self.count_drop(to, Reason::OutboxFull);
+        }
+    }
+
+    /// Queues a packet for another worker.
+    fn hand_over(&mut self, worker: u16, from: UplinkId, frame: Vec<u8>) {
+        if self.outbox.len() < OUTBOX {
+            self.outbox.push_back(Transmit::Whole { worker, from, frame });
+        } else {
+            self.count_drop(Link::Uplink(from), Reason::OutboxFull);
+        }
+    }
+
+    /// Queues what is to be told.
+    fn tell_event(&mut self, event: Event) {
+        if self.events.len() < EVENTS {
+            self.events.push_back(event);
         }
     }
 
@@ -209,81 +345,38 @@ impl Engine {
         }
     }
 
-    /// Ends a session, and its mapping with the last one.
-    fn end_session(&mut self, key: usize) {
-        let mapping_key = self.sessions.session(key).mapping;
-        let mapping = &mut self.mappings[mapping_key];
-        let session = self.sessions.remove(key, &mut mapping.sessions);
-        if mapping.sessions.is_empty() {
-            let mapping = self.mappings.remove(mapping_key);
-            if let Some(attachment) = self.attachments.get_mut(&mapping.attachment) {
-                attachment.mappings.remove(&mapping.key);
-            }
-        }
-        for link in [Link::Attachment(session.attachment), Link::Uplink(session.uplink)] {
-            if let Some(base) = self.base(link) {
-                base.sessions -= 1;
-            }
-        }
-    }
-
-    /// Asks again for neighbors of `uplink`, and gives up on those that stay silent.
-    fn serve_neighbors(&mut self, now: Instant, uplink: UplinkId) {
-        while let Some(due) = self.uplinks.get_mut(&uplink).and_then(|u| u.neighbors.next_due(now)) {
-            match due {
-                neighbor::Due::Ask(address) => self.ask(uplink, address),
-                neighbor::Due::GaveUp(held) => {
-                    for Held { attachment, frame } in held {
-                        let refusal = Reason::NextHopUnreachable.into();
-                        self.refuse(now, Link::Attachment(attachment), &frame, refusal);
-                    }
-                }
-                neighbor::Due::Nothing => {}
-            }
-        }
-        self.arm(uplink);
-    }
-
-    /// Sends an ARP request.
-    fn ask(&mut self, uplink: UplinkId, address: std::net::Ipv4Addr) {
-        if let Some(u) = self.uplinks.get(&uplink) {
-            let request = Arp::request(address, u.config.mac, u.config.external[0]);
-            self.transmit(Link::Uplink(uplink), request);
-        }
-    }
-
     /// The largest MSS that fits both links; `None` for packets that announce none.
     fn mss_limit(&self, packet: &Packet, attachment: AttachmentId, uplink: UplinkId) -> Option<u16> {
-        if packet.tcp_flags() & tcp_flag::SYN == 0 {
+        if packet.tcp().is_none_or(|tcp| tcp.flags & tcp_flag::SYN == 0) {
             return None;
         }
         let inside = self.attachments.get(&attachment)?.config.mtu;
         let outside = self.uplinks.get(&uplink)?.config.mtu;
         // RFC 6691 §2: the MTU less the fixed headers, whatever options a segment has.
-        Some(inside.min(outside).saturating_sub((IPV4_LEN + TCP_LEN) as u16))
+        let ip = match packet.family {
+            Family::V4 => IPV4_LEN,
+            Family::V6 => IPV6_LEN,
+        };
+        Some(inside.min(outside).saturating_sub((ip + TCP_LEN) as u16))
     }
 
-    /// Brings the timer queue in line with the neighbors of `uplink`.
-    fn arm(&mut self, uplink: UplinkId) {
-        let Some(u) = self.uplinks.get_mut(&uplink) else { return };
-        let next = u.neighbors.poll_timeout();
-        if let Some(at) = std::mem::replace(&mut u.armed, next) {
-            self.neighbor_timers.remove(&(at, uplink));
-        }
-        if let Some(at) = next {
-            self.neighbor_timers.insert((at, uplink));
+    /// The ports of an uplink that have rested are free again.
+    fn end_rests(&mut self, now: Instant, uplink: UplinkId) {
+        let addresses = self.uplinks.get(&uplink).map_or(0, |u| u.external().len());
+        for index in 0..addresses {
+            for protocol in crate::Protocol::ALL {
+                let Some(u) = self.uplinks.get_mut(&uplink) else { return };
+                u.pools[index][protocol as usize].ports.end_rests(now);
+                let address = u.external()[index];
+                self.tell_of_blocks(uplink, address, protocol);
+            }
         }
     }
 }
 
-/// Whether a packet fits a link after segmentation.
-fn check_fits(packet: &Packet, mtu: u16) -> Result<(), Refusal> {
-    if packet.largest_on_wire() <= mtu.into() {
-        return Ok(());
-    }
-    let reason = if packet.dont_fragment { Reason::PacketTooBig } else { Reason::FragmentationNeeded };
-    Err(Refusal { reason, mtu })
+/// The first entry of a timer queue, if it is due.
+fn pop_due<T: Ord + Copy>(timers: &mut BTreeSet<(Instant, T)>, now: Instant) -> Option<(Instant, T)> {
+    let first = timers.first().copied().filter(|&(at, _)| at <= now)?;
+    timers.pop_first();
+    Some(first)
 }
-
-/// Source and destination of a frame that the gateway sends.
-type MacPair = (MacAddr, MacAddr);

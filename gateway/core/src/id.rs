@@ -24,7 +24,7 @@ pub enum Link {
     Uplink(UplinkId),
 }
 
-/// Which of how many workers an engine serves. Decides its slice of every external port range.
+/// Which of how many workers an engine serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerSlot {
     index: u16,
@@ -32,7 +32,7 @@ pub struct WorkerSlot {
 }
 
 impl WorkerSlot {
-    /// The only worker: owns every port.
+    /// The only worker.
     pub const ONLY: Self = Self { index: 0, count: 1 };
 
     /// Worker `index` of `count`.
@@ -54,16 +54,11 @@ impl WorkerSlot {
         self.count
     }
 
-    /// The index of the worker that owns an external `port` (or ICMP query id), on every uplink.
+    /// The index of the worker that leases an external `port` (or ICMP query id) first, if it is free: steering goes by this.
     ///
-    /// Ownership goes by blocks of [`crate::limits::PORT_BLOCK`] ports, so that a block is never split.
-    pub const fn owner_of(self, port: u16) -> u16 {
+    /// Homes go by blocks of [`crate::limits::PORT_BLOCK`] ports, so that a block is never split.
+    pub const fn home_of(self, port: u16) -> u16 {
         (port / crate::limits::PORT_BLOCK) % self.count
-    }
-
-    /// Whether this worker owns the external `port`.
-    pub const fn owns(self, port: u16) -> bool {
-        self.owner_of(port) == self.index
     }
 }
 
@@ -84,21 +79,6 @@ impl fmt::Display for Link {
         match self {
             Self::Attachment(id) => id.fmt(f),
             Self::Uplink(id) => id.fmt(f),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_port_has_exactly_one_owner() {
-        for count in 1..=8 {
-            for port in 0..=u16::MAX {
-                let owners = (0..count).filter(|&i| WorkerSlot::new(i, count).owns(port)).count();
-                assert_eq!(owners, 1, "port {port} of {count} workers");
-            }
         }
     }
 }

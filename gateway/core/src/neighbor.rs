@@ -1,4 +1,4 @@
-//! Neighbors on an uplink: IPv4 address to MAC address by ARP (RFC 826), with bounded patience.
+//! Neighbors on an uplink: IP address to MAC address, by ARP (RFC 826) or Neighbor Discovery (RFC 4861), with bounded patience.
 //!
 //! ```text
 //!            asked            answered             used, but old
@@ -11,7 +11,7 @@
 //! Packets for an incomplete neighbor are kept as they came in, and go through the engine again when it is resolved.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::limits::{
     ARP_ATTEMPTS, ARP_RETRY, HELD_BYTES_PER_ATTACHMENT, HELD_BYTES_PER_UPLINK, HELD_PACKETS_PER_NEIGHBOR,
@@ -21,9 +21,9 @@ use crate::{AttachmentId, Instant, MacAddr, Reason};
 
 /// The neighbors of one uplink.
 pub(crate) struct Neighbors {
-    entries: HashMap<Ipv4Addr, Neighbor, ahash::RandomState>,
+    entries: HashMap<IpAddr, Neighbor, ahash::RandomState>,
     /// One entry per neighbor: when it wants attention.
-    timers: BTreeSet<(Instant, Ipv4Addr)>,
+    timers: BTreeSet<(Instant, IpAddr)>,
     /// Of all attachments, and of each that has caused any.
     total: Burden,
     by_attachment: HashMap<AttachmentId, Burden, ahash::RandomState>,
@@ -54,6 +54,8 @@ enum State {
 pub(crate) struct Held {
     pub(crate) attachment: AttachmentId,
     pub(crate) frame: Box<[u8]>,
+    /// It came in fragments: bytes of the largest one.
+    pub(crate) whole: Option<u16>,
 }
 
 /// What is known of a neighbor.
@@ -70,8 +72,8 @@ pub(crate) enum Lookup {
 
 /// What a timer asks for.
 pub(crate) enum Due {
-    /// Send an ARP request.
-    Ask(Ipv4Addr),
+    /// Ask on the link.
+    Ask(IpAddr),
     /// Nobody answered; these packets end here.
     GaveUp(VecDeque<Held>),
     /// Forgotten.
@@ -89,7 +91,7 @@ impl Neighbors {
     }
 
     /// Looks without noting that the neighbor is used.
-    pub(crate) fn peek(&self, address: Ipv4Addr) -> Lookup {
+    pub(crate) fn peek(&self, address: IpAddr) -> Lookup {
         match self.entries.get(&address).map(|n| &n.state) {
             Some(State::Reachable { mac, .. }) => Lookup::Resolved(*mac),
             Some(State::Incomplete { .. }) => Lookup::Pending,
@@ -99,7 +101,7 @@ impl Neighbors {
     }
 
     /// The neighbor's MAC address, to be used.
-    pub(crate) fn resolve(&mut self, address: Ipv4Addr) -> Lookup {
+    pub(crate) fn resolve(&mut self, address: IpAddr) -> Lookup {
         match self.entries.get_mut(&address).map(|n| &mut n.state) {
             Some(State::Reachable { mac, used, .. }) => {
                 *used = true;
@@ -119,7 +121,7 @@ impl Neighbors {
     }
 
     /// Whether a packet of `bytes` can be kept for a pending neighbor.
-    pub(crate) fn check_held(&self, address: Ipv4Addr, by: AttachmentId, bytes: usize) -> Result<(), Reason> {
+    pub(crate) fn check_held(&self, address: IpAddr, by: AttachmentId, bytes: usize) -> Result<(), Reason> {
         let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get(&address) else {
             return Err(Reason::NextHopUnreachable);
         };
@@ -129,11 +131,11 @@ impl Neighbors {
         if full { Err(Reason::NextHopQueueFull) } else { Ok(()) }
     }
 
-    /// Begins to ask for an unknown neighbor; the caller sends the first ARP request.
+    /// Begins to ask for an unknown neighbor; the caller asks on the link.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
-        address: Ipv4Addr,
+        address: IpAddr,
         asked_by: AttachmentId,
     ) -> Result<(), Reason> {
         self.check_unresolved(asked_by)?;
@@ -148,13 +150,14 @@ impl Neighbors {
     /// Keeps a copy of a packet for a pending neighbor.
     pub(crate) fn hold(
         &mut self,
-        address: Ipv4Addr,
+        address: IpAddr,
         attachment: AttachmentId,
         frame: &[u8],
+        whole: Option<u16>,
     ) -> Result<(), Reason> {
         self.check_held(address, attachment, frame.len())?;
         if let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get_mut(&address) {
-            held.push_back(Held { attachment, frame: frame.into() });
+            held.push_back(Held { attachment, frame: frame.into(), whole });
             self.bear(attachment, |burden| burden.held_bytes += frame.len());
         }
         Ok(())
@@ -172,7 +175,7 @@ impl Neighbors {
 
     /// `address` says that its MAC address is `mac`. Neighbors that nobody asked for are not remembered.
     /// Returns the packets that waited for it.
-    pub(crate) fn learn(&mut self, now: Instant, address: Ipv4Addr, mac: MacAddr) -> VecDeque<Held> {
+    pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: MacAddr) -> VecDeque<Held> {
         let Some(neighbor) = self.entries.get_mut(&address) else { return VecDeque::new() };
         // Whoever was asked for is used; whoever was known has to be used again, or idle neighbors would stay for ever.
         let used = !matches!(neighbor.state, State::Reachable { .. });
@@ -229,7 +232,7 @@ impl Neighbors {
     }
 
     fn release(&mut self, held: VecDeque<Held>) -> VecDeque<Held> {
-        for Held { attachment, frame } in &held {
+        for Held { attachment, frame, .. } in &held {
             self.bear(*attachment, |burden| burden.held_bytes -= frame.len());
         }
         held
@@ -254,9 +257,11 @@ impl Neighbors {
 mod tests {
     use std::time::Duration;
 
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
     const C: AttachmentId = AttachmentId(1);
 
@@ -273,7 +278,7 @@ mod tests {
         let mut n = neighbors();
         assert_eq!(n.resolve(A), Lookup::Unknown);
         n.begin(at(0), A, C).unwrap();
-        n.hold(A, C, &[0; 60]).unwrap();
+        n.hold(A, C, &[0; 60], None).unwrap();
         assert!(n.next_due(at(0)).is_none());
         for second in 1..=2 {
             assert!(matches!(n.next_due(at(second)), Some(Due::Ask(A))));
@@ -290,9 +295,9 @@ mod tests {
         let mut n = neighbors();
         n.begin(at(0), A, C).unwrap();
         for _ in 0..HELD_PACKETS_PER_NEIGHBOR {
-            n.hold(A, C, &[0; 60]).unwrap();
+            n.hold(A, C, &[0; 60], None).unwrap();
         }
-        assert_eq!(n.hold(A, C, &[0; 60]), Err(Reason::NextHopQueueFull));
+        assert_eq!(n.hold(A, C, &[0; 60], None), Err(Reason::NextHopQueueFull));
         assert_eq!(n.learn(at(1), A, MAC).len(), HELD_PACKETS_PER_NEIGHBOR);
         assert_eq!(n.resolve(A), Lookup::Resolved(MAC));
         assert!(matches!(n.next_due(at(61)), Some(Due::Ask(A))));
@@ -320,7 +325,7 @@ mod tests {
     fn asking_for_everybody_uses_up_ones_own_share_and_together_half_the_table() {
         let mut n = neighbors();
         let mut ask =
-            |container: u32, host: u32| n.begin(at(0), Ipv4Addr::from(host), AttachmentId(container));
+            |container: u32, host: u32| n.begin(at(0), IpAddr::from(Ipv4Addr::from(host)), AttachmentId(container));
         let granted = (0..1000).filter(|&host| ask(0, host).is_ok()).count();
         assert_eq!(granted, UNRESOLVED_PER_ATTACHMENT);
         assert_eq!(ask(1, 5000), Ok(()), "another container is not affected");
@@ -334,12 +339,12 @@ mod tests {
         let mut n = neighbors();
         let other = AttachmentId(2);
         for host in 0..8 {
-            n.begin(at(0), Ipv4Addr::from(host), C).unwrap();
+            n.begin(at(0), IpAddr::from(Ipv4Addr::from(host)), C).unwrap();
         }
         let large = vec![0; 65_536];
-        let held = (0..8).filter(|&host| n.hold(Ipv4Addr::from(host), C, &large).is_ok()).count();
+        let held = (0..8).filter(|&host| n.hold(IpAddr::from(Ipv4Addr::from(host)), C, &large, None).is_ok()).count();
         assert_eq!(held, HELD_BYTES_PER_ATTACHMENT / 65_536);
-        assert_eq!(n.hold(Ipv4Addr::from(0), other, &[0; 60]), Ok(()), "another container is not affected");
+        assert_eq!(n.hold(IpAddr::from(Ipv4Addr::from(0)), other, &[0; 60], None), Ok(()), "another container is not affected");
         assert_eq!(n.take_held().len(), held + 1);
         assert_eq!(n.total.held_bytes, 0);
     }

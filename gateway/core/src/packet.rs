@@ -1,11 +1,19 @@
-//! One parse of an IPv4 packet: everything that the engine needs to know, bounded and checked.
+//! One parse of an IP packet: everything that the engine needs to know, bounded and checked.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+mod embedded;
+mod ip;
 
-use crate::checksum::{checksum, sum};
+use std::net::{IpAddr, SocketAddr};
+
+pub(crate) use embedded::Embedded;
+pub(crate) use ip::{ipv4_length, next_header_at};
+
+use self::ip::Header;
+use crate::checksum::{checksum, pseudo_header, sum};
 use crate::vnet::Vnet;
 use crate::wire::{
-    IPV4, IPV4_LEN, TRANSPORT, VNET_LEN, address_at, checksum_at, icmp_type, protocol, u16_at,
+    Family, IP, IPV4_LEN, IPV6_LEN, VNET_LEN, addresses, checksum_at, ether_type, icmp_type, icmpv6_type,
+    protocol, u16_at, u32_at,
 };
 use crate::{PacketSummary, Protocol, Reason};
 
@@ -13,45 +21,55 @@ use crate::{PacketSummary, Protocol, Reason};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tuple {
     pub(crate) protocol: Protocol,
-    pub(crate) source: SocketAddrV4,
-    pub(crate) destination: SocketAddrV4,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
 }
 
-/// An accepted IPv4 packet at [`IPV4`] of its frame.
+/// An accepted packet at [`IP`] of its frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet {
-    pub(crate) source: Ipv4Addr,
-    pub(crate) destination: Ipv4Addr,
+    pub(crate) family: Family,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    /// TTL or hop limit.
     pub(crate) ttl: u8,
+    /// Nobody on the way may fragment it; always so with IPv6.
     pub(crate) dont_fragment: bool,
-    /// Bytes from the IPv4 header on, padding of short Ethernet frames not counted.
-    pub(crate) total_len: usize,
-    /// Bytes from the IPv4 header to the end of the frame: what a device sends.
+    /// Where the transport header starts in the frame.
+    pub(crate) at: usize,
+    /// Where the packet ends in the frame; padding of short Ethernet frames can follow.
+    pub(crate) end: usize,
+    /// Bytes from the IP header to the end of the frame: what a device sends.
     carried_len: usize,
     pub(crate) vnet: Vnet,
     pub(crate) transport: Transport,
 }
 
-/// The header behind the IPv4 header.
+/// The header behind the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    Tcp { source: u16, destination: u16, flags: u8, header_len: u8 },
+    Tcp(Tcp),
     Udp { source: u16, destination: u16 },
     EchoRequest { id: u16 },
     EchoReply { id: u16 },
     IcmpError(Embedded),
+    /// Neighbor Discovery (RFC 4861): for the link's own use, parsed elsewhere.
+    NeighborDiscovery,
+    /// Multicast listener discovery (RFC 3810): for the link's own use, and of no interest.
+    ListenerDiscovery,
 }
 
-/// The packet that an ICMP error is about: the start of it, as its sender sent it (or the gateway did).
+/// A TCP header, as far as it matters here (RFC 9293 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Embedded {
-    pub(crate) tuple: Tuple,
-    /// Where its IPv4 header starts in the frame.
-    pub(crate) ipv4: usize,
-    /// Where its transport header starts in the frame.
-    pub(crate) transport: usize,
-    /// Where the embedded packet ends in the frame; padding and extensions (RFC 4884) can follow.
-    pub(crate) end: usize,
+pub(crate) struct Tcp {
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) flags: u8,
+    pub(crate) header_len: u8,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
+    /// As it stands there, not scaled.
+    pub(crate) window: u16,
 }
 
 impl Tuple {
@@ -65,59 +83,60 @@ impl Transport {
     /// Bytes of transport header that stand in front of the payload.
     pub(crate) fn header_len(&self) -> usize {
         match self {
-            Self::Tcp { header_len, .. } => (*header_len).into(),
+            Self::Tcp(tcp) => tcp.header_len.into(),
             _ => 8,
         }
     }
 }
 
 impl Packet {
-    /// Parses a frame that carries IPv4, vnet header included.
-    pub(crate) fn parse(frame: &[u8]) -> Result<Self, Reason> {
+    /// Parses a frame that carries IP, vnet header included.
+    pub(crate) fn parse(frame: &[u8], family: Family) -> Result<Self, Reason> {
         let vnet = Vnet::parse(frame)?;
-        let ip = frame.get(IPV4..).filter(|ip| ip.len() >= IPV4_LEN).ok_or(Reason::Ipv4HeaderInvalid)?;
-        let total_len = ipv4_length(ip)?;
-        let fragment = u16_at(ip, 6);
-        if fragment & 0x3fff != 0 {
-            return Err(Reason::Fragment);
-        }
-        let length = total_len - IPV4_LEN;
-        let transport = parse_transport(frame, ip[9], length, vnet)?;
-        vnet.check(&transport, length)?;
-        Ok(Self {
-            source: address_at(ip, 12),
-            destination: address_at(ip, 16),
-            ttl: ip[8],
-            dont_fragment: fragment & 0x4000 != 0,
-            total_len,
+        let ip = frame.get(IP..).unwrap_or_default();
+        let header = Header::parse(ip, family)?;
+        let (at, end) = (IP + header.transport, IP + header.end);
+        let mut packet = Self {
+            family,
+            source: header.source,
+            destination: header.destination,
+            ttl: header.ttl,
+            dont_fragment: header.dont_fragment,
+            at,
+            end,
             carried_len: ip.len(),
             vnet,
-            transport,
-        })
+            transport: Transport::ListenerDiscovery,
+        };
+        packet.transport = packet.parse_transport(frame, header.protocol)?;
+        vnet.check(family, &packet.transport, at, end - at)?;
+        Ok(packet)
     }
 
-    /// The session key that the packet carries; `None` for ICMP errors.
+    /// The session key that the packet carries; `None` for what belongs to no session.
     pub(crate) fn tuple(&self) -> Option<Tuple> {
         let (protocol, source, destination) = match self.transport {
-            Transport::Tcp { source, destination, .. } => (Protocol::Tcp, source, destination),
+            Transport::Tcp(Tcp { source, destination, .. }) => (Protocol::Tcp, source, destination),
             Transport::Udp { source, destination } => (Protocol::Udp, source, destination),
             Transport::EchoRequest { id } => (Protocol::Icmp, id, 0),
             Transport::EchoReply { id } => (Protocol::Icmp, 0, id),
-            Transport::IcmpError(_) => return None,
+            _ => return None,
         };
         Some(Tuple {
             protocol,
-            source: SocketAddrV4::new(self.source, source),
-            destination: SocketAddrV4::new(self.destination, destination),
+            source: SocketAddr::new(self.source, source),
+            destination: SocketAddr::new(self.destination, destination),
         })
     }
 
-    /// TCP flags, none for other protocols.
-    pub(crate) const fn tcp_flags(&self) -> u8 {
-        match self.transport {
-            Transport::Tcp { flags, .. } => flags,
-            _ => 0,
-        }
+    /// The TCP header, of a TCP packet.
+    pub(crate) const fn tcp(&self) -> Option<&Tcp> {
+        if let Transport::Tcp(tcp) = &self.transport { Some(tcp) } else { None }
+    }
+
+    /// Bytes of payload behind the transport header.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.end - self.at - self.transport.header_len()
     }
 
     /// Where in the frame a partial checksum stands, and what it is when completed; `None` if it is complete.
@@ -125,144 +144,146 @@ impl Packet {
         if !self.vnet.partial_checksum {
             return None;
         }
-        let complete = checksum(&frame[TRANSPORT..IPV4 + self.total_len]);
+        let complete = checksum(&frame[self.at..self.end]);
         match self.transport {
-            Transport::Tcp { .. } => Some((TRANSPORT + checksum_at::TCP, complete)),
+            Transport::Tcp(_) => Some((self.at + checksum_at::TCP, complete)),
             // RFC 768: a checksum that comes out as zero is sent as all ones.
-            Transport::Udp { .. } if complete == 0 => Some((TRANSPORT + checksum_at::UDP, 0xffff)),
-            Transport::Udp { .. } => Some((TRANSPORT + checksum_at::UDP, complete)),
+            Transport::Udp { .. } if complete == 0 => Some((self.at + checksum_at::UDP, 0xffff)),
+            Transport::Udp { .. } => Some((self.at + checksum_at::UDP, complete)),
             _ => None,
         }
     }
 
-    /// Bytes of the largest IPv4 packet that this becomes on the wire, after segmentation.
+    /// Bytes of the largest IP packet that this becomes on the wire, after segmentation.
     pub(crate) fn largest_on_wire(&self) -> usize {
-        let headers = IPV4_LEN + self.transport.header_len();
+        let headers = self.at - IP + self.transport.header_len();
         self.vnet
             .segment_payload()
             .map_or(self.carried_len, |payload| self.carried_len.min(headers + payload))
     }
-}
 
-/// Checks version, lengths, options and checksum; returns the total length, at most what came in.
-fn ipv4_length(ip: &[u8]) -> Result<usize, Reason> {
-    let header_len = usize::from(ip[0] & 0x0f) * 4;
-    let total_len = usize::from(u16_at(ip, 2));
-    if ip[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len || total_len > ip.len() {
-        return Err(Reason::Ipv4HeaderInvalid);
+    /// How many packets this becomes on the wire.
+    pub(crate) fn segments(&self) -> usize {
+        self.vnet.segment_payload().map_or(1, |payload| self.payload_len().div_ceil(payload).max(1))
     }
-    if checksum(&ip[..header_len]) != 0 {
-        return Err(Reason::Ipv4ChecksumWrong);
-    }
-    if header_len > IPV4_LEN { Err(Reason::Ipv4Options) } else { Ok(total_len) }
-}
 
-/// Parses `length` bytes at [`TRANSPORT`]; the caller has checked that they are there.
-fn parse_transport(frame: &[u8], number: u8, length: usize, vnet: Vnet) -> Result<Transport, Reason> {
-    let bytes = &frame[TRANSPORT..TRANSPORT + length];
-    match number {
-        protocol::TCP => {
-            let header_len = bytes.get(12).map_or(0, |offset| offset >> 4) * 4;
-            if length < 20 || header_len < 20 || usize::from(header_len) > length {
-                return Err(Reason::TransportInvalid);
-            }
-            Ok(Transport::Tcp {
-                source: u16_at(bytes, 0),
-                destination: u16_at(bytes, 2),
-                flags: bytes[13],
-                header_len,
-            })
+    /// Parses the header at `at`; the bytes up to `end` are there.
+    fn parse_transport(&self, frame: &[u8], number: u8) -> Result<Transport, Reason> {
+        let bytes = &frame[self.at..self.end];
+        match (number, self.family) {
+            (protocol::TCP, _) => parse_tcp(bytes),
+            (protocol::UDP, _) => self.parse_udp(bytes),
+            (protocol::ICMP, Family::V4) => self.parse_icmp(frame, bytes),
+            (protocol::ICMPV6, Family::V6) => self.parse_icmpv6(frame, bytes),
+            _ => Err(Reason::ProtocolUnsupported),
         }
-        protocol::UDP => {
-            if length < 8 {
-                return Err(Reason::TransportInvalid);
-            }
-            // A UDP super-packet's length field covers all of it, as a single datagram's does.
-            let covered = usize::from(u16_at(bytes, 4));
-            if covered < 8 || covered > length || (vnet.is_super_packet() && covered != length) {
-                return Err(Reason::TransportInvalid);
-            }
-            Ok(Transport::Udp { source: u16_at(bytes, 0), destination: u16_at(bytes, 2) })
+    }
+
+    fn parse_udp(&self, bytes: &[u8]) -> Result<Transport, Reason> {
+        if bytes.len() < 8 {
+            return Err(Reason::TransportInvalid);
         }
-        protocol::ICMP => parse_icmp(frame, length),
-        _ => Err(Reason::ProtocolUnsupported),
+        // A UDP super-packet's length field covers all of it, as a single datagram's does.
+        let covered = usize::from(u16_at(bytes, 4));
+        let super_packet = self.vnet.is_super_packet();
+        if covered < 8 || covered > bytes.len() || (super_packet && covered != bytes.len()) {
+            return Err(Reason::TransportInvalid);
+        }
+        // RFC 8200 §8.1: over IPv6 a datagram has a checksum.
+        if self.family == Family::V6 && !self.vnet.partial_checksum && u16_at(bytes, checksum_at::UDP) == 0 {
+            return Err(Reason::TransportInvalid);
+        }
+        Ok(Transport::Udp { source: u16_at(bytes, 0), destination: u16_at(bytes, 2) })
+    }
+
+    fn parse_icmp(&self, frame: &[u8], bytes: &[u8]) -> Result<Transport, Reason> {
+        if bytes.len() < 8 {
+            return Err(Reason::TransportInvalid);
+        }
+        match bytes[0] {
+            icmp_type::ECHO_REQUEST => Ok(Transport::EchoRequest { id: u16_at(bytes, 4) }),
+            icmp_type::ECHO_REPLY => Ok(Transport::EchoReply { id: u16_at(bytes, 4) }),
+            icmp_type::UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM => {
+                // RFC 5508 REQ-3a: an error with a wrong checksum is dropped.
+                if sum(bytes, 0) != 0xffff {
+                    return Err(Reason::IcmpChecksumWrong);
+                }
+                // RFC 4884 §4: the quoted packet's length in words; 0 where its sender knows no extensions.
+                self.parse_error(frame, usize::from(bytes[5]) * 4)
+            }
+            _ => Err(Reason::IcmpTypeUnsupported),
+        }
+    }
+
+    fn parse_icmpv6(&self, frame: &[u8], bytes: &[u8]) -> Result<Transport, Reason> {
+        use icmpv6_type as kind;
+        if bytes.len() < 8 {
+            return Err(Reason::TransportInvalid);
+        }
+        match bytes[0] {
+            kind::ECHO_REQUEST => Ok(Transport::EchoRequest { id: u16_at(bytes, 4) }),
+            kind::ECHO_REPLY => Ok(Transport::EchoReply { id: u16_at(bytes, 4) }),
+            kind::UNREACHABLE | kind::PACKET_TOO_BIG | kind::TIME_EXCEEDED | kind::PARAMETER_PROBLEM => {
+                let pseudo = pseudo_header(self.source, self.destination, protocol::ICMPV6, bytes.len());
+                if sum(bytes, pseudo) != 0xffff {
+                    return Err(Reason::IcmpChecksumWrong);
+                }
+                // RFC 4884 §4.4, §4.5: 64-bit words, for unreachable and time exceeded only.
+                let extensible = matches!(bytes[0], kind::UNREACHABLE | kind::TIME_EXCEEDED);
+                self.parse_error(frame, if extensible { usize::from(bytes[4]) * 8 } else { 0 })
+            }
+            kind::MULTICAST_LISTENER_QUERY..=kind::MULTICAST_LISTENER_DONE
+            | kind::MULTICAST_LISTENER_REPORT_2 => Ok(Transport::ListenerDiscovery),
+            kind if crate::nd::Nd::is_type(kind) => Ok(Transport::NeighborDiscovery),
+            _ => Err(Reason::IcmpTypeUnsupported),
+        }
+    }
+
+    /// The packet behind an ICMP error's header, `quoted` bytes long if that is not 0.
+    fn parse_error(&self, frame: &[u8], quoted: usize) -> Result<Transport, Reason> {
+        let start = self.at + 8;
+        let end = if quoted == 0 { self.end } else { self.end.min(start + quoted) };
+        Embedded::parse(frame, self.family, start, end).map(Transport::IcmpError)
     }
 }
 
-fn parse_icmp(frame: &[u8], length: usize) -> Result<Transport, Reason> {
-    let bytes = &frame[TRANSPORT..TRANSPORT + length];
-    if length < 8 {
+fn parse_tcp(bytes: &[u8]) -> Result<Transport, Reason> {
+    let header_len = bytes.get(12).map_or(0, |offset| offset >> 4) * 4;
+    if header_len < 20 || usize::from(header_len) > bytes.len() {
         return Err(Reason::TransportInvalid);
     }
-    match bytes[0] {
-        icmp_type::ECHO_REQUEST => Ok(Transport::EchoRequest { id: u16_at(bytes, 4) }),
-        icmp_type::ECHO_REPLY => Ok(Transport::EchoReply { id: u16_at(bytes, 4) }),
-        icmp_type::UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM => {
-            // RFC 5508 REQ-3a: an error with a wrong checksum is dropped.
-            if sum(bytes, 0) != 0xffff {
-                return Err(Reason::IcmpChecksumWrong);
-            }
-            // RFC 4884 §4: the quoted packet's length in words; 0 where its sender knows no extensions.
-            let end = match usize::from(bytes[5]) * 4 {
-                0 => length,
-                quoted => length.min(8 + quoted),
-            };
-            Embedded::parse(frame, TRANSPORT + 8, TRANSPORT + end).map(Transport::IcmpError)
-        }
-        _ => Err(Reason::IcmpTypeUnsupported),
-    }
-}
-
-impl Embedded {
-    /// Parses the packet between `start` and `end` of the frame: its whole IPv4 header and at least 8 bytes of
-    /// its transport header (RFC 792). Its length field may say more than is there.
-    fn parse(frame: &[u8], start: usize, end: usize) -> Result<Self, Reason> {
-        let ip = &frame[start..end];
-        let header_len = usize::from(ip.first().map_or(0, |b| b & 0x0f)) * 4;
-        if ip.len() < IPV4_LEN || ip[0] >> 4 != 4 || header_len < IPV4_LEN || ip.len() < header_len + 8 {
-            return Err(Reason::IcmpErrorUnrelated);
-        }
-        // RFC 5508 REQ-3b: the embedded header's checksum counts; fragments after the first carry no ports.
-        if checksum(&ip[..header_len]) != 0 || u16_at(ip, 6) & 0x1fff != 0 {
-            return Err(Reason::IcmpErrorUnrelated);
-        }
-        let bytes = &ip[header_len..];
-        let ports = (u16_at(bytes, 0), u16_at(bytes, 2));
-        let (protocol, (source, destination)) = match (ip[9], bytes[0]) {
-            (protocol::TCP, _) => (Protocol::Tcp, ports),
-            (protocol::UDP, _) => (Protocol::Udp, ports),
-            (protocol::ICMP, icmp_type::ECHO_REQUEST) => (Protocol::Icmp, (u16_at(bytes, 4), 0)),
-            (protocol::ICMP, icmp_type::ECHO_REPLY) => (Protocol::Icmp, (0, u16_at(bytes, 4))),
-            _ => return Err(Reason::IcmpErrorUnrelated),
-        };
-        let tuple = Tuple {
-            protocol,
-            source: SocketAddrV4::new(address_at(ip, 12), source),
-            destination: SocketAddrV4::new(address_at(ip, 16), destination),
-        };
-        let end = end.min(start + usize::from(u16_at(ip, 2)));
-        Ok(Self { tuple, ipv4: start, transport: start + header_len, end })
-    }
+    Ok(Transport::Tcp(Tcp {
+        source: u16_at(bytes, 0),
+        destination: u16_at(bytes, 2),
+        flags: bytes[13],
+        header_len,
+        sequence: u32_at(bytes, 4),
+        acknowledgment: u32_at(bytes, 8),
+        window: u16_at(bytes, 14),
+    }))
 }
 
 impl PacketSummary {
     /// Reads what can be read of any bytes, for people; decides nothing.
     pub(crate) fn read(frame: &[u8]) -> Self {
         let mut summary = Self { length: frame.len().saturating_sub(VNET_LEN), ..Self::default() };
-        let is_ipv4 =
-            frame.get(IPV4 - 2..IPV4).is_some_and(|t| u16_at(t, 0) == crate::wire::ether_type::IPV4);
-        let Some(ip) = frame.get(IPV4..).filter(|ip| is_ipv4 && ip.len() >= IPV4_LEN) else {
-            return summary;
+        let Some(ip) = frame.get(IP..) else { return summary };
+        let (family, header_len, number) = match (u16_at(frame, IP - 2), ip.len()) {
+            (ether_type::IPV4, IPV4_LEN..) => (Family::V4, usize::from(ip[0] & 0x0f) * 4, ip[9]),
+            (ether_type::IPV6, IPV6_LEN..) => (Family::V6, IPV6_LEN, ip[6]),
+            _ => return summary,
         };
-        let transport = ip.get(usize::from(ip[0] & 0x0f) * 4..).filter(|t| t.len() >= 8);
-        let (source, destination) = match (ip[9], transport) {
+        let (number, transport) = ip::upper_layer(ip, number, header_len);
+        let ports = match (number, ip.get(transport..).filter(|t| t.len() >= 8)) {
             (protocol::TCP | protocol::UDP, Some(t)) => (u16_at(t, 0), u16_at(t, 2)),
             (protocol::ICMP, Some(t)) if t[0] == icmp_type::ECHO_REQUEST => (u16_at(t, 4), 0),
+            (protocol::ICMPV6, Some(t)) if t[0] == icmpv6_type::ECHO_REQUEST => (u16_at(t, 4), 0),
             _ => (0, 0),
         };
-        summary.protocol = Some(ip[9]);
-        summary.source = Some(SocketAddrV4::new(address_at(ip, 12), source));
-        summary.destination = Some(SocketAddrV4::new(address_at(ip, 16), destination));
+        let (source, destination) = addresses(ip, family);
+        summary.protocol = Some(number);
+        summary.source = Some(SocketAddr::new(source, ports.0));
+        summary.destination = Some(SocketAddr::new(destination, ports.1));
         summary
     }
 }

@@ -1,83 +1,222 @@
-//! External ports: exact allocation with a random start, leases whose drop gives the port back.
+//! The ports that one engine has of one external address and protocol: what for, and which of them rest.
 //!
-//! A pool is one external address, one protocol, and one worker's slice of the port range. A bit per port;
-//! a word per block of [`PORT_BLOCK`] ports, since a block belongs to one worker. A lease fails only when
-//! no port of the pool is free: the search goes over every word, once.
+//! Four kinds of leases ([`Want`]) come out of the same space, and none of them sees the port of another:
+//!
+//! ```text
+//! Exclusive   a random port, for one mapping
+//! Exactly     a given port, for one publication
+//! Block       a random port out of blocks of 64 that one tenant has as a whole
+//! Shared      a random port for many mappings, each with another remote
+//! ```
+//!
+//! Exact: a lease fails only when no port can serve it. A given back port can rest first (hold-down, RFC 6888 REQ-8).
+//! A rest that is over counts as free here whether or not it was ended; other workers see the port when it was.
 
-use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
-use crate::WorkerSlot;
-use crate::limits::PORT_BLOCK;
+use crate::ports::blocks::TenantBlocks;
+use crate::ports::shared::SharedPorts;
+use crate::space::{AddressSpace, Block, PortSource, bit};
+use crate::{AttachmentId, Instant, Protocol, WorkerSlot};
 
-const _: () = assert!(PORT_BLOCK as u32 == u64::BITS);
+mod blocks;
+mod shared;
 
-/// The leasable ports of one external address, for one protocol and one worker.
+pub(crate) use blocks::BlockChange;
+
+/// One engine's ports of one external address and protocol.
 #[derive(Debug)]
 pub(crate) struct PortPool {
-    slot: WorkerSlot,
-    ports: RangeInclusive<u16>,
-    total: u32,
-    /// Made at the first lease: most addresses of most protocols are never used.
-    shared: Option<Arc<Shared>>,
+    source: PortSource,
+    blocks: TenantBlocks,
+    /// Made at the first shared lease.
+    shared: Option<Box<SharedPorts>>,
+    hasher: ahash::RandomState,
+    /// In the order in which the rests end.
+    resting: VecDeque<(Instant, PortLease)>,
 }
 
-/// A port that is ours until this is dropped.
-#[derive(Debug)]
+/// What a port is leased for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A mapping that has its port alone (EIM, ADM).
+    Exclusive,
+    /// A mapping with one remote, whose port serves other remotes too (APDM).
+    Shared(SocketAddr),
+    /// A publication of this port, leasable or not.
+    Exactly(u16),
+    /// A mapping of a tenant that has blocks of its own.
+    Block {
+        /// Whose blocks.
+        tenant: AttachmentId,
+        /// A further block is taken when the tenant's are full and fewer than this.
+        max_blocks: u16,
+    },
+}
+
+/// A port that is ours until it is given to [`PortPool::release`].
+#[must_use = "the port stays leased until the lease is released"]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PortLease {
-    pool: Arc<Shared>,
     port: u16,
+    kind: Kind,
 }
 
-/// Atomics so that an engine can move to its thread with its leases; one engine alone uses them.
-#[derive(Debug)]
-struct Shared {
-    slot: WorkerSlot,
-    /// Set bits are leased, or not leasable at all. One word per block that the worker owns.
-    words: Box<[AtomicU64]>,
-    free: AtomicU32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Exclusive,
+    Shared(SocketAddr),
+    Block,
 }
 
 impl PortPool {
-    /// A pool of those of `ports` that `slot` owns.
-    pub(crate) fn new(slot: WorkerSlot, ports: &RangeInclusive<u16>) -> Self {
-        let total = ports.clone().filter(|&port| slot.owns(port)).count() as u32;
-        Self { slot, ports: ports.clone(), total, shared: None }
+    /// The ports of the external address at this place of the space, for the engine of worker `slot`. The hasher is
+    /// for remotes, which containers choose.
+    pub(crate) fn new(
+        space: &AddressSpace,
+        address: usize,
+        protocol: Protocol,
+        slot: WorkerSlot,
+        hasher: &ahash::RandomState,
+    ) -> Self {
+        Self {
+            source: PortSource::new(space, address, protocol, slot),
+            blocks: TenantBlocks::default(),
+            shared: None,
+            hasher: hasher.clone(),
+            resting: VecDeque::new(),
+        }
     }
 
-    /// Leases a free port, found from the place that `random` says on. `None`: no port is free.
-    pub(crate) fn lease(&mut self, random: u32) -> Option<PortLease> {
-        if self.free() == 0 {
-            return None;
-        }
-        let shared =
-            self.shared.get_or_insert_with(|| Arc::new(Shared::new(self.slot, &self.ports, self.total)));
-        let words = shared.words.len();
-        let (start, bit) = ((random as usize / 64) % words, random % 64);
-        // The word of the start is looked at twice: from the start's bit on, and at the end below it.
-        let below = (1u64 << bit) - 1;
-        (0..=words).find_map(|i| {
-            let index = (start + i) % words;
-            let excluded = if i == 0 { below } else { 0 };
-            let word = shared.words[index].load(Relaxed);
-            let free = (word | excluded).trailing_ones();
-            (free < 64).then(|| {
-                shared.words[index].store(word | 1 << free, Relaxed);
-                shared.free.fetch_sub(1, Relaxed);
-                PortLease { pool: Arc::clone(shared), port: shared.port(index, free) }
-            })
+    /// Leases a port that `random` chooses among those that will do. `None`: there is none.
+    ///
+    /// Afterwards see [`Self::block_changes`].
+    pub(crate) fn lease(&mut self, now: Instant, random: u64, want: &Want) -> Option<PortLease> {
+        self.find(random, want).or_else(|| {
+            self.end_rests(now);
+            self.find(random, want)
         })
     }
 
-    /// Ports that can be leased now.
-    pub(crate) fn free(&self) -> u32 {
-        self.shared.as_ref().map_or(self.total, |shared| shared.free.load(Relaxed))
+    /// Whether [`Self::lease`] would find a port now.
+    pub(crate) fn can_lease(&self, now: Instant, want: &Want) -> bool {
+        self.could_find(want) || self.could_find_among(&self.rested(now), want)
     }
 
-    /// Ports that are leased now.
-    pub(crate) fn used(&self) -> u32 {
-        self.total - self.free()
+    /// Gives a port back, if `rest_until` is given not before then. Rests end in the order in which they began.
+    ///
+    /// A shared port never rests: its filtering is address-and-port-dependent, which RFC 6888 REQ-8 excepts. Without
+    /// a rest, see [`Self::block_changes`] afterwards.
+    pub(crate) fn release(&mut self, lease: PortLease, rest_until: Option<Instant>) {
+        match (rest_until, lease.kind) {
+            (Some(until), Kind::Exclusive | Kind::Block) => {
+                let until = self.resting.back().map_or(until, |(last, _)| until.max(*last));
+                self.resting.push_back((until, lease));
+            }
+            _ => self.give_back(&lease),
+        }
+    }
+
+    /// Gives back the ports whose rest is over. Afterwards see [`Self::block_changes`].
+    pub(crate) fn end_rests(&mut self, now: Instant) {
+        while let Some((_, lease)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            self.give_back(&lease);
+        }
+    }
+
+    /// When the next rest is over.
+    pub(crate) fn next_rest(&self) -> Option<Instant> {
+        self.resting.front().map(|(until, _)| *until)
+    }
+
+    /// Blocks that tenants have got or given back since this was called, in order.
+    pub(crate) fn block_changes(&mut self) -> impl Iterator<Item = BlockChange> {
+        self.blocks.changes()
+    }
+
+    /// Ports that this engine has: shared ones count once, resting ones and all of a tenant's block too.
+    pub(crate) const fn used(&self) -> u32 {
+        self.source.taken()
+    }
+
+    /// Leasable ports that no engine has.
+    pub(crate) fn free(&self) -> u32 {
+        self.source.free()
+    }
+
+    fn find(&mut self, random: u64, want: &Want) -> Option<PortLease> {
+        let (port, kind) = match *want {
+            Want::Exclusive => (self.source.take_any(random)?, Kind::Exclusive),
+            Want::Exactly(port) => (self.source.take(port).then_some(port)?, Kind::Exclusive),
+            Want::Block { tenant, max_blocks } => {
+                (self.blocks.lease(&mut self.source, random, tenant, max_blocks)?, Kind::Block)
+            }
+            Want::Shared(remote) => {
+                let shared = self.shared.get_or_insert_with(|| Box::new(SharedPorts::new(&self.hasher)));
+                (shared.lease(&mut self.source, random, remote)?, Kind::Shared(remote))
+            }
+        };
+        Some(PortLease { port, kind })
+    }
+
+    fn give_back(&mut self, lease: &PortLease) {
+        match lease.kind {
+            Kind::Exclusive => self.source.give_back(lease.port),
+            Kind::Block => self.blocks.release(&mut self.source, lease.port),
+            Kind::Shared(remote) => {
+                let shared = self.shared.as_mut().expect("made when the port was leased");
+                shared.release(&mut self.source, lease.port, remote);
+            }
+        }
+    }
+
+    /// What [`Self::find`] would say.
+    fn could_find(&self, want: &Want) -> bool {
+        match *want {
+            Want::Exclusive => self.source.free() > 0,
+            Want::Exactly(port) => self.source.leased(Block::of(port)) & bit(port) == 0,
+            Want::Block { tenant, max_blocks } => {
+                self.blocks.has_free_port(tenant)
+                    || self.blocks.count(tenant) < max_blocks && self.source.has_free_block()
+            }
+            Want::Shared(remote) => {
+                self.source.free() > 0 || self.shared.as_ref().is_some_and(|shared| shared.has_unused(remote))
+            }
+        }
+    }
+
+    /// By block: the ports whose rest is over.
+    fn rested(&self, now: Instant) -> BTreeMap<Block, u64> {
+        let mut rested = BTreeMap::new();
+        for (_, lease) in self.resting.iter().take_while(|(until, _)| *until <= now) {
+            *rested.entry(Block::of(lease.port)).or_default() |= bit(lease.port);
+        }
+        rested
+    }
+
+    /// What [`Self::find`] would say after the end of these rests, if it says no before.
+    fn could_find_among(&self, rested: &BTreeMap<Block, u64>, want: &Want) -> bool {
+        // What would go back to the space, rather than to a tenant's block.
+        let mut freed =
+            rested.iter().map(|(&block, &ports)| (block, self.blocks.given_back_with(block, ports)));
+        match *want {
+            Want::Exclusive | Want::Shared(_) => {
+                freed.any(|(block, ports)| ports & self.source.set().word(block) != 0)
+            }
+            Want::Exactly(port) => {
+                freed.any(|(block, ports)| block == Block::of(port) && ports & bit(port) != 0)
+            }
+            Want::Block { tenant, max_blocks } => {
+                let own = freed.clone().filter(|&(block, _)| self.blocks.tenant_of(block) == Some(tenant));
+                let (gone, kept): (Vec<_>, Vec<_>) = own.partition(|&(_, ports)| ports != 0);
+                let may_grow = self.blocks.count(tenant) - (gone.len() as u16) < max_blocks;
+                let whole = |(block, ports): (Block, u64)| {
+                    self.source.set().word(block) & !(self.source.leased(block) & !ports) == u64::MAX
+                };
+                !kept.is_empty() || may_grow && (self.source.has_free_block() || freed.any(whole))
+            }
+        }
     }
 }
 
@@ -88,100 +227,7 @@ impl PortLease {
     }
 }
 
-impl Drop for PortLease {
-    fn drop(&mut self) {
-        let (index, bit) = self.pool.place(self.port);
-        self.pool.words[index].fetch_and(!bit, Relaxed);
-        self.pool.free.fetch_add(1, Relaxed);
-    }
-}
-
-impl Shared {
-    fn new(slot: WorkerSlot, ports: &RangeInclusive<u16>, total: u32) -> Self {
-        let blocks = (u32::from(u16::MAX) + 1) / u32::from(PORT_BLOCK);
-        let words = (0..blocks)
-            .map(|block| (block as u16) * PORT_BLOCK)
-            .filter(|&first| slot.owns(first))
-            .map(|first| AtomicU64::new(unleasable(first, ports)))
-            .collect();
-        Self { slot, words, free: AtomicU32::new(total) }
-    }
-
-    /// The port of a bit: words hold the blocks that the worker owns, every `count`th from `index` on.
-    fn port(&self, word: usize, bit: u32) -> u16 {
-        let block = word as u32 * u32::from(self.slot.count()) + u32::from(self.slot.index());
-        (block * u32::from(PORT_BLOCK) + bit) as u16
-    }
-
-    /// The word and bit of an owned port.
-    fn place(&self, port: u16) -> (usize, u64) {
-        (usize::from(port / PORT_BLOCK / self.slot.count()), 1 << (port % PORT_BLOCK))
-    }
-}
-
-/// Bits of the block from `first` on that are not in `ports`.
-fn unleasable(first: u16, ports: &RangeInclusive<u16>) -> u64 {
-    (0..PORT_BLOCK).filter(|bit| !ports.contains(&(first + bit))).fold(0, |word, bit| word | 1 << bit)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn every_port_of_the_range_is_leased_once_and_then_none() {
-        for count in 1..=4 {
-            let mut seen = BTreeSet::new();
-            for index in 0..count {
-                let mut pool = PortPool::new(WorkerSlot::new(index, count), &(1000..=3000));
-                let expected = pool.free();
-                let leases: Vec<_> =
-                    (0..).map_while(|i: u32| pool.lease(i.wrapping_mul(0x9e37_79b9))).collect();
-                assert_eq!(leases.len() as u32, expected);
-                assert_eq!((pool.free(), pool.used()), (0, expected));
-                for lease in &leases {
-                    assert!((1000..=3000).contains(&lease.port()) && seen.insert(lease.port()));
-                }
-                drop(leases);
-                assert_eq!(pool.free(), expected);
-            }
-            assert_eq!(seen.len(), 2001, "{count} workers share the whole range");
-        }
-    }
-
-    #[test]
-    fn the_whole_port_space_is_usable() {
-        let mut pool = PortPool::new(WorkerSlot::ONLY, &(0..=u16::MAX));
-        let leases: Vec<_> = (0..).map_while(|_: u32| pool.lease(u32::MAX)).collect();
-        assert_eq!(leases.len(), 65_536);
-    }
-
-    proptest! {
-        #[test]
-        fn pool_agrees_with_a_set(seed: u64, operations in prop::collection::vec(any::<(bool, u32)>(), 1..400)) {
-            let ports = 2000..=2100;
-            let slot = WorkerSlot::new((seed % 2) as u16, 2);
-            let mut pool = PortPool::new(slot, &ports);
-            let owned: BTreeSet<u16> = ports.clone().filter(|&p| slot.owns(p)).collect();
-            let mut leases: Vec<PortLease> = Vec::new();
-            for (lease, random) in operations {
-                if lease {
-                    match pool.lease(random) {
-                        Some(new) => {
-                            prop_assert!(owned.contains(&new.port()));
-                            prop_assert!(leases.iter().all(|l| l.port() != new.port()));
-                            leases.push(new);
-                        }
-                        None => prop_assert_eq!(leases.len(), owned.len()),
-                    }
-                } else if !leases.is_empty() {
-                    leases.swap_remove(random as usize % leases.len());
-                }
-                prop_assert_eq!(pool.used() as usize, leases.len());
-            }
-        }
-    }
-}
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,19 @@
 //! What the gateway itself says: ARP, and ICMP errors about packets that it dropped.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 
-use crate::checksum::checksum;
-use crate::limits::{ICMP_ERROR_BURST, ICMP_ERROR_BYTES, ICMP_ERRORS_PER_SECOND};
-use crate::packet::{Packet, Transport};
+use crate::checksum::{checksum, pseudo_header, sum};
+use crate::limits::{ICMP_ERROR_BURST, ICMP_ERROR_BYTES, ICMP_ERRORS_PER_SECOND, ICMPV6_ERROR_BYTES};
+use crate::packet::{self, Packet, Transport};
+use crate::translate::put_icmp_checksum;
 use crate::vnet::new_frame;
-use crate::wire::{IPV4, IPV4_LEN, TRANSPORT, checksum_at, ether_type, icmp_type, protocol, put_u16, u16_at};
+use crate::wire::{
+    Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, checksum_at, ether_type, icmp_type, icmpv6_type, protocol,
+    put_address, put_u16, put_u32, u16_at,
+};
 use crate::{Instant, MacAddr, Reason};
 
 /// An ARP message between Ethernet and IPv4.
@@ -23,13 +27,10 @@ pub(crate) struct Arp {
 
 const ARP_LEN: usize = 28;
 
-/// Bytes of a frame that carries ARP, vnet header included, padding not.
-pub const ARP_FRAME_LEN: usize = IPV4 + ARP_LEN;
-
 impl Arp {
     /// Parses the message of a frame that carries ARP.
     pub(crate) fn parse(frame: &[u8]) -> Result<Self, Reason> {
-        let message = ArpPacket::new_checked(&frame[IPV4..]).map_err(|_| Reason::ArpInvalid)?;
+        let message = ArpPacket::new_checked(&frame[IP..]).map_err(|_| Reason::ArpInvalid)?;
         let repr = ArpRepr::parse(&message).map_err(|_| Reason::ArpInvalid)?;
         let ArpRepr::EthernetIpv4 {
             operation,
@@ -85,82 +86,175 @@ impl Arp {
             target_hardware_addr: EthernetAddress(to.0.0),
             target_protocol_addr: to.1,
         };
-        repr.emit(&mut ArpPacket::new_unchecked(&mut frame[IPV4..]));
+        repr.emit(&mut ArpPacket::new_unchecked(&mut frame[IP..]));
         frame
     }
 }
 
-/// An ICMP error's type, code and the word behind its checksum.
+/// An ICMP error, whichever version says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IcmpError {
-    kind: u8,
-    code: u8,
-    rest: u16,
+pub(crate) enum IcmpError {
+    TtlExpired,
+    ReassemblyExpired,
+    NoRoute,
+    HostUnreachable,
+    ProtocolUnreachable,
+    PortUnreachable,
+    /// The MTU of the link that it did not fit. Bytes.
+    TooBig(u16),
+    Prohibited,
 }
 
 impl IcmpError {
     /// What the sender of a dropped packet is told, if anything. `mtu` is that of the link that it did not fit.
     pub(crate) fn about(reason: Reason, transport: Option<&Transport>, mtu: u16) -> Option<Self> {
-        // RFC 1122 §3.2.2: never an error about an error.
-        if matches!(transport, Some(Transport::IcmpError(_))) {
+        // RFC 1122 §3.2.2, RFC 4443 §2.4: never an error about an error, nor about what a link says to itself.
+        if matches!(
+            transport,
+            Some(
+                Transport::IcmpError(_) | Transport::NeighborDiscovery | Transport::ListenerDiscovery
+            )
+        ) {
             return None;
         }
-        let unreachable = |code| Some(Self { kind: icmp_type::UNREACHABLE, code, rest: 0 });
         match reason {
-            Reason::TtlExpired => Some(Self { kind: icmp_type::TIME_EXCEEDED, code: 0, rest: 0 }),
-            Reason::NoNextHop => unreachable(0),
-            Reason::NextHopUnreachable => unreachable(1),
-            Reason::ProtocolUnsupported => unreachable(2),
-            Reason::GatewayAddress => unreachable(3),
-            // RFC 1191 §4: the MTU of the next hop is in the low half of the unused word.
-            Reason::PacketTooBig => Some(Self { kind: icmp_type::UNREACHABLE, code: 4, rest: mtu }),
+            Reason::TtlExpired => Some(Self::TtlExpired),
+            Reason::FragmentTimeout => Some(Self::ReassemblyExpired),
+            Reason::NoNextHop => Some(Self::NoRoute),
+            Reason::NextHopUnreachable => Some(Self::HostUnreachable),
+            Reason::ProtocolUnsupported => Some(Self::ProtocolUnreachable),
+            Reason::GatewayAddress => Some(Self::PortUnreachable),
+            Reason::PacketTooBig => Some(Self::TooBig(mtu)),
             // RFC 5508 REQ-8: no mapping can be made, or policy forbids it.
             Reason::NoConnector
             | Reason::NoRoute
             | Reason::DestinationForbidden
+            | Reason::NoExternalAddress
             | Reason::PortsExhausted
             | Reason::SessionsExhausted
-            | Reason::QuotaReached => unreachable(13),
+            | Reason::QuotaReached => Some(Self::Prohibited),
             _ => None,
         }
     }
 
-    /// The error as a frame from `from` to the sender of `original`, an IPv4 frame, at `to`. `packet` is what was
-    /// parsed of it, as far as that went.
+    /// Type, code and the 32-bit word behind the checksum (RFC 792, RFC 1191 §4; RFC 4443 §3).
+    fn header(self, family: Family, original: &[u8]) -> (u8, u8, u32) {
+        use {icmp_type as v4, icmpv6_type as v6};
+        match (family, self) {
+            (Family::V4, Self::TtlExpired) => (v4::TIME_EXCEEDED, 0, 0),
+            (Family::V4, Self::ReassemblyExpired) => (v4::TIME_EXCEEDED, 1, 0),
+            (Family::V4, Self::NoRoute) => (v4::UNREACHABLE, 0, 0),
+            (Family::V4, Self::HostUnreachable) => (v4::UNREACHABLE, 1, 0),
+            (Family::V4, Self::ProtocolUnreachable) => (v4::UNREACHABLE, 2, 0),
+            (Family::V4, Self::PortUnreachable) => (v4::UNREACHABLE, 3, 0),
+            (Family::V4, Self::TooBig(mtu)) => (v4::UNREACHABLE, 4, mtu.into()),
+            (Family::V4, Self::Prohibited) => (v4::UNREACHABLE, 13, 0),
+            (Family::V6, Self::TtlExpired) => (v6::TIME_EXCEEDED, 0, 0),
+            (Family::V6, Self::ReassemblyExpired) => (v6::TIME_EXCEEDED, 1, 0),
+            (Family::V6, Self::NoRoute) => (v6::UNREACHABLE, 0, 0),
+            (Family::V6, Self::Prohibited) => (v6::UNREACHABLE, 1, 0),
+            (Family::V6, Self::HostUnreachable) => (v6::UNREACHABLE, 3, 0),
+            (Family::V6, Self::PortUnreachable) => (v6::UNREACHABLE, 4, 0),
+            (Family::V6, Self::TooBig(mtu)) => (v6::PACKET_TOO_BIG, 0, mtu.into()),
+            // Unrecognized next header, and where it stands.
+            (Family::V6, Self::ProtocolUnreachable) => {
+                (v6::PARAMETER_PROBLEM, 1, packet::next_header_at(&original[IP..]) as u32)
+            }
+        }
+    }
+
+    /// The error as a frame from `from` to the sender of `original`, a frame with a whole IP header, at `to`. `packet` is what
+    /// was parsed of it, as far as that went.
     pub(crate) fn frame(
         self,
         original: &[u8],
         packet: Option<&Packet>,
-        from: (MacAddr, Ipv4Addr),
-        to: (MacAddr, Ipv4Addr),
+        from: (MacAddr, IpAddr),
+        to: (MacAddr, IpAddr),
     ) -> Vec<u8> {
-        // The header has been checked before anything that leads here; padding of the frame is not quoted.
-        let packet_len = usize::from(u16_at(original, IPV4 + 2)).min(original.len() - IPV4);
-        let quoted = &original[IPV4..IPV4 + packet_len.min(ICMP_ERROR_BYTES - IPV4_LEN - 8)];
-        let total_len = IPV4_LEN + 8 + quoted.len();
-        let mut frame = new_frame(total_len, to.0, from.0, ether_type::IPV4);
-        frame[IPV4] = 0x45;
-        // RFC 1812 §4.3.2.5: precedence 6, internetwork control.
-        frame[IPV4 + 1] = 0xc0;
-        put_u16(&mut frame, IPV4 + 2, total_len as u16);
-        frame[IPV4 + 8] = 64;
-        frame[IPV4 + 9] = protocol::ICMP;
-        frame[IPV4 + 12..IPV4 + 16].copy_from_slice(&from.1.octets());
-        frame[IPV4 + 16..IPV4 + 20].copy_from_slice(&to.1.octets());
-        let header = checksum(&frame[IPV4..TRANSPORT]);
-        put_u16(&mut frame, IPV4 + 10, header);
-        frame[TRANSPORT] = self.kind;
-        frame[TRANSPORT + 1] = self.code;
-        put_u16(&mut frame, TRANSPORT + 6, self.rest);
-        frame[TRANSPORT + 8..].copy_from_slice(quoted);
-        if let Some((at, value)) = packet.and_then(|p| p.completed_checksum(original)) {
-            let at = TRANSPORT + 8 + at - IPV4;
-            frame.get_mut(at..at + 2).into_iter().for_each(|field| put_u16(field, 0, value));
+        let family = Family::of(from.1);
+        let quoted = quotable(original, family);
+        let at = IP + family.header_len();
+        let mut frame = new_frame(family.header_len() + 8 + quoted.len(), to.0, from.0, family.ether_type());
+        put_header(&mut frame, family.icmp(), from.1, to.1);
+        let (kind, code, rest) = self.header(family, original);
+        frame[at] = kind;
+        frame[at + 1] = code;
+        put_u32(&mut frame, at + 4, rest);
+        frame[at + 8..].copy_from_slice(quoted);
+        if let Some((field, value)) = packet.and_then(|p| p.completed_checksum(original)) {
+            let field = at + 8 + field - IP;
+            frame.get_mut(field..field + 2).into_iter().for_each(|field| put_u16(field, 0, value));
         }
-        let message = checksum(&frame[TRANSPORT..]);
-        put_u16(&mut frame, TRANSPORT + checksum_at::ICMP, message);
+        let end = frame.len();
+        put_icmp_checksum(&mut frame, family, at, end);
         frame
     }
+}
+
+/// As much of a packet as an error may carry: RFC 1812 §4.3.2.3, RFC 4443 §2.4. Padding of the frame is not quoted.
+fn quotable(original: &[u8], family: Family) -> &[u8] {
+    let ip = &original[IP..];
+    let (length, limit) = match family {
+        Family::V4 => (usize::from(u16_at(ip, 2)), ICMP_ERROR_BYTES),
+        Family::V6 => (IPV6_LEN + usize::from(u16_at(ip, 4)), ICMPV6_ERROR_BYTES),
+    };
+    &ip[..length.min(ip.len()).min(limit - family.header_len() - 8)]
+}
+
+/// The IP header of a packet of the gateway's own that fills `frame`.
+fn put_header(frame: &mut [u8], protocol: u8, from: IpAddr, to: IpAddr) {
+    let length = frame.len() - IP;
+    let ip = &mut frame[IP..];
+    match from {
+        IpAddr::V4(_) => {
+            ip[0] = 0x45;
+            if protocol == protocol::ICMP {
+                // RFC 1812 §4.3.2.5: precedence 6, internetwork control.
+                ip[1] = 0xc0;
+            }
+            put_u16(ip, 2, length as u16);
+            ip[8] = 64;
+            ip[9] = protocol;
+            put_address(ip, 12, from);
+            put_address(ip, 16, to);
+            let checksum = checksum(&ip[..IPV4_LEN]);
+            put_u16(ip, 10, checksum);
+        }
+        IpAddr::V6(_) => {
+            ip[0] = 0x60;
+            put_u16(ip, 4, (length - IPV6_LEN) as u16);
+            ip[6] = protocol;
+            ip[7] = 64;
+            put_address(ip, 8, from);
+            put_address(ip, 24, to);
+        }
+    }
+}
+
+/// A TCP segment without payload, from one endpoint to another: sequence and acknowledgment number, flags.
+pub(crate) fn reset(
+    mac: (MacAddr, MacAddr),
+    from: SocketAddr,
+    to: SocketAddr,
+    numbers: (u32, u32),
+    flags: u8,
+) -> Vec<u8> {
+    let family = Family::of(from.ip());
+    let at = IP + family.header_len();
+    let mut frame = new_frame(family.header_len() + TCP_LEN, mac.0, mac.1, family.ether_type());
+    put_header(&mut frame, protocol::TCP, from.ip(), to.ip());
+    let tcp = &mut frame[at..];
+    put_u16(tcp, 0, from.port());
+    put_u16(tcp, 2, to.port());
+    put_u32(tcp, 4, numbers.0);
+    put_u32(tcp, 8, numbers.1);
+    tcp[12] = (TCP_LEN as u8 / 4) << 4;
+    tcp[13] = flags;
+    let pseudo = pseudo_header(from.ip(), to.ip(), protocol::TCP, TCP_LEN);
+    let checksum = !sum(tcp, pseudo);
+    put_u16(tcp, checksum_at::TCP, checksum);
+    frame
 }
 
 /// A token bucket for the ICMP errors of one link (RFC 1812 §4.3.2.8).

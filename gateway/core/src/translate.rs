@@ -1,17 +1,31 @@
 //! Rewriting a packet in place: one endpoint, the TTL and every checksum that covers them. Lengths never change.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::MacAddr;
-use crate::checksum::Delta;
+use crate::checksum::{Delta, checksum, pseudo_header, sum};
 use crate::packet::{Embedded, Packet};
-use crate::wire::{Ethernet, IPV4, TRANSPORT, address_at, checksum_at, icmp_type, protocol, put_u16, u16_at};
+use crate::wire::{
+    Ethernet, Family, IP, addresses, checksum_at, icmp_type, icmpv6_type, protocol, put_address, put_u16,
+    u16_at,
+};
 
 /// Which endpoint of a packet is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Source,
     Destination,
+}
+
+/// What else changes on the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes {
+    /// Destination and source of the frame.
+    pub(crate) macs: (MacAddr, MacAddr),
+    /// The largest segment that a SYN may announce.
+    pub(crate) mss_limit: Option<u16>,
+    /// A new identification (RFC 6864), for IPv4.
+    pub(crate) ip_id: Option<u16>,
 }
 
 /// How a checksum field is to be updated.
@@ -29,11 +43,13 @@ enum Kind {
 }
 
 impl Side {
-    /// Offset of the address in an IPv4 header.
-    const fn address(self) -> usize {
-        match self {
-            Self::Source => 12,
-            Self::Destination => 16,
+    /// Offset of the address in an IP header.
+    const fn address(self, family: Family) -> usize {
+        match (self, family) {
+            (Self::Source, Family::V4) => 12,
+            (Self::Destination, Family::V4) => 16,
+            (Self::Source, Family::V6) => 8,
+            (Self::Destination, Family::V6) => 24,
         }
     }
 
@@ -51,6 +67,14 @@ impl Side {
             Self::Destination => Self::Source,
         }
     }
+
+    /// This side of both.
+    fn of<T>(self, (source, destination): (T, T)) -> T {
+        match self {
+            Self::Source => source,
+            Self::Destination => destination,
+        }
+    }
 }
 
 /// Where a transport header has its checksum and one side's port (or query id), and how the checksum is updated.
@@ -61,51 +85,65 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(protocol: u8, side: Side) -> Self {
-        match protocol {
-            protocol::TCP => Self { checksum: checksum_at::TCP, port: side.port(), kind: Kind::Complete },
-            protocol::UDP => {
-                Self { checksum: checksum_at::UDP, port: side.port(), kind: Kind::CompleteOrNone }
-            }
-            _ => Self { checksum: checksum_at::ICMP, port: 4, kind: Kind::WithoutAddresses },
-        }
+    fn of(protocol: crate::Protocol, family: Family, side: Side) -> Self {
+        use crate::Protocol;
+        let (checksum, port, kind) = match (protocol, family) {
+            (Protocol::Tcp, _) => (checksum_at::TCP, side.port(), Kind::Complete),
+            (Protocol::Udp, _) => (checksum_at::UDP, side.port(), Kind::CompleteOrNone),
+            (Protocol::Icmp, Family::V4) => (checksum_at::ICMP, 4, Kind::WithoutAddresses),
+            (Protocol::Icmp, Family::V6) => (checksum_at::ICMP, 4, Kind::Complete),
+        };
+        Self { checksum, port, kind }
     }
 }
 
-/// Rewrites a whole packet that `packet` describes: `side` becomes `to`, the TTL goes down by one, and the frame
-/// gets its new Ethernet addresses and vnet header. A SYN announces an MSS of `mss_limit` at most.
+/// Rewrites a packet of a session: `side` becomes `to` (or stays as it is: `None`), the TTL goes down by one, and the frame gets its new Ethernet addresses
+/// and vnet header.
 pub(crate) fn packet(
     frame: &mut [u8],
     packet: &Packet,
+    protocol: crate::Protocol,
     side: Side,
-    to: SocketAddrV4,
-    mac: (MacAddr, MacAddr),
-    mss_limit: Option<u16>,
+    to: Option<SocketAddr>,
+    changes: &Changes,
 ) {
-    let Layout { checksum, port, kind } = Layout::of(frame[IPV4 + 9], side);
-    let kind = if packet.vnet.partial_checksum { Kind::Partial } else { kind };
-    let from = SocketAddrV4::new(address_at(frame, IPV4 + side.address()), u16_at(frame, TRANSPORT + port));
-    update_transport_checksum(&mut frame[TRANSPORT + checksum..], kind, from, to);
-    put_u16(frame, TRANSPORT + port, to.port());
-    if let Some(limit) = mss_limit {
+    if let Some(to) = to {
+        let Layout { checksum, port, kind } = Layout::of(protocol, packet.family, side);
+        let kind = if packet.vnet.partial_checksum { Kind::Partial } else { kind };
+        let address = side.of((packet.source, packet.destination));
+        let from = SocketAddr::new(address, u16_at(frame, packet.at + port));
+        update_transport_checksum(&mut frame[packet.at + checksum..], kind, from, to);
+        put_u16(frame, packet.at + port, to.port());
+        replace_address(&mut frame[IP..], packet.family, side, to.ip());
+    }
+    if let Some(limit) = changes.mss_limit {
         clamp_mss(frame, packet, limit);
     }
-    rewrite_outside(frame, packet, side, to, mac);
+    finish(frame, packet, changes);
 }
 
-/// What is the same for every packet: address, TTL, Ethernet addresses, vnet header.
-fn rewrite_outside(frame: &mut [u8], packet: &Packet, side: Side, to: SocketAddrV4, mac: (MacAddr, MacAddr)) {
-    replace_address(frame, IPV4, side, to);
-    decrement_ttl(frame);
-    packet.vnet.emit(frame, &packet.transport);
-    Ethernet::address(frame, mac.0, mac.1);
+/// What is the same for every packet: identification, TTL, Ethernet addresses, vnet header.
+fn finish(frame: &mut [u8], packet: &Packet, changes: &Changes) {
+    match packet.family {
+        Family::V4 => {
+            if let Some(id) = changes.ip_id {
+                replace_ipv4_word(&mut frame[IP..], 4, id);
+            }
+            // The caller has checked the TTL to be more than one.
+            let ttl = u16_at(frame, IP + 8) - 0x0100;
+            replace_ipv4_word(&mut frame[IP..], 8, ttl);
+        }
+        Family::V6 => frame[IP + 7] -= 1,
+    }
+    packet.vnet.emit(frame, &packet.transport, packet.at);
+    Ethernet::address(frame, changes.macs.0, changes.macs.1);
 }
 
 /// Lowers the maximum segment size that a SYN announces (RFC 9293 §3.7.1) to `limit`, so that no segment of the connection is
 /// too large for either link, and path MTU discovery is not needed for what the gateway knows already.
 fn clamp_mss(frame: &mut [u8], packet: &Packet, limit: u16) {
-    let header = &mut frame[TRANSPORT..TRANSPORT + packet.transport.header_len()];
-    let Some(at) = mss_option(header) else { return };
+    let header = &mut frame[packet.at..packet.at + packet.transport.header_len()];
+    let Some(at) = tcp_option(header, TCP_OPTION_MSS, 4) else { return };
     let old = u16_at(header, at);
     if old <= limit {
         return;
@@ -121,25 +159,28 @@ fn clamp_mss(frame: &mut [u8], packet: &Packet, limit: u16) {
     put_u16(header, checksum_at::TCP, checksum);
 }
 
-/// Where in a TCP header the value of its MSS option is. Malformed options end the search.
-fn mss_option(header: &[u8]) -> Option<usize> {
+const TCP_OPTION_MSS: u8 = 2;
+/// Window scale (RFC 7323 §2.2).
+pub(crate) const TCP_OPTION_SCALE: u8 = 3;
+
+/// Where in a TCP header the value of an option is that has `length` bytes in all. Malformed options end the search.
+pub(crate) fn tcp_option(header: &[u8], wanted: u8, length: usize) -> Option<usize> {
     const END: u8 = 0;
     const NOTHING: u8 = 1;
-    const MSS: u8 = 2;
     let mut at = 20;
     while let Some(&kind) = header.get(at) {
-        let length = match kind {
+        let option_len = match kind {
             END => return None,
             NOTHING => 1,
             _ => usize::from(*header.get(at + 1)?),
         };
-        if kind == MSS {
-            return (length == 4 && at + 4 <= header.len()).then_some(at + 2);
+        if kind == wanted {
+            return (option_len == length && at + length <= header.len()).then_some(at + 2);
         }
-        if kind != NOTHING && length < 2 {
+        if kind != NOTHING && option_len < 2 {
             return None;
         }
-        at += length;
+        at += option_len;
     }
     None
 }
@@ -150,35 +191,49 @@ pub(crate) fn icmp_error(
     packet: &Packet,
     embedded: &Embedded,
     side: Side,
-    to: SocketAddrV4,
-    mac: (MacAddr, MacAddr),
+    to: Option<SocketAddr>,
+    changes: &Changes,
 ) {
-    rewrite_embedded(frame, embedded, side.other(), to);
-    let message = TRANSPORT..IPV4 + packet.total_len;
-    put_u16(frame, TRANSPORT + checksum_at::ICMP, 0);
-    let checksum = crate::checksum::checksum(&frame[message]);
-    put_u16(frame, TRANSPORT + checksum_at::ICMP, checksum);
-    rewrite_outside(frame, packet, side, to, mac);
+    if let Some(to) = to {
+        rewrite_embedded(frame, packet.family, embedded, side.other(), to);
+        replace_address(&mut frame[IP..], packet.family, side, to.ip());
+    }
+    finish(frame, packet, changes);
+    put_icmp_checksum(frame, packet.family, packet.at, packet.end);
+}
+
+/// Computes the checksum of the ICMP message between `at` and `end`. The IP header is final.
+pub(crate) fn put_icmp_checksum(frame: &mut [u8], family: Family, at: usize, end: usize) {
+    put_u16(frame, at + checksum_at::ICMP, 0);
+    let checksum = match family {
+        Family::V4 => checksum(&frame[at..end]),
+        Family::V6 => {
+            let (source, destination) = addresses(&frame[IP..], family);
+            !sum(&frame[at..end], pseudo_header(source, destination, protocol::ICMPV6, end - at))
+        }
+    };
+    put_u16(frame, at + checksum_at::ICMP, checksum);
 }
 
 /// Rewrites the packet inside an ICMP error. Its transport checksum is updated where it is among the embedded bytes;
 /// it is never partial there.
-fn rewrite_embedded(frame: &mut [u8], embedded: &Embedded, side: Side, to: SocketAddrV4) {
-    let Layout { checksum, port, kind } = Layout::of(frame[embedded.ipv4 + 9], side);
-    let (port, field) = (embedded.transport + port, embedded.transport + checksum);
-    let from = SocketAddrV4::new(address_at(frame, embedded.ipv4 + side.address()), u16_at(frame, port));
+fn rewrite_embedded(frame: &mut [u8], family: Family, embedded: &Embedded, side: Side, to: SocketAddr) {
+    let Layout { checksum, port, kind } = Layout::of(embedded.tuple.protocol, family, side);
+    let from = side.of((embedded.tuple.source, embedded.tuple.destination));
+    let field = embedded.transport + checksum;
     if field + 2 <= embedded.end {
+        let from = SocketAddr::new(from.ip(), u16_at(frame, embedded.transport + port));
         update_transport_checksum(&mut frame[field..], kind, from, to);
     }
-    put_u16(frame, port, to.port());
-    replace_address(frame, embedded.ipv4, side, to);
+    put_u16(frame, embedded.transport + port, to.port());
+    replace_address(&mut frame[embedded.ip..], family, side, to.ip());
 }
 
 /// Updates the checksum field at the start of `field`.
-fn update_transport_checksum(field: &mut [u8], kind: Kind, from: SocketAddrV4, to: SocketAddrV4) {
+fn update_transport_checksum(field: &mut [u8], kind: Kind, from: SocketAddr, to: SocketAddr) {
     let old = u16_at(field, 0);
     let new = match kind {
-        Kind::Partial => Delta::address(from.ip().octets(), to.ip().octets()).apply_partial(old),
+        Kind::Partial => Delta::address(from.ip(), to.ip()).apply_partial(old),
         Kind::CompleteOrNone if old == 0 => 0,
         Kind::CompleteOrNone => match Delta::endpoint(from, to).apply(old) {
             0 => 0xffff,
@@ -190,34 +245,37 @@ fn update_transport_checksum(field: &mut [u8], kind: Kind, from: SocketAddrV4, t
     put_u16(field, 0, new);
 }
 
-/// Replaces an address of the IPv4 header at `at`, and updates that header's checksum.
-fn replace_address(frame: &mut [u8], at: usize, side: Side, to: SocketAddrV4) {
-    let (address, new) = (at + side.address(), to.ip().octets());
-    let delta = Delta::address(address_at(frame, address).octets(), new);
-    let checksum = delta.apply(u16_at(frame, at + 10));
-    put_u16(frame, at + 10, checksum);
-    frame[address..address + 4].copy_from_slice(&new);
+/// Replaces an address of the IP header at the start of `ip`, and updates that header's checksum, if it has one.
+fn replace_address(ip: &mut [u8], family: Family, side: Side, to: IpAddr) {
+    if family == Family::V4 {
+        let from = side.of(addresses(ip, family));
+        let checksum = Delta::address(from, to).apply(u16_at(ip, 10));
+        put_u16(ip, 10, checksum);
+    }
+    put_address(ip, side.address(family), to);
 }
 
-/// Takes one off the TTL of the outer header, which the caller has checked to be more than one.
-fn decrement_ttl(frame: &mut [u8]) {
-    let old = u16_at(frame, IPV4 + 8);
-    let new = old - 0x0100;
-    put_u16(frame, IPV4 + 8, new);
-    let checksum = Delta::word(old, new).apply(u16_at(frame, IPV4 + 10));
-    put_u16(frame, IPV4 + 10, checksum);
+/// Replaces a word of the IPv4 header at the start of `ip`, and updates that header's checksum.
+fn replace_ipv4_word(ip: &mut [u8], at: usize, new: u16) {
+    let checksum = Delta::word(u16_at(ip, at), new).apply(u16_at(ip, 10));
+    put_u16(ip, 10, checksum);
+    put_u16(ip, at, new);
 }
 
 /// Turns an echo request for the gateway itself into its reply, in place.
 pub(crate) fn echo_reply(frame: &mut [u8], packet: &Packet, mac: (MacAddr, MacAddr)) {
-    let old = u16_at(frame, TRANSPORT);
-    let new = u16::from(icmp_type::ECHO_REPLY) << 8 | old & 0xff;
-    put_u16(frame, TRANSPORT, new);
-    let checksum = Delta::word(old, new).apply(u16_at(frame, TRANSPORT + checksum_at::ICMP));
-    put_u16(frame, TRANSPORT + checksum_at::ICMP, checksum);
-    // Swapping the addresses leaves the header's sum as it is.
-    frame[IPV4 + 12..IPV4 + 16].copy_from_slice(&packet.destination.octets());
-    frame[IPV4 + 16..IPV4 + 20].copy_from_slice(&packet.source.octets());
-    packet.vnet.emit(frame, &packet.transport);
+    let kind = match packet.family {
+        Family::V4 => icmp_type::ECHO_REPLY,
+        Family::V6 => icmpv6_type::ECHO_REPLY,
+    };
+    let old = u16_at(frame, packet.at);
+    let new = u16::from(kind) << 8 | old & 0xff;
+    put_u16(frame, packet.at, new);
+    let checksum = Delta::word(old, new).apply(u16_at(frame, packet.at + checksum_at::ICMP));
+    put_u16(frame, packet.at + checksum_at::ICMP, checksum);
+    // Swapping the addresses leaves the sums as they are.
+    put_address(frame, IP + Side::Source.address(packet.family), packet.destination);
+    put_address(frame, IP + Side::Destination.address(packet.family), packet.source);
+    packet.vnet.emit(frame, &packet.transport, packet.at);
     Ethernet::address(frame, mac.0, mac.1);
 }

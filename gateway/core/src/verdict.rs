@@ -7,11 +7,12 @@ use crate::{Link, UplinkId};
 pub enum Verdict {
     /// The frame was rewritten in place; send it out of this link.
     Forward(Link),
-    /// The gateway took the frame in; answers, if any, come from [`crate::Engine::poll_transmit`].
+    /// The gateway took the frame in; answers, if any, come from [`crate::Engine::poll_transmit`], and so does the packet itself
+    /// if it leaves in more pieces than it came in, or fewer.
     Respond,
-    /// As [`Verdict::Respond`], and every other worker's engine needs to see the frame too (ARP of an uplink).
+    /// As [`Verdict::Respond`], and every other worker's engine needs to see the frame too (ARP and Neighbor Discovery of an uplink).
     Share,
-    /// The engine keeps a copy of the frame until its next hop is known, and then decides on it again.
+    /// The engine keeps a copy of the frame until its next hop is known, or its other fragments have come.
     Hold,
     /// The frame belongs to another worker, as one that came from an uplink. It is untouched; or, if it came from a
     /// container (hairpinning), translated so far that it is as if the VPC had sent it back.
@@ -58,10 +59,8 @@ reasons! {
     FrameTruncated = "frame_truncated",
     /// The frame carries a VLAN tag; put the uplink on a VLAN device instead.
     VlanTagged = "vlan_tagged",
-    /// The EtherType is neither IPv4 nor ARP.
+    /// The EtherType is neither IPv4, IPv6 nor ARP.
     EtherTypeUnsupported = "ether_type_unsupported",
-    /// IPv6 is not translated yet.
-    Ipv6Unsupported = "ipv6_unsupported",
     /// The frame's destination is not the gateway's MAC address.
     NotForGateway = "not_for_gateway",
     /// The container sent from a MAC address that is not its own.
@@ -70,14 +69,28 @@ reasons! {
     ArpInvalid = "arp_invalid",
     /// The ARP message asks for an address that is not the gateway's.
     ArpNotForGateway = "arp_not_for_gateway",
-    /// The IPv4 header is truncated or its lengths contradict the frame.
-    Ipv4HeaderInvalid = "ipv4_header_invalid",
+    /// The Neighbor Discovery message fails a check of RFC 4861, or speaks for an address that is not the sender's.
+    NdInvalid = "nd_invalid",
+    /// The Neighbor Discovery message asks for an address that is not the gateway's.
+    NdNotForGateway = "nd_not_for_gateway",
+    /// The IP header is truncated or its lengths contradict the frame.
+    IpHeaderInvalid = "ip_header_invalid",
     /// The IPv4 header checksum is wrong.
     Ipv4ChecksumWrong = "ipv4_checksum_wrong",
     /// The IPv4 header carries options (RFC 7126 advises to drop them).
     Ipv4Options = "ipv4_options",
-    /// The packet is a fragment; fragments are not translated yet.
+    /// The IPv6 extension headers are malformed, too many, or a route that has not ended.
+    ExtensionHeader = "extension_header",
+    /// The packet is a fragment where only a whole packet can be.
     Fragment = "fragment",
+    /// The fragment is malformed, or too small to hold the headers that it has to.
+    FragmentInvalid = "fragment_invalid",
+    /// Fragments of one datagram overlap, so that none of them can be trusted (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// Too much waits for missing fragments already.
+    FragmentsFull = "fragments_full",
+    /// Fragments are missing after 30 s; the sender was told by ICMP if the first one came.
+    FragmentTimeout = "fragment_timeout",
     /// The container sent from an address that is not its own.
     SourceSpoofed = "source_spoofed",
     /// The sender's address cannot be a host's.
@@ -86,11 +99,11 @@ reasons! {
     DestinationForbidden = "destination_forbidden",
     /// The network or broadcast address of the uplink's prefix; packets for everybody are not routed into a VPC.
     Broadcast = "broadcast",
-    /// The gateway's own address answers ARP and ping, nothing else.
+    /// The gateway's own address answers ARP, Neighbor Discovery and ping, nothing else.
     GatewayAddress = "gateway_address",
     /// The TTL ran out here; the sender was told by ICMP.
     TtlExpired = "ttl_expired",
-    /// The TCP, UDP or ICMP header is truncated or its lengths contradict the packet.
+    /// The TCP, UDP or ICMP header is truncated, or its lengths contradict the packet, or it lacks a checksum that it has to have.
     TransportInvalid = "transport_invalid",
     /// Only TCP, UDP and ICMP are translated.
     ProtocolUnsupported = "protocol_unsupported",
@@ -106,22 +119,22 @@ reasons! {
     NoRoute = "no_route",
     /// A TCP segment without a session that does not open one.
     TcpNotSyn = "tcp_not_syn",
-    /// Every external port of this worker's slice is leased; a live mapping has to end first.
+    /// The VPC has no external address of this IP version.
+    NoExternalAddress = "no_external_address",
+    /// Every external port is in use; a live mapping has to end first.
     PortsExhausted = "ports_exhausted",
-    /// The container has as many sessions as one may have; one of them has to end first.
+    /// The container or its connector has as many sessions or external ports as it may have; one of them has to end first.
     QuotaReached = "quota_reached",
     /// The session table is full; a live session has to end first.
     SessionsExhausted = "sessions_exhausted",
     /// The destination is off the uplink's prefix and the VPC has no next hop.
     NoNextHop = "no_next_hop",
-    /// Nobody answered ARP for the next hop; the sender was told by ICMP.
+    /// Nobody answered for the next hop; the sender was told by ICMP.
     NextHopUnreachable = "next_hop_unreachable",
     /// Too many packets already wait for the next hop's MAC address.
     NextHopQueueFull = "next_hop_queue_full",
     /// The packet, or one segment of a super-packet, does not fit the outgoing link; the sender was told by ICMP.
     PacketTooBig = "packet_too_big",
-    /// The packet does not fit the outgoing link and may be fragmented (DF is clear); fragments are not made yet.
-    FragmentationNeeded = "fragmentation_needed",
     /// The packet from the VPC is for an address that is not an external address of this uplink.
     NotExternalAddress = "not_external_address",
     /// Nothing of a container is reachable at this external endpoint.

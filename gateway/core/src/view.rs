@@ -1,10 +1,10 @@
 //! What an engine tells about itself: pages of sessions, recent drops, explanations. Copies, never references.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{AttachmentId, ConnectorId, MacAddr, Reason, UplinkId};
 
@@ -15,7 +15,7 @@ pub enum Protocol {
     Tcp,
     /// UDP, IP protocol 17.
     Udp,
-    /// ICMP queries (echo), IP protocol 1. The query id takes the place of the internal and the external port; the remote port is 0.
+    /// ICMP queries (echo), IP protocol 1 and 58. The query id takes the place of the internal and the external port; the remote port is 0.
     Icmp,
 }
 
@@ -34,9 +34,11 @@ pub enum SessionState {
     FinOutbound,
     /// TCP: the remote sent a FIN.
     FinInbound,
-    /// TCP: FINs both ways.
+    /// TCP: FINs both ways, of which one at least is not yet acknowledged.
     Closing,
-    /// TCP: a RST was seen; traffic brings the session back (RFC 7857 §2.2).
+    /// TCP: FINs both ways, both acknowledged. Gives up its port if nobody finds a free one.
+    Finished,
+    /// TCP: a RST was accepted; traffic brings the session back (RFC 7857 §2.2). Gives up its port if nobody finds a free one.
     Reset,
 }
 
@@ -52,11 +54,11 @@ pub struct SessionView {
     /// Its protocol.
     pub protocol: Protocol,
     /// The container's endpoint.
-    pub internal: SocketAddrV4,
+    pub internal: SocketAddr,
     /// What the VPC sees.
-    pub external: SocketAddrV4,
+    pub external: SocketAddr,
     /// The peer in the VPC.
-    pub remote: SocketAddrV4,
+    pub remote: SocketAddr,
     /// Where it is in its life.
     pub state: SessionState,
     /// Since its first packet.
@@ -77,7 +79,7 @@ pub struct SessionQuery {
     /// Only this protocol.
     pub protocol: Option<Protocol>,
     /// Only with this remote address.
-    pub remote: Option<Ipv4Addr>,
+    pub remote: Option<IpAddr>,
     /// Where the page before ended; 0 at first.
     pub cursor: u64,
     /// At most this many; 0 counts as 1.
@@ -99,9 +101,9 @@ pub struct PacketSummary {
     /// IP protocol number.
     pub protocol: Option<u8>,
     /// Source address and port (or query id).
-    pub source: Option<SocketAddrV4>,
+    pub source: Option<SocketAddr>,
     /// Destination address and port (or query id).
-    pub destination: Option<SocketAddrV4>,
+    pub destination: Option<SocketAddr>,
     /// Bytes of frame.
     pub length: usize,
 }
@@ -125,7 +127,7 @@ pub struct Probe {
     /// Its source port or query id; `None` for one that no session uses.
     pub source_port: Option<u16>,
     /// Its destination; the port is ignored for ICMP.
-    pub remote: SocketAddrV4,
+    pub remote: SocketAddr,
 }
 
 /// What would happen to a packet, and why.
@@ -149,43 +151,47 @@ pub enum Step {
         /// Which connector.
         connector: ConnectorId,
         /// Which of its destinations.
-        prefix: Ipv4Net,
+        prefix: IpNet,
         /// The VPC's link.
         uplink: UplinkId,
     },
-    /// The internal endpoint has this external endpoint already (endpoint-independent mapping).
-    MappingReused(SocketAddrV4),
+    /// There is a mapping for it already, with this external endpoint.
+    MappingReused(SocketAddr),
     /// A new external port would be leased.
     MappingNew {
         /// From this address.
-        external: Ipv4Addr,
-        /// Ports free now in this worker's slice.
+        external: IpAddr,
+        /// Ports that nobody has now.
         free_ports: u32,
     },
+    /// Translation is off: the VPC sees the container's own address.
+    Routed,
     /// The destination is an external address of the uplink, so the packet comes back inside (hairpinning).
     Hairpin,
     /// Where the frame goes on the uplink.
     NextHop {
         /// Whose MAC address is needed.
-        address: Ipv4Addr,
-        /// The MAC address, if known; otherwise it would be asked for by ARP.
+        address: IpAddr,
+        /// The MAC address, if known; otherwise it would be asked for.
         mac: Option<MacAddr>,
     },
 }
 
-/// Use of one external address, in one worker's slice.
+/// Use of one external address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortUse {
     /// The VPC's link.
     pub uplink: UplinkId,
     /// The address.
-    pub external: Ipv4Addr,
+    pub external: IpAddr,
     /// Ports of which space.
     pub protocol: Protocol,
-    /// Leased now.
+    /// Ports that this worker has now: leased, shared by several remotes, or resting. The workers' add up.
     pub used: u32,
-    /// Free now.
+    /// Ports that nobody has now. The same for all workers.
     pub free: u32,
+    /// Ports that finished sessions of this worker have given up for new ones, ever.
+    pub given_up: u64,
 }
 
 impl Protocol {
@@ -213,6 +219,7 @@ impl SessionState {
             Self::FinOutbound => "fin_outbound",
             Self::FinInbound => "fin_inbound",
             Self::Closing => "closing",
+            Self::Finished => "finished",
             Self::Reset => "reset",
         }
     }

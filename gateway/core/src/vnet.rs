@@ -12,15 +12,16 @@
 //! only what is understood goes on.
 
 use crate::packet::Transport;
-use crate::wire::{ETHERNET, TRANSPORT, VNET_LEN, checksum_at};
+use crate::wire::{ETHERNET, ETHERNET_LEN, Family, IP, VNET_LEN, checksum_at};
 use crate::{MacAddr, Reason};
 
 const NEEDS_CSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
 const GSO_NONE: u8 = 0;
-const GSO_TCPV4: u8 = 1;
-const GSO_UDP_L4: u8 = 5;
-const GSO_ECN: u8 = 0x80;
+pub(crate) const GSO_TCPV4: u8 = 1;
+pub(crate) const GSO_TCPV6: u8 = 4;
+pub(crate) const GSO_UDP_L4: u8 = 5;
+pub(crate) const GSO_ECN: u8 = 0x80;
 
 /// Most segments of a UDP super-packet. Linux `UDP_MAX_SEGMENTS`, include/linux/udp.h.
 const UDP_SEGMENTS_MAX: usize = 128;
@@ -30,10 +31,10 @@ const UDP_SEGMENTS_MAX: usize = 128;
 pub(crate) struct Vnet {
     /// The transport checksum field holds only the pseudo-header's sum; somebody later completes it.
     pub(crate) partial_checksum: bool,
-    gso_type: u8,
-    gso_size: u16,
-    csum_start: u16,
-    csum_offset: u16,
+    pub(crate) gso_type: u8,
+    pub(crate) gso_size: u16,
+    pub(crate) csum_start: u16,
+    pub(crate) csum_offset: u16,
 }
 
 impl Vnet {
@@ -53,27 +54,35 @@ impl Vnet {
         let known_gso = match gso_type & !GSO_ECN {
             GSO_NONE => gso_type == GSO_NONE,
             // GRO makes super-packets of segments as small as they come.
-            GSO_TCPV4 => vnet.partial_checksum && vnet.gso_size > 0,
+            GSO_TCPV4 | GSO_TCPV6 => vnet.partial_checksum && vnet.gso_size > 0,
             GSO_UDP_L4 => gso_type == GSO_UDP_L4 && vnet.partial_checksum && vnet.gso_size > 0,
             _ => false,
         };
         if known_flags && known_gso { Ok(vnet) } else { Err(Reason::VnetHeaderInvalid) }
     }
 
-    /// Checks the header against the packet that follows it, of `length` bytes from the transport header on.
-    pub(crate) fn check(self, transport: &Transport, length: usize) -> Result<(), Reason> {
-        let (gso, checksum_at) = match transport {
-            Transport::Tcp { .. } => (GSO_TCPV4, checksum_at::TCP),
-            Transport::Udp { .. } => (GSO_UDP_L4, checksum_at::UDP),
+    /// Checks the header against the packet that follows it, whose transport header starts at `at` of the frame and ends
+    /// the packet `length` bytes later.
+    pub(crate) fn check(
+        self,
+        family: Family,
+        transport: &Transport,
+        at: usize,
+        length: usize,
+    ) -> Result<(), Reason> {
+        let (gso, checksum_at) = match (transport, family) {
+            (Transport::Tcp { .. }, Family::V4) => (GSO_TCPV4, checksum_at::TCP),
+            (Transport::Tcp { .. }, Family::V6) => (GSO_TCPV6, checksum_at::TCP),
+            (Transport::Udp { .. }, _) => (GSO_UDP_L4, checksum_at::UDP),
             _ => return if self.partial_checksum { Err(Reason::VnetHeaderInvalid) } else { Ok(()) },
         };
-        let start = TRANSPORT - ETHERNET;
+        let start = at - ETHERNET;
         let checksum_matches = !self.partial_checksum
             || (usize::from(self.csum_start) == start && usize::from(self.csum_offset) == checksum_at);
         let payload = length.saturating_sub(transport.header_len());
         let gso_matches = !self.is_super_packet()
             || (self.gso_type & !GSO_ECN == gso
-                && (gso == GSO_TCPV4 || payload.div_ceil(self.gso_size.into()) <= UDP_SEGMENTS_MAX));
+                && (gso != GSO_UDP_L4 || payload.div_ceil(self.gso_size.into()) <= UDP_SEGMENTS_MAX));
         if checksum_matches && gso_matches { Ok(()) } else { Err(Reason::VnetHeaderInvalid) }
     }
 
@@ -89,8 +98,8 @@ impl Vnet {
 
     /// Writes the header for a packet whose lengths have not changed. `hdr_len` is computed anew, because
     /// the one that came in is a hint and can be wrong.
-    pub(crate) fn emit(self, frame: &mut [u8], transport: &Transport) {
-        let headers = TRANSPORT - ETHERNET + transport.header_len();
+    pub(crate) fn emit(self, frame: &mut [u8], transport: &Transport, at: usize) {
+        let headers = at - ETHERNET + transport.header_len();
         let (hdr_len, gso_size) =
             if self.is_super_packet() { (headers as u16, self.gso_size) } else { (0, 0) };
         let (start, offset) =
@@ -108,9 +117,19 @@ pub(crate) fn is_super_packet(frame: &[u8]) -> bool {
     frame.get(1).is_some_and(|&gso_type| gso_type != GSO_NONE)
 }
 
-/// A new frame of `length` bytes of IPv4 packet or ARP message, all zero behind the Ethernet header.
+/// Bytes of IP packet of the largest segment that a frame becomes on the wire. The frame has been emitted by the gateway.
+pub(crate) fn largest_segment(frame: &[u8]) -> usize {
+    let whole = frame.len() - IP;
+    if !is_super_packet(frame) {
+        return whole;
+    }
+    let word = |at: usize| usize::from(u16::from_ne_bytes([frame[at], frame[at + 1]]));
+    whole.min(word(2) + word(4) - ETHERNET_LEN)
+}
+
+/// A new frame of `length` bytes of IP packet or ARP message, all zero behind the Ethernet header.
 pub(crate) fn new_frame(length: usize, destination: MacAddr, source: MacAddr, ether_type: u16) -> Vec<u8> {
-    let mut frame = vec![0; crate::wire::IPV4 + length];
+    let mut frame = vec![0; IP + length];
     crate::wire::Ethernet::emit(&mut frame, destination, source, ether_type);
     frame
 }

@@ -3,13 +3,13 @@
 //! A frame is what a TAP or packet socket with a vnet header reads and writes:
 //!
 //! ```text
-//! 0          10              24                44
-//! | vnet hdr | Ethernet hdr  | IPv4 hdr        | TCP, UDP or ICMP ...
+//! 0          10              24
+//! | vnet hdr | Ethernet hdr  | IPv4 or IPv6 hdr | TCP, UDP or ICMP ...
 //! ```
 //!
-//! Offsets are from the start of the frame. IPv4 options are not translated, so the transport header has one place.
+//! Offsets are from the start of the frame. Where the transport header starts is the packet's to say.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{MacAddr, Reason};
 
@@ -22,26 +22,31 @@ pub(crate) const ETHERNET_LEN: usize = 14;
 /// Bytes of IPv4 header without options.
 pub(crate) const IPV4_LEN: usize = 20;
 
+/// Bytes of IPv6 header without extension headers.
+pub(crate) const IPV6_LEN: usize = 40;
+
 /// Bytes of TCP header without options.
 pub(crate) const TCP_LEN: usize = 20;
 
-/// Where the IPv4 header starts.
-pub(crate) const IPV4: usize = VNET_LEN + ETHERNET_LEN;
+/// Where the IP header starts.
+pub(crate) const IP: usize = VNET_LEN + ETHERNET_LEN;
 
-/// Where the transport header starts.
-pub(crate) const TRANSPORT: usize = IPV4 + IPV4_LEN;
-
-/// Largest frame: a 64 KiB super-packet with its headers.
-pub const FRAME_MAX: usize = IPV4 + 65_535;
+/// Largest frame: 64 KiB behind an IPv6 header, which does not count itself.
+pub const FRAME_MAX: usize = IP + IPV6_LEN + 65_535;
 
 /// Where the Ethernet header starts, and its fields.
 pub(crate) const ETHERNET: usize = VNET_LEN;
 
 /// IP protocol numbers (IANA).
 pub(crate) mod protocol {
+    pub(crate) const HOP_BY_HOP: u8 = 0;
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;
+    pub(crate) const ROUTING: u8 = 43;
+    pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const ICMPV6: u8 = 58;
+    pub(crate) const DESTINATION_OPTIONS: u8 = 60;
 }
 
 /// Offsets of checksum fields in their transport header.
@@ -60,12 +65,27 @@ pub(crate) mod icmp_type {
     pub(crate) const PARAMETER_PROBLEM: u8 = 12;
 }
 
+/// ICMPv6 types (RFC 4443 §2.1, RFC 2710, RFC 3810).
+pub(crate) mod icmpv6_type {
+    pub(crate) const UNREACHABLE: u8 = 1;
+    pub(crate) const PACKET_TOO_BIG: u8 = 2;
+    pub(crate) const TIME_EXCEEDED: u8 = 3;
+    pub(crate) const PARAMETER_PROBLEM: u8 = 4;
+    pub(crate) const ECHO_REQUEST: u8 = 128;
+    pub(crate) const ECHO_REPLY: u8 = 129;
+    pub(crate) const MULTICAST_LISTENER_QUERY: u8 = 130;
+    pub(crate) const MULTICAST_LISTENER_DONE: u8 = 132;
+    pub(crate) const MULTICAST_LISTENER_REPORT_2: u8 = 143;
+}
+
 /// TCP flags (RFC 9293 §3.1).
 pub(crate) mod tcp_flag {
     pub(crate) const FIN: u8 = 0x01;
     pub(crate) const SYN: u8 = 0x02;
     pub(crate) const RST: u8 = 0x04;
+    pub(crate) const PSH: u8 = 0x08;
     pub(crate) const ACK: u8 = 0x10;
+    pub(crate) const CWR: u8 = 0x80;
 }
 
 /// EtherTypes (IANA).
@@ -88,18 +108,54 @@ pub(crate) struct Ethernet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carried {
     Arp,
-    Ipv4,
+    Ip(Family),
+}
+
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Bytes of IP header without options and extension headers.
+    pub(crate) const fn header_len(self) -> usize {
+        match self {
+            Self::V4 => IPV4_LEN,
+            Self::V6 => IPV6_LEN,
+        }
+    }
+
+    /// The protocol number of its ICMP.
+    pub(crate) const fn icmp(self) -> u8 {
+        match self {
+            Self::V4 => protocol::ICMP,
+            Self::V6 => protocol::ICMPV6,
+        }
+    }
+
+    pub(crate) const fn ether_type(self) -> u16 {
+        match self {
+            Self::V4 => ether_type::IPV4,
+            Self::V6 => ether_type::IPV6,
+        }
+    }
 }
 
 impl Ethernet {
-    /// Reads the header; anything but ARP and IPv4 is a reason to drop.
+    /// Reads the header; anything but ARP and IP is a reason to drop.
     pub(crate) fn parse(frame: &[u8]) -> Result<(Self, Carried), Reason> {
-        let header = frame.get(ETHERNET..IPV4).ok_or(Reason::FrameTruncated)?;
+        let header = frame.get(ETHERNET..IP).ok_or(Reason::FrameTruncated)?;
         let mac = |at: usize| MacAddr(array(header, at));
         let carried = match u16_at(header, 12) {
-            ether_type::IPV4 => Carried::Ipv4,
+            ether_type::IPV4 => Carried::Ip(Family::V4),
+            ether_type::IPV6 => Carried::Ip(Family::V6),
             ether_type::ARP => Carried::Arp,
-            ether_type::IPV6 => return Err(Reason::Ipv6Unsupported),
             ether_type::VLAN | ether_type::VLAN_SERVICE => return Err(Reason::VlanTagged),
             _ => return Err(Reason::EtherTypeUnsupported),
         };
@@ -124,14 +180,45 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes(array(bytes, at))
 }
 
-/// The address at `at`, which the caller has checked to be inside.
-pub(crate) fn address_at(bytes: &[u8], at: usize) -> Ipv4Addr {
+/// The big-endian double word at `at`, which the caller has checked to be inside.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(array(bytes, at))
+}
+
+/// The IPv4 address at `at`, which the caller has checked to be inside.
+pub(crate) fn ipv4_at(bytes: &[u8], at: usize) -> Ipv4Addr {
     Ipv4Addr::from(array::<4>(bytes, at))
+}
+
+/// The IPv6 address at `at`, which the caller has checked to be inside.
+pub(crate) fn ipv6_at(bytes: &[u8], at: usize) -> Ipv6Addr {
+    Ipv6Addr::from(array::<16>(bytes, at))
+}
+
+/// Source and destination of the IP header at the start of `ip`, which the caller has checked to be whole.
+pub(crate) fn addresses(ip: &[u8], family: Family) -> (IpAddr, IpAddr) {
+    match family {
+        Family::V4 => (ipv4_at(ip, 12).into(), ipv4_at(ip, 16).into()),
+        Family::V6 => (ipv6_at(ip, 8).into(), ipv6_at(ip, 24).into()),
+    }
+}
+
+/// Writes an address.
+pub(crate) fn put_address(bytes: &mut [u8], at: usize, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => bytes[at..at + 4].copy_from_slice(&address.octets()),
+        IpAddr::V6(address) => bytes[at..at + 16].copy_from_slice(&address.octets()),
+    }
 }
 
 /// Writes a big-endian word.
 pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Writes a big-endian double word.
+pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

@@ -39,8 +39,10 @@ pub(super) struct Handed {
 pub(super) enum HandedKind {
     /// It is this worker's.
     Owned,
-    /// It is everybody's: ARP to learn from.
+    /// It is everybody's: ARP or Neighbor Discovery to learn from.
     Shared,
+    /// It is this worker's, and was put together from fragments.
+    Whole,
 }
 
 /// A worker's letter box.

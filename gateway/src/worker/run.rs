@@ -4,10 +4,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::{ARP_FRAME_LEN, AttachmentId, Command, Instant, Link, Reason, UplinkId, Verdict};
+use gateway_core::limits::PORT_BLOCK;
+use gateway_core::{
+    AttachmentId, Command, Event, Instant, Link, Reason, SHARED_FRAME_MAX, Transmit, UplinkId, Verdict,
+};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use super::inbox::{Handed, HandedKind};
 use super::{Device, Worker};
@@ -120,6 +123,7 @@ impl Worker {
     fn receive(&mut self, now: Instant, Handed { from, kind, mut frame }: Handed) {
         match kind {
             HandedKind::Shared => self.engine.handle_shared(now, from, &frame),
+            HandedKind::Whole => self.engine.handle_whole(now, from, frame.into_vec()),
             HandedKind::Owned => match self.engine.handle_packet(now, Link::Uplink(from), &mut frame) {
                 Verdict::Forward(to) => self.send(to, &frame),
                 Verdict::HandOff { to, .. } => {
@@ -159,9 +163,9 @@ impl Worker {
             Verdict::Forward(to) => self.send(to, frame),
             Verdict::HandOff { to, from } => self.hand_to(to, from, HandedKind::Owned, frame),
             Verdict::Share => {
-                let Link::Uplink(from) = link else { unreachable!("only ARP of an uplink is shared") };
-                // What follows an ARP message is padding.
-                let frame = &frame[..frame.len().min(ARP_FRAME_LEN)];
+                let Link::Uplink(from) = link else { unreachable!("only what an uplink tells is shared") };
+                // What follows is padding.
+                let frame = &frame[..frame.len().min(SHARED_FRAME_MAX)];
                 for other in self.others() {
                     self.hand_to(other, from, HandedKind::Shared, frame);
                 }
@@ -183,10 +187,18 @@ impl Worker {
         }
     }
 
-    /// Sends what the engine has made by itself.
+    /// Sends what the engine has made by itself, and logs what it tells.
     fn transmit(&mut self) {
         while let Some(transmit) = self.engine.poll_transmit() {
-            self.send(transmit.to, &transmit.frame);
+            match transmit {
+                Transmit::Frame { to, frame } => self.send(to, &frame),
+                Transmit::Whole { worker, from, frame } => {
+                    self.hand_to(worker, from, HandedKind::Whole, &frame);
+                }
+            }
+        }
+        while let Some(event) = self.engine.poll_event() {
+            log(event);
         }
     }
 
@@ -210,4 +222,15 @@ impl Worker {
         // The receiver ends after the workers.
         let _ = self.losses.send(Message::Lost(link));
     }
+}
+
+/// RFC 6888 REQ-14: with port blocks, this is what tells who had which port when.
+fn log(event: Event) {
+    let (what, block) = match event {
+        Event::BlockTaken(block) => ("a container has a block of ports", block),
+        Event::BlockGivenBack(block) => ("a container has given a block of ports back", block),
+    };
+    let last = block.first + (PORT_BLOCK - 1);
+    let (attachment, uplink, protocol) = (block.attachment.0, block.uplink.0, block.protocol.name());
+    info!(target: "wharf::ports", attachment, uplink, external = %block.external, protocol, first = block.first, last, "{what}");
 }

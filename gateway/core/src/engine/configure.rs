@@ -1,13 +1,20 @@
 //! Commands: each is applied whole or not at all.
 
-use super::links::{Attachment, Uplink};
+use std::net::{IpAddr, SocketAddr};
+
+use rand_chacha::rand_core::Rng;
+
+use super::links::{Attached, Attachment, Uplink};
 use super::{Engine, Link};
-use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, UPLINKS};
+use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, PUBLICATIONS_PER_CONNECTOR, UPLINKS};
+use crate::mapping::{Mapping, MappingKey, Scope};
+use crate::nd::{self, Role};
+use crate::ports::Want;
 use crate::respond::Arp;
 use crate::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Instant,
+    MappingMode, OnDetach, Publication, Reason, UplinkConfig, UplinkId,
 };
-use crate::{Reason, UplinkConfig, UplinkId};
 
 impl Engine {
     /// Applies a command. When it ends sessions, they have ended when this returns.
@@ -16,26 +23,30 @@ impl Engine {
             Command::AddUplink(config) => self.add_uplink(now, config),
             Command::RemoveUplink(id) => self.remove_uplink(now, id),
             Command::AddAttachment(config) => self.add_attachment(now, config),
-            Command::RemoveAttachment(id) => self.remove_attachment(id),
-            Command::Attach { attachment, connector } => self.attach(attachment, connector),
-            Command::Detach { attachment, connector } => self.detach(attachment, connector),
+            Command::RemoveAttachment(id) => self.remove_attachment(now, id),
+            Command::Attach { attachment, connector } => self.attach(now, attachment, connector),
+            Command::Detach { attachment, connector } => self.detach(now, attachment, connector),
         }
     }
 
     fn add_uplink(&mut self, now: Instant, config: UplinkConfig) -> Result<Applied, CommandError> {
         check_room("uplinks", self.uplinks.len(), UPLINKS)?;
-        assert!(!config.external.is_empty(), "an uplink has an external address");
-        if !config.ports.clone().any(|port| self.slot.owns(port)) {
-            return Err(CommandError::PortsTooFew { workers: self.slot.count() });
+        assert!(!config.space.external().is_empty(), "an uplink has an external address");
+        if config.space.ports().is_empty() {
+            return Err(CommandError::NoPorts);
         }
-        let (link, mac, external) = (Link::Uplink(config.id), config.mac, config.external.clone());
-        let uplink = Uplink::new(now, config, self.slot, &self.hasher);
-        let replaced = self.uplinks.insert(uplink.config.id, uplink);
+        let (id, mac, link) = (config.id, config.mac, Link::Uplink(config.id));
+        let external = config.space.external().to_vec();
+        let replaced = self.uplinks.insert(id, Uplink::new(now, config, self.slot, &self.hasher));
         assert!(replaced.is_none(), "uplink ids are not reused");
         if self.slot.index() == 0 {
             // Whoever knew these addresses before, by another MAC address, learns it now.
             for address in external {
-                self.transmit(link, Arp::announcement(address, mac));
+                let announcement = match address {
+                    IpAddr::V4(address) => Arp::announcement(address, mac),
+                    IpAddr::V6(address) => nd::announcement(address, mac, Role::Host),
+                };
+                self.transmit(link, announcement);
             }
         }
         Ok(Applied::default())
@@ -45,45 +56,108 @@ impl Engine {
         if !self.uplinks.contains_key(&id) {
             return Err(CommandError::UnknownUplink(id));
         }
-        let applied = self.end_sessions(self.sessions.of_uplink(id));
+        let mut applied = self.end_sessions(now, self.sessions.of_uplink(id), None);
         for held in self.uplinks.get_mut(&id).map(|uplink| uplink.neighbors.take_held()).into_iter().flatten()
         {
             let refusal = Reason::EgressDown.into();
             self.refuse(now, Link::Attachment(held.attachment), &held.frame, refusal);
         }
-        for attachment in self.attachments.values_mut() {
-            attachment.connectors.retain(|connector| connector.uplink != id);
+        let joined: Vec<_> = self
+            .attachments
+            .values()
+            .flat_map(|a| a.policies().filter(|c| c.uplink == id).map(|c| (a.config.id, c.id)))
+            .collect();
+        for (attachment, connector) in joined {
+            applied.sessions_ended += self.detach(now, attachment, connector)?.sessions_ended;
         }
         if let Some(at) = self.uplinks.remove(&id).and_then(|uplink| uplink.armed) {
             self.neighbor_timers.remove(&(at, id));
         }
-        self.outbox.retain(|transmit| transmit.to != Link::Uplink(id));
+        self.rests.retain(|&(_, uplink)| uplink != id);
+        self.forget_link(Link::Uplink(id));
+        self.unasked.remove_uplink(id);
         Ok(applied)
     }
 
     fn add_attachment(&mut self, now: Instant, config: AttachmentConfig) -> Result<Applied, CommandError> {
         check_room("attachments", self.attachments.len(), ATTACHMENTS)?;
+        let id = config.id;
         let attachment = Attachment::new(now, config, &self.hasher);
-        let replaced = self.attachments.insert(attachment.config.id, attachment);
+        let replaced = self.attachments.insert(id, attachment);
         assert!(replaced.is_none(), "attachment ids are not reused");
+        self.advertise(now, id);
         Ok(Applied::default())
     }
 
-    fn remove_attachment(&mut self, id: AttachmentId) -> Result<Applied, CommandError> {
+    fn remove_attachment(&mut self, now: Instant, id: AttachmentId) -> Result<Applied, CommandError> {
         let attachment = self.attachments.get(&id).ok_or(CommandError::UnknownAttachment(id))?;
-        let applied = self.end_sessions(self.sessions_of(attachment, None));
-        self.attachments.remove(&id);
-        self.outbox.retain(|transmit| transmit.to != Link::Attachment(id));
+        let connectors: Vec<_> = attachment.policies().map(|connector| connector.id).collect();
+        let mut applied = Applied::default();
+        for connector in connectors {
+            applied.sessions_ended += self.detach(now, id, connector)?.sessions_ended;
+        }
+        if let Some(at) = self.attachments.remove(&id).and_then(|attachment| attachment.advertise) {
+            self.advertisements.remove(&(at, id));
+        }
+        self.forget_link(Link::Attachment(id));
         Ok(applied)
     }
 
-    fn attach(&mut self, id: AttachmentId, connector: ConnectorConfig) -> Result<Applied, CommandError> {
-        if !self.uplinks.contains_key(&connector.uplink) {
-            return Err(CommandError::UnknownUplink(connector.uplink));
+    /// Nothing of a link that is gone is sent or waited for.
+    fn forget_link(&mut self, link: Link) {
+        self.outbox.retain(|transmit| !matches!(transmit, super::Transmit::Frame { to, .. } if *to == link));
+        self.reassembly.remove_link(link);
+    }
+
+    fn attach(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        connector: ConnectorConfig,
+    ) -> Result<Applied, CommandError> {
+        self.check_attach(id, &connector)?;
+        // The same connector again: its new policy is for new sessions.
+        let before = self.attachments.get_mut(&id).and_then(|attachment| {
+            let index = attachment.connectors.iter().position(|other| other.config.id == connector.id)?;
+            Some(attachment.connectors.swap_remove(index))
+        });
+        if let Some(before) = &before {
+            self.unpublish(now, id, &before.config, before.published.clone());
         }
-        let attachment = self.attachments.get_mut(&id).ok_or(CommandError::UnknownAttachment(id))?;
-        let others = || attachment.connectors.iter().filter(|other| other.id != connector.id);
+        match self.publish(now, id, &connector) {
+            Ok(published) => {
+                let ports = before.map_or(0, |before| before.ports);
+                if let Some(attachment) = self.attachments.get_mut(&id) {
+                    attachment.connectors.push(Attached { config: connector, ports, published });
+                }
+                Ok(Applied::default())
+            }
+            Err(refused) => {
+                if let Some(mut before) = before {
+                    // What it had a moment ago is still free.
+                    before.published = self.publish(now, id, &before.config)?;
+                    self.attachments.get_mut(&id).into_iter().for_each(|a| a.connectors.push(Attached {
+                        config: before.config.clone(),
+                        ports: before.ports,
+                        published: before.published.clone(),
+                    }));
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// Everything about an attach that can be refused without trying.
+    fn check_attach(&self, id: AttachmentId, connector: &ConnectorConfig) -> Result<(), CommandError> {
+        let uplink =
+            self.uplinks.get(&connector.uplink).ok_or(CommandError::UnknownUplink(connector.uplink))?;
+        let attachment = self.attachments.get(&id).ok_or(CommandError::UnknownAttachment(id))?;
+        let others = || attachment.policies().filter(|other| other.id != connector.id);
         check_room("connectors of the container", others().count(), CONNECTORS_PER_ATTACHMENT)?;
+        if connector.publications.len() > PUBLICATIONS_PER_CONNECTOR {
+            let limit = PUBLICATIONS_PER_CONNECTOR;
+            return Err(CommandError::TableFull { what: "publications of the connector", limit });
+        }
         let tie = others().find_map(|other| {
             let shared = other.destinations.iter().find(|prefix| connector.destinations.contains(prefix));
             shared.map(|&prefix| CommandError::DestinationTie { prefix, other: other.id })
@@ -91,33 +165,148 @@ impl Engine {
         if let Some(tie) = tie {
             return Err(tie);
         }
-        attachment.connectors.retain(|other| other.id != connector.id);
-        attachment.connectors.push(connector);
-        Ok(Applied::default())
-    }
-
-    fn detach(&mut self, id: AttachmentId, connector: ConnectorId) -> Result<Applied, CommandError> {
-        let attachment = self.attachments.get_mut(&id).ok_or(CommandError::UnknownAttachment(id))?;
-        let before = attachment.connectors.len();
-        attachment.connectors.retain(|other| other.id != connector);
-        if attachment.connectors.len() == before {
-            return Err(CommandError::NotAttached(id, connector));
+        let shared = connector.mapping == MappingMode::AddressAndPortDependent && connector.translation;
+        if shared && uplink.config.port_blocks {
+            return Err(CommandError::BlocksWithSharedPorts);
         }
-        let keys = self.sessions_of(&self.attachments[&id], Some(connector));
-        Ok(self.end_sessions(keys))
+        let unreachable = |p: &&Publication| attachment.config.addressing(p.external.ip()).is_none();
+        match connector.publications.iter().find(unreachable) {
+            Some(publication) => Err(CommandError::PublicationUnreachable(publication.external)),
+            None => Ok(()),
+        }
     }
 
-    fn sessions_of(&self, attachment: &Attachment, connector: Option<ConnectorId>) -> Vec<usize> {
-        let keys = attachment.mappings.values().flat_map(|&mapping| &self.mappings[mapping].sessions);
-        keys.copied()
-            .filter(|&key| connector.is_none_or(|c| self.sessions.session(key).connector == c))
-            .collect()
+    /// Brings a connector's publications, or its container's own addresses, into force. All or nothing.
+    fn publish(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        connector: &ConnectorConfig,
+    ) -> Result<Vec<usize>, CommandError> {
+        if !connector.translation {
+            return self.route(id, connector).map(|()| Vec::new());
+        }
+        let mut published = Vec::new();
+        for &publication in &connector.publications {
+            match self.publish_one(now, id, connector, publication) {
+                Some(mapping) => published.push(mapping),
+                None => {
+                    self.unpublish(now, id, connector, published);
+                    let Publication { protocol, external, .. } = publication;
+                    return Err(CommandError::PublicationTaken { protocol, external });
+                }
+            }
+        }
+        Ok(published)
     }
 
-    fn end_sessions(&mut self, keys: Vec<usize>) -> Applied {
+    fn publish_one(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        connector: &ConnectorConfig,
+        Publication { protocol, external, internal_port }: Publication,
+    ) -> Option<usize> {
+        let internal = self.attachments.get(&id)?.config.addressing(external.ip())?.address;
+        let random = self.random.next_u64();
+        let pool = self.uplinks.get_mut(&connector.uplink)?.pool_mut(external.ip(), protocol)?;
+        let lease = pool.ports.lease(now, random, &Want::Exactly(external.port()))?;
+        let key = MappingKey {
+            uplink: connector.uplink,
+            protocol,
+            internal: SocketAddr::new(internal, internal_port),
+            scope: Scope::Any,
+        };
+        let mut mapping = Mapping::new(id, connector.id, key, external, Some(lease));
+        mapping.pinned = true;
+        Some(self.insert_mapping(mapping))
+    }
+
+    /// The VPC sees the container's own addresses.
+    fn route(&self, id: AttachmentId, connector: &ConnectorConfig) -> Result<(), CommandError> {
+        let space = &self.uplinks[&connector.uplink].config.space;
+        let addresses = &self.attachments[&id].config.addresses;
+        for (done, addressing) in addresses.iter().enumerate() {
+            if !space.route(addressing.address, self.slot.index(), id) {
+                addresses[..done].iter().for_each(|a| space.unroute(a.address, id));
+                return Err(CommandError::AddressTaken(addressing.address));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes publications and own addresses out of force. The sessions of publications end.
+    fn unpublish(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        connector: &ConnectorConfig,
+        published: Vec<usize>,
+    ) {
+        if !connector.translation
+            && let (Some(uplink), Some(attachment)) =
+                (self.uplinks.get(&connector.uplink), self.attachments.get(&id))
+        {
+            for addressing in &attachment.config.addresses {
+                uplink.config.space.unroute(addressing.address, id);
+            }
+        }
+        for mapping in published {
+            self.mappings[mapping].pinned = false;
+            let keys = self.mappings[mapping].sessions.clone();
+            if keys.is_empty() {
+                self.remove_mapping(now, mapping);
+            } else {
+                self.end_sessions(now, keys, Some(connector.on_detach));
+            }
+        }
+    }
+
+    fn detach(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        connector: ConnectorId,
+    ) -> Result<Applied, CommandError> {
+        let attachment = self.attachments.get(&id).ok_or(CommandError::UnknownAttachment(id))?;
+        let attached = attachment.attached(connector).ok_or(CommandError::NotAttached(id, connector))?;
+        let (config, published) = (attached.config.clone(), attached.published.clone());
+        let keys = self.sessions_of(attachment, connector);
+        let applied = self.end_sessions(now, keys, Some(config.on_detach));
+        self.unpublish(now, id, &config, published);
+        if let Some(attachment) = self.attachments.get_mut(&id) {
+            attachment.connectors.retain(|other| other.config.id != connector);
+        }
+        Ok(applied)
+    }
+
+    /// Sessions that a connector has made, and those of its publications.
+    fn sessions_of(&self, attachment: &Attachment, connector: ConnectorId) -> Vec<usize> {
+        let published = attachment.attached(connector).map_or(&[][..], |attached| &attached.published);
+        let mappings = attachment.mappings.values().chain(published);
+        let mut keys: Vec<_> = mappings
+            .flat_map(|&mapping| &self.mappings[mapping].sessions)
+            .copied()
+            .filter(|&key| self.sessions.session(key).owner.connector == connector)
+            .collect();
+        // A publication can be found both ways.
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Ends sessions; their ends are told if `on_detach` says so.
+    fn end_sessions(&mut self, now: Instant, keys: Vec<usize>, on_detach: Option<OnDetach>) -> Applied {
         let sessions_ended = keys.len();
         for key in keys {
-            self.end_session(key);
+            let session = self.end_session(now, key);
+            let policy = on_detach.or_else(|| {
+                let attachment = self.attachments.get(&session.owner.attachment)?;
+                Some(attachment.attached(session.owner.connector)?.config.on_detach)
+            });
+            if let Some(policy) = policy {
+                self.announce_end(&session, policy);
+            }
         }
         Applied { sessions_ended }
     }

@@ -1,26 +1,36 @@
 //! From a VPC to a container: ownership of the external port, session or filtering, rewrite. Nothing in the VPC makes a
-//! mapping; to those that containers have made, it may open sessions as far as the connector's filtering lets it.
+//! mapping; to those that containers have made, and to what connectors publish, it may open sessions as far as policy lets it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 
 use super::outbound::check_opens;
-use super::{Engine, MacPair, Refusal, check_fits};
-use crate::mapping::Mapping;
+use super::{Engine, MacPair, Refusal};
+use crate::mapping::{Mapping, MappingKey, Scope};
 use crate::packet::{Embedded, Packet, Transport, Tuple};
-use crate::respond::Arp;
-use crate::session::Session;
-use crate::session::tcp::Direction;
-use crate::translate::{self, Side};
+use crate::session::tcp::{Direction, Segment};
+use crate::session::{NewSession, Owner, Session};
+use crate::translate::{self, Changes, Side};
 use crate::wire::{Carried, Ethernet};
-use crate::{AttachmentId, ConnectorId, Filtering, Instant, Link, MacAddr, Reason, UplinkId, Verdict, route};
+use crate::{
+    AttachmentId, ConnectorConfig, Filtering, Instant, Link, MacAddr, Protocol, Reason, UdpRefresh, UplinkId,
+    Verdict, route,
+};
 
 /// How a remote's session would be made. To decide on one changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    mapping: usize,
-    attachment: AttachmentId,
-    connector: ConnectorId,
-    next_hop: Ipv4Addr,
+    owner: Owner,
+    next_hop: IpAddr,
+    udp_refresh: UdpRefresh,
+    mapping: Target,
+}
+
+/// What the remote calls.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Known(usize),
+    /// An endpoint of a container whose addresses the VPC sees, and which has no mapping there yet.
+    Own(MappingKey),
 }
 
 /// By which session a packet comes in.
@@ -33,8 +43,8 @@ enum Passage {
 impl Passage {
     fn attachment(self, engine: &Engine) -> AttachmentId {
         match self {
-            Self::Known(key) => engine.sessions.session(key).attachment,
-            Self::New(entry) => entry.attachment,
+            Self::Known(key) => engine.sessions.session(key).owner.attachment,
+            Self::New(entry) => entry.owner.attachment,
         }
     }
 }
@@ -49,29 +59,49 @@ impl Engine {
     ) -> Result<Verdict, Refusal> {
         let config = &self.uplinks.get(&id).ok_or(Reason::UnknownLink)?.config;
         let (ethernet, carried) = Ethernet::parse(frame)?;
-        if ethernet.destination != config.mac && ethernet.destination != MacAddr::BROADCAST {
+        let to_us = ethernet.destination == config.mac;
+        if !to_us && ethernet.destination.is_unicast() {
             return Err(Reason::NotForGateway.into());
         }
-        if carried == Carried::Arp {
-            return self.inbound_arp(now, id, frame);
+        let Carried::Ip(family) = carried else { return self.inbound_arp(now, id, frame) };
+        let packet = match Packet::parse(frame, family) {
+            Err(Reason::Fragment) if to_us => return self.take_fragment(now, Link::Uplink(id), frame),
+            packet => packet?,
+        };
+        match packet.transport {
+            Transport::NeighborDiscovery => return self.inbound_discovery(now, id, &packet, frame),
+            Transport::ListenerDiscovery => return Ok(Verdict::Respond),
+            _ => {}
         }
-        let packet = Packet::parse(frame)?;
-        if ethernet.destination == MacAddr::BROADCAST || !config.external.contains(&packet.destination) {
+        let space = &config.space;
+        let external = space.index_of(packet.destination).is_some();
+        let routed = if external { None } else { space.routed(packet.destination) };
+        if !to_us || !(external || routed.is_some()) {
             return Err(Reason::NotExternalAddress.into());
         }
         if !route::is_host(packet.source) {
             return Err(Reason::SourceInvalid.into());
         }
         match (packet.transport, packet.tuple()) {
-            (Transport::IcmpError(embedded), _) => self.inbound_error(id, frame, &packet, &embedded),
+            (Transport::IcmpError(embedded), _) => self.inbound_error(now, id, frame, &packet, &embedded),
             // Only answers come in; and with the query id 0 a request would look like one.
-            (Transport::EchoRequest { .. }, _) => Err(Reason::NoMapping.into()),
+            (Transport::EchoRequest { .. }, _) if external => Err(Reason::NoMapping.into()),
             (_, Some(tuple)) => self.inbound_flow(now, id, frame, &packet, tuple),
             (_, None) => Err(Reason::ProtocolUnsupported.into()),
         }
     }
 
-    /// A packet for a session. Its external port says whose it is.
+    /// The worker that has, or would have, this endpoint of an uplink.
+    fn owner_of(&self, id: UplinkId, protocol: Protocol, endpoint: std::net::SocketAddr) -> Result<u16, Reason> {
+        let space = &self.uplinks.get(&id).ok_or(Reason::UnknownLink)?.config.space;
+        let owner = match space.index_of(endpoint.ip()) {
+            Some(_) => Some(space.owner_of(endpoint.ip(), protocol, endpoint.port())),
+            None => space.routed(endpoint.ip()).map(|routed| routed.worker),
+        };
+        owner.ok_or(Reason::NotExternalAddress)
+    }
+
+    /// A packet for a session. Its external endpoint says whose it is.
     fn inbound_flow(
         &mut self,
         now: Instant,
@@ -80,127 +110,155 @@ impl Engine {
         packet: &Packet,
         tuple: Tuple,
     ) -> Result<Verdict, Refusal> {
-        let port = tuple.destination.port();
-        if !self.slot.owns(port) {
-            return Ok(Verdict::HandOff { to: self.slot.owner_of(port), from: id });
+        let owner = self.owner_of(id, tuple.protocol, tuple.destination)?;
+        if owner != self.slot.index() {
+            return Ok(Verdict::HandOff { to: owner, from: id });
         }
         let passage = match self.sessions.inbound(id, tuple) {
             Some(key) => Passage::Known(key),
-            None => Passage::New(
-                self.admit_inbound(id, tuple).and_then(|entry| check_opens(packet).map(|()| entry))?,
-            ),
+            None => Passage::New(self.admit_stranger(now, id, frame, packet, tuple)?),
         };
         if packet.ttl <= 1 {
             return Err(Reason::TtlExpired.into());
         }
         let (attachment, macs, mtu) = self.inside(passage.attachment(self))?;
-        check_fits(packet, mtu)?;
+        self.check_fits(packet, mtu)?;
         let key = match passage {
             Passage::Known(key) => key,
-            Passage::New(entry) => self.open_inbound(now, id, tuple, entry),
+            Passage::New(entry) => self.open_inbound(now, tuple, entry),
         };
-        self.sessions.touch(key, now, Direction::Inbound, packet.tcp_flags());
-        let internal = self.sessions.session(key).inside.source;
+        self.touch(now, key, Direction::Inbound, Segment::of(frame, packet).as_ref());
+        let session = self.sessions.session(key);
+        let to = (session.external != session.inside.source).then_some(session.inside.source);
         let mss_limit = self.mss_limit(packet, attachment, id);
-        translate::packet(frame, packet, Side::Destination, internal, macs, mss_limit);
+        let changes = Changes { macs, mss_limit, ip_id: None };
+        translate::packet(frame, packet, tuple.protocol, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
+    }
+
+    /// A packet without a session: whether it may open one. A SYN that may not is remembered.
+    fn admit_stranger(
+        &mut self,
+        now: Instant,
+        id: UplinkId,
+        frame: &[u8],
+        packet: &Packet,
+        tuple: Tuple,
+    ) -> Result<Entry, Reason> {
+        let entry = self.admit_inbound(id, tuple);
+        let opens = check_opens(packet);
+        if opens.is_ok() && matches!(entry, Err(Reason::NoMapping | Reason::Filtered)) {
+            self.remember_unasked(now, id, tuple, frame);
+        }
+        let entry = entry?;
+        opens.map(|()| entry)
     }
 
     /// An ICMP error about a packet that a container sent (RFC 5508 REQ-4). Any router may have made it.
     fn inbound_error(
         &mut self,
+        _now: Instant,
         id: UplinkId,
         frame: &mut [u8],
         packet: &Packet,
         embedded: &Embedded,
     ) -> Result<Verdict, Refusal> {
         let external = embedded.tuple.source;
-        if *external.ip() != packet.destination {
+        if external.ip() != packet.destination {
             return Err(Reason::IcmpErrorUnrelated.into());
         }
-        if !self.slot.owns(external.port()) {
-            return Ok(Verdict::HandOff { to: self.slot.owner_of(external.port()), from: id });
+        let owner = self.owner_of(id, embedded.tuple.protocol, external)?;
+        if owner != self.slot.index() {
+            return Ok(Verdict::HandOff { to: owner, from: id });
         }
         let key = self.sessions.inbound(id, embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
         if packet.ttl <= 1 {
             return Err(Reason::TtlExpired.into());
         }
-        let (attachment, macs, mtu) = self.inside(self.sessions.session(key).attachment)?;
-        check_fits(packet, mtu)?;
-        let internal = self.sessions.session(key).inside.source;
-        translate::icmp_error(frame, packet, embedded, Side::Destination, internal, macs);
+        let session = self.sessions.session(key);
+        let to = (session.external != session.inside.source).then_some(session.inside.source);
+        let (attachment, macs, mtu) = self.inside(session.owner.attachment)?;
+        self.check_fits(packet, mtu)?;
+        let changes = Changes { macs, mss_limit: None, ip_id: None };
+        translate::icmp_error(frame, packet, embedded, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
     }
 
     /// The inside end of a session: whose it is, MAC addresses and MTU of the link.
     fn inside(&self, id: AttachmentId) -> Result<(AttachmentId, MacPair, u16), Reason> {
         let config = &self.attachments.get(&id).ok_or(Reason::EgressDown)?.config;
-        Ok((id, (config.mac, config.gateway_mac), config.mtu))
+        let macs: (MacAddr, MacAddr) = (config.mac, config.gateway_mac);
+        Ok((id, macs, config.mtu))
     }
 
     /// Whether a remote may open a session to a mapping (RFC 4787 REQ-8, RFC 5382 REQ-3): it has to be among the destinations of
-    /// a connector, and that connector's filtering has to let it in.
+    /// a connector, and that connector's filtering, or publication, has to let it in.
     pub(super) fn admit_inbound(&self, id: UplinkId, tuple: Tuple) -> Result<Entry, Reason> {
-        let mapping = self.mappings.at(id, tuple.protocol, tuple.destination).ok_or(Reason::NoMapping)?;
-        let owner = self.mappings[mapping].attachment;
-        let attachment = self.attachments.get(&owner).ok_or(Reason::NoMapping)?;
-        let remote = *tuple.source.ip();
-        let (connector, _) = route::longest_prefix(&attachment.connectors, remote)
-            .filter(|(connector, _)| connector.uplink == id)
-            .ok_or(Reason::Filtered)?;
-        let lets_in = match connector.filtering {
-            Filtering::EndpointIndependent => true,
-            Filtering::AddressDependent => self.sessions.has_contacted(mapping, remote),
-            Filtering::AddressAndPortDependent => false,
+        let remote = tuple.source.ip();
+        let mapping = self.mappings.at(id, tuple.protocol, tuple.destination);
+        let owner = match mapping {
+            Some(mapping) => self.mappings[mapping].attachment,
+            None => self.routed_to(id, tuple.destination.ip()).ok_or(Reason::NoMapping)?,
         };
-        if !lets_in {
+        let attachment = self.attachments.get(&owner).ok_or(Reason::NoMapping)?;
+        let published = mapping.map(|m| &self.mappings[m]).filter(|m| m.pinned);
+        let connector = match published {
+            Some(mapping) => attachment
+                .attached(mapping.connector)
+                .map(|attached| &attached.config)
+                .filter(|connector| connector.destinations.iter().any(|d| d.contains(&remote))),
+            None => route::longest_prefix(attachment.policies(), remote)
+                .map(|(connector, _)| connector)
+                .filter(|connector| connector.uplink == id),
+        }
+        .ok_or(Reason::Filtered)?;
+        if published.is_none() && !self.lets_in(connector, mapping, tuple) {
             return Err(Reason::Filtered);
         }
         self.check_session_room(attachment)?;
         let uplink = self.uplinks.get(&id).ok_or(Reason::UnknownLink)?;
         let next_hop = route::next_hop(&uplink.config, remote).ok_or(Reason::NoNextHop)?;
-        Ok(Entry { mapping, attachment: owner, connector: connector.id, next_hop })
+        let owner = Owner { attachment: owner, connector: connector.id, uplink: id };
+        let key = MappingKey {
+            uplink: id,
+            protocol: tuple.protocol,
+            internal: tuple.destination,
+            scope: Scope::Any,
+        };
+        let mapping = mapping.map_or(Target::Own(key), Target::Known);
+        Ok(Entry { owner, next_hop, udp_refresh: connector.udp_refresh, mapping })
+    }
+
+    /// The container of this worker whose own address it is that the VPC sees.
+    fn routed_to(&self, id: UplinkId, address: IpAddr) -> Option<AttachmentId> {
+        let routed = self.uplinks.get(&id)?.config.space.routed(address)?;
+        (routed.worker == self.slot.index()).then_some(routed.attachment)
+    }
+
+    fn lets_in(&self, connector: &ConnectorConfig, mapping: Option<usize>, tuple: Tuple) -> bool {
+        let remote = tuple.source.ip();
+        // The container's own endpoint is reached only where the VPC may see it.
+        let visible = mapping.map_or(!connector.translation, |m| self.mappings[m].key.scope.covers(remote));
+        visible
+            && match connector.filtering_of(tuple.protocol) {
+                Filtering::EndpointIndependent => true,
+                Filtering::AddressDependent => mapping.is_some_and(|m| self.sessions.has_contacted(m, remote)),
+                Filtering::AddressAndPortDependent => false,
+            }
     }
 
     /// Makes the session that was admitted.
-    fn open_inbound(&mut self, now: Instant, id: UplinkId, tuple: Tuple, entry: Entry) -> usize {
-        let Mapping { key, external, .. } = self.mappings[entry.mapping];
-        let internal =
-            SocketAddrV4::new(self.attachments[&entry.attachment].config.address, key.internal_port);
-        let inside = Tuple { protocol: tuple.protocol, source: internal, destination: tuple.source };
-        let owner = (entry.attachment, entry.connector, id);
-        let session =
-            Session::new(now, Direction::Inbound, owner, inside, external, entry.next_hop, entry.mapping);
-        self.insert_session(session)
-    }
-
-    /// ARP of the VPC: requests for the external addresses are answered, answers are learned from, by every worker.
-    fn inbound_arp(&mut self, now: Instant, id: UplinkId, frame: &[u8]) -> Result<Verdict, Refusal> {
-        let arp = Arp::parse(frame)?;
-        let config = &self.uplinks[&id].config;
-        let for_us = config.external.contains(&arp.target);
-        // RFC 5227 §1.1: an announcement has its sender as its target.
-        if !for_us && arp.target != arp.sender {
-            return Err(Reason::ArpNotForGateway.into());
-        }
-        if for_us && arp.is_request {
-            let reply = arp.reply(config.mac);
-            self.transmit(Link::Uplink(id), reply);
-        }
-        self.learn_neighbor(now, id, &arp);
-        Ok(if self.slot.count() > 1 { Verdict::Share } else { Verdict::Respond })
-    }
-
-    /// Learns the sender of an ARP message, and sends what waited for it.
-    pub(super) fn learn_neighbor(&mut self, now: Instant, id: UplinkId, arp: &Arp) {
-        let Some(uplink) = self.uplinks.get_mut(&id) else { return };
-        if uplink.config.external.contains(&arp.sender) {
-            return;
-        }
-        let released = uplink.neighbors.learn(now, arp.sender, arp.sender_mac);
-        self.arm(id);
-        for held in released {
-            self.outbound_held(now, held);
-        }
+    fn open_inbound(&mut self, now: Instant, tuple: Tuple, entry: Entry) -> usize {
+        let Entry { owner, next_hop, udp_refresh, mapping } = entry;
+        let mapping = match mapping {
+            Target::Known(mapping) => mapping,
+            Target::Own(key) => {
+                self.insert_mapping(Mapping::new(owner.attachment, owner.connector, key, key.internal, None))
+            }
+        };
+        let Mapping { key, external, .. } = self.mappings[mapping];
+        let inside = Tuple { protocol: tuple.protocol, source: key.internal, destination: tuple.source };
+        let new = NewSession { owner, inside, external, next_hop, mapping, udp_refresh };
+        self.insert_session(Session::new(now, Direction::Inbound, new))
     }
 }

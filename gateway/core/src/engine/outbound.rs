@@ -1,44 +1,25 @@
-//! From a container to a VPC: spoofing checks, route, mapping, session, rewrite.
+//! From a container to a VPC: spoofing checks, session, rewrite. How sessions are made is in `admission`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 
-use rand_chacha::rand_core::Rng;
-
-use super::links::Attachment;
-use super::{Engine, MacPair, Refusal, check_fits};
-use crate::limits::SESSIONS_PER_ATTACHMENT;
-use crate::mapping::{Mapping, MappingKey};
-use crate::neighbor::{Held, Lookup};
+use super::admission::Admission;
+use super::{Engine, MacPair, Refusal};
 use crate::packet::{Embedded, Packet, Transport, Tuple};
-use crate::respond::Arp;
-use crate::session::Session;
-use crate::session::tcp::{self, Direction};
-use crate::translate::{self, Side};
-use crate::wire::{Carried, Ethernet};
-use crate::{AttachmentId, ConnectorId, Instant, Link, MacAddr, Protocol, Reason, UplinkId, Verdict, route};
-
-/// How a new session would be made. To decide on one changes nothing.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Admission {
-    connector: ConnectorId,
-    pub(super) uplink: UplinkId,
-    pub(super) next_hop: Ipv4Addr,
-    key: MappingKey,
-    /// The address that the container appears as.
-    pub(super) external: Ipv4Addr,
-    /// The mapping that the internal endpoint has already.
-    pub(super) mapping: Option<usize>,
-}
+use crate::neighbor::Held;
+use crate::session::Owner;
+use crate::session::tcp::{self, Direction, Segment};
+use crate::translate::{self, Changes, Side};
+use crate::wire::{Carried, Ethernet, Family};
+use crate::{AttachmentId, Instant, Link, MacAddr, Protocol, Reason, UplinkId, Verdict, route};
 
 /// Where an outbound packet leaves, whether its session exists or not.
 #[derive(Clone, Copy)]
-struct Way {
-    uplink: UplinkId,
-    next_hop: Ipv4Addr,
+pub(super) struct Way {
+    pub(super) uplink: UplinkId,
+    pub(super) next_hop: IpAddr,
 }
 
 /// By which session a packet leaves.
-#[derive(Clone, Copy)]
 enum Passage {
     Known(usize, Way),
     New(Admission),
@@ -54,10 +35,10 @@ enum Exit {
 }
 
 impl Passage {
-    const fn way(self) -> Way {
+    const fn way(&self) -> Way {
         match self {
-            Self::Known(_, way) => way,
-            Self::New(admission) => Way { uplink: admission.uplink, next_hop: admission.next_hop },
+            Self::Known(_, way) => *way,
+            Self::New(admission) => Way { uplink: admission.owner.uplink, next_hop: admission.next_hop },
         }
     }
 }
@@ -75,18 +56,25 @@ impl Engine {
         if ethernet.source != config.mac {
             return Err(Reason::SourceMacSpoofed.into());
         }
-        if carried == Carried::Arp {
-            return self.outbound_arp(id, frame);
+        let Carried::Ip(family) = carried else { return self.outbound_arp(id, frame) };
+        let packet = match Packet::parse(frame, family) {
+            Err(Reason::Fragment) if ethernet.destination == config.gateway_mac => {
+                return self.take_fragment(now, Link::Attachment(id), frame);
+            }
+            packet => packet?,
+        };
+        match packet.transport {
+            Transport::NeighborDiscovery => return self.outbound_discovery(id, &packet, frame),
+            Transport::ListenerDiscovery => return Ok(Verdict::Respond),
+            _ if ethernet.destination != config.gateway_mac => return Err(Reason::NotForGateway.into()),
+            _ => {}
         }
-        if ethernet.destination != config.gateway_mac {
-            return Err(Reason::NotForGateway.into());
-        }
-        let packet = Packet::parse(frame)?;
-        if packet.source != config.address {
-            return Err(Reason::SourceSpoofed.into());
-        }
-        if packet.destination == config.gateway {
+        let addressing = config.addressing(packet.source);
+        if addressing.is_some_and(|a| packet.destination == a.gateway) {
             return self.answer_as_gateway(id, &packet, frame);
+        }
+        if addressing.is_none_or(|a| packet.source != a.address) {
+            return Err(Reason::SourceSpoofed.into());
         }
         if route::is_forbidden(packet.destination) {
             return Err(Reason::DestinationForbidden.into());
@@ -96,8 +84,6 @@ impl Engine {
         }
         match (packet.transport, packet.tuple()) {
             (Transport::IcmpError(embedded), _) => self.outbound_error(now, id, frame, &packet, &embedded),
-            // Nobody asks a container; and with the query id 0 it would look like the request of a session.
-            (Transport::EchoReply { .. }, _) => Err(Reason::IcmpTypeUnsupported.into()),
             (_, Some(tuple)) => self.outbound_flow(now, id, frame, &packet, tuple),
             (_, None) => Err(Reason::ProtocolUnsupported.into()),
         }
@@ -106,13 +92,9 @@ impl Engine {
     /// Sends what was held for a neighbor that has been resolved.
     pub(super) fn outbound_held(&mut self, now: Instant, held: Held) {
         let mut frame = held.frame.into_vec();
-        match self.outbound(now, held.attachment, &mut frame) {
-            Ok(Verdict::Forward(to)) => self.transmit(to, frame),
-            Ok(_) => {}
-            Err(refusal) => {
-                self.refuse(now, Link::Attachment(held.attachment), &frame, refusal);
-            }
-        }
+        self.whole = held.whole;
+        self.settle(now, Link::Attachment(held.attachment), &mut frame);
+        self.whole = None;
     }
 
     /// A packet of a session, or one that would like to open one.
@@ -126,7 +108,7 @@ impl Engine {
     ) -> Result<Verdict, Refusal> {
         let passage = match self.sessions.outbound(id, tuple) {
             Some(key) => Passage::Known(key, self.way_of(key)),
-            None => Passage::New(check_opens(packet).and_then(|()| self.admit(id, tuple))?),
+            None => Passage::New(check_opens(packet).and_then(|()| self.admit(now, id, tuple))?),
         };
         let way = passage.way();
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
@@ -134,11 +116,13 @@ impl Engine {
             Passage::Known(key, _) => key,
             Passage::New(admission) => self.open_session(now, id, tuple, admission)?,
         };
-        self.sessions.touch(key, now, Direction::Outbound, packet.tcp_flags());
-        let external = self.sessions.session(key).external;
+        self.touch(now, key, Direction::Outbound, Segment::of(frame, packet).as_ref());
+        let session = self.sessions.session(key);
+        let to = (session.external != session.inside.source).then_some(session.external);
         let mss_limit = self.mss_limit(packet, id, way.uplink);
+        let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
-            translate::packet(frame, packet, Side::Source, external, macs, mss_limit);
+            translate::packet(frame, packet, tuple.protocol, Side::Source, to, &Changes { macs, mss_limit, ip_id });
         })
     }
 
@@ -151,10 +135,13 @@ impl Engine {
         packet: &Packet,
         frame: &[u8],
     ) -> Result<Option<Exit>, Refusal> {
-        let config = &self.uplinks.get(&way.uplink).ok_or(Reason::EgressDown)?.config;
-        check_fits(packet, config.mtu)?;
-        if config.external.contains(&packet.destination) {
-            return Ok(Some(Exit::Back((config.mac, config.mac))));
+        let uplink = self.uplinks.get(&way.uplink).ok_or(Reason::EgressDown)?;
+        let back = uplink.is_external(packet.destination)
+            || uplink.config.space.routed(packet.destination).is_some();
+        let macs = (uplink.config.mac, uplink.config.mac);
+        self.check_fits(packet, uplink.config.mtu)?;
+        if back {
+            return Ok(Some(Exit::Back(macs)));
         }
         Ok(self.resolve(now, way, id, frame)?.map(Exit::Out))
     }
@@ -194,138 +181,24 @@ impl Engine {
         embedded: &Embedded,
     ) -> Result<Verdict, Refusal> {
         let key = self.sessions.outbound(id, embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
-        if packet.destination != *embedded.tuple.source.ip() {
+        if packet.destination != embedded.tuple.source.ip() {
             return Err(Reason::IcmpErrorUnrelated.into());
         }
         let way = self.way_of(key);
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
-        let external = self.sessions.session(key).external;
+        let session = self.sessions.session(key);
+        let to = (session.external != session.inside.source).then_some(session.external);
+        let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
-            translate::icmp_error(frame, packet, embedded, Side::Source, external, macs);
+            let changes = Changes { macs, mss_limit: None, ip_id };
+            translate::icmp_error(frame, packet, embedded, Side::Source, to, &changes);
         })
     }
 
     fn way_of(&self, key: usize) -> Way {
         let session = self.sessions.session(key);
-        Way { uplink: session.uplink, next_hop: session.next_hop }
-    }
-
-    /// Whether, and how, a session could be made for `tuple`. The one place that decides it, for packets and `explain`.
-    pub(super) fn admit(&self, id: AttachmentId, tuple: Tuple) -> Result<Admission, Reason> {
-        let attachment = self.attachments.get(&id).ok_or(Reason::UnknownLink)?;
-        if attachment.connectors.is_empty() {
-            return Err(Reason::NoConnector);
-        }
-        let destination = *tuple.destination.ip();
-        let (connector, _) =
-            route::longest_prefix(&attachment.connectors, destination).ok_or(Reason::NoRoute)?;
-        let uplink = self.uplinks.get(&connector.uplink).ok_or(Reason::EgressDown)?;
-        if route::is_network_or_broadcast(uplink.config.on_link, destination) {
-            return Err(Reason::Broadcast);
-        }
-        let next_hop = route::next_hop(&uplink.config, destination).ok_or(Reason::NoNextHop)?;
-        let key = MappingKey {
-            uplink: connector.uplink,
-            protocol: tuple.protocol,
-            internal_port: tuple.source.port(),
-        };
-        let mapping = attachment.mappings.get(&key).copied();
-        let external = uplink.paired(id);
-        if mapping.is_none() && uplink.pool(external, tuple.protocol).is_none_or(|pool| pool.free() == 0) {
-            return Err(Reason::PortsExhausted);
-        }
-        self.check_session_room(attachment)?;
-        Ok(Admission { connector: connector.id, uplink: connector.uplink, next_hop, key, external, mapping })
-    }
-
-    /// Makes the session that was admitted. Fails without a change.
-    fn open_session(
-        &mut self,
-        now: Instant,
-        id: AttachmentId,
-        tuple: Tuple,
-        a: Admission,
-    ) -> Result<usize, Reason> {
-        let mapping = match a.mapping {
-            Some(key) => key,
-            None => self.open_mapping(id, a)?,
-        };
-        let owner = (id, a.connector, a.uplink);
-        let external = self.mappings[mapping].external;
-        let session = Session::new(now, Direction::Outbound, owner, tuple, external, a.next_hop, mapping);
-        Ok(self.insert_session(session))
-    }
-
-    /// Whether the container, and the table, have room for one more session.
-    pub(super) fn check_session_room(&self, attachment: &Attachment) -> Result<(), Reason> {
-        if attachment.base.sessions >= SESSIONS_PER_ATTACHMENT {
-            return Err(Reason::QuotaReached);
-        }
-        if self.sessions.has_room() { Ok(()) } else { Err(Reason::SessionsExhausted) }
-    }
-
-    /// Puts a session into the table and counts it.
-    pub(super) fn insert_session(&mut self, session: Session) -> usize {
-        let links = [Link::Attachment(session.attachment), Link::Uplink(session.uplink)];
-        let siblings = &mut self.mappings[session.mapping].sessions;
-        let key = self.sessions.insert(session, siblings);
-        for link in links {
-            if let Some(base) = self.base(link) {
-                base.sessions += 1;
-            }
-        }
-        key
-    }
-
-    fn open_mapping(&mut self, id: AttachmentId, a: Admission) -> Result<usize, Reason> {
-        let attachment = self.attachments.get_mut(&id).ok_or(Reason::UnknownLink)?;
-        let uplink = self.uplinks.get_mut(&a.uplink).ok_or(Reason::EgressDown)?;
-        let pool = uplink.pool_mut(a.external, a.key.protocol).ok_or(Reason::PortsExhausted)?;
-        let lease = pool.lease(self.random.next_u32()).ok_or(Reason::PortsExhausted)?;
-        let mapping = self.mappings.insert(Mapping::new(id, a.key, a.external, lease));
-        attachment.mappings.insert(a.key, mapping);
-        Ok(mapping)
-    }
-
-    /// MAC addresses for a frame that leaves; `None` after the frame has been kept because they are not known yet.
-    fn resolve(
-        &mut self,
-        now: Instant,
-        way: Way,
-        id: AttachmentId,
-        frame: &[u8],
-    ) -> Result<Option<MacPair>, Reason> {
-        let uplink = self.uplinks.get_mut(&way.uplink).ok_or(Reason::EgressDown)?;
-        match uplink.neighbors.resolve(way.next_hop) {
-            Lookup::Resolved(mac) => return Ok(Some((mac, uplink.config.mac))),
-            Lookup::Failed => return Err(Reason::NextHopUnreachable),
-            Lookup::Pending => uplink.neighbors.hold(way.next_hop, id, frame)?,
-            Lookup::Unknown => {
-                uplink.neighbors.begin(now, way.next_hop, id)?;
-                // The neighbor is asked for even if this packet cannot wait for the answer.
-                let held = uplink.neighbors.hold(way.next_hop, id, frame);
-                self.ask(way.uplink, way.next_hop);
-                self.arm(way.uplink);
-                held?;
-            }
-        }
-        Ok(None)
-    }
-
-    /// ARP of a container: answered for the gateway's address, if the container speaks for itself (RFC 5227 probes too).
-    fn outbound_arp(&mut self, id: AttachmentId, frame: &[u8]) -> Result<Verdict, Refusal> {
-        let arp = Arp::parse(frame)?;
-        let config = &self.attachments[&id].config;
-        let own = arp.sender == config.address || arp.sender.is_unspecified();
-        if arp.sender_mac != config.mac || !own {
-            return Err(Reason::ArpInvalid.into());
-        }
-        if !arp.is_request || arp.target != config.gateway {
-            return Err(Reason::ArpNotForGateway.into());
-        }
-        let reply = arp.reply(config.gateway_mac);
-        self.transmit(Link::Attachment(id), reply);
-        Ok(Verdict::Respond)
+        let Owner { uplink, .. } = session.owner;
+        Way { uplink, next_hop: session.next_hop }
     }
 
     /// The gateway's own address answers ping.
@@ -335,28 +208,51 @@ impl Engine {
         packet: &Packet,
         frame: &[u8],
     ) -> Result<Verdict, Refusal> {
+        let config = &self.attachments[&id].config;
+        let own = config.addressing(packet.source).is_some_and(|a| a.address == packet.source);
+        let on_link = matches!(packet.source, IpAddr::V6(source) if source.is_unicast_link_local());
+        if !own && !on_link {
+            return Err(Reason::SourceSpoofed.into());
+        }
         let Transport::EchoRequest { .. } = packet.transport else {
             return Err(Reason::GatewayAddress.into());
         };
-        let config = &self.attachments[&id].config;
         let macs: (MacAddr, MacAddr) = (config.mac, config.gateway_mac);
         let mut reply = frame.to_vec();
         translate::echo_reply(&mut reply, packet, macs);
         self.transmit(Link::Attachment(id), reply);
         Ok(Verdict::Respond)
     }
+
+    /// An identification that no other packet of the external address to the same host has had lately (RFC 6864 §5.3.1);
+    /// `None` where it does not matter, because nobody may fragment the packet.
+    fn fresh_ip_id(&mut self, uplink: UplinkId, packet: &Packet) -> Option<u16> {
+        if packet.family == Family::V6 || packet.dont_fragment {
+            return None;
+        }
+        let index = self.hasher.hash_one((uplink, packet.destination)) as usize % self.ip_ids.len();
+        let id = self.ip_ids[index];
+        self.ip_ids[index] = id.wrapping_add(packet.segments() as u16);
+        Some(id)
+    }
 }
 
 /// Whether a packet without a session may open one.
-pub(super) fn check_opens(packet: &Packet) -> Result<(), Reason> {
+pub(super) const fn check_opens(packet: &Packet) -> Result<(), Reason> {
     match packet.transport {
-        Transport::Tcp { flags, .. } if !tcp::opens(flags) => Err(Reason::TcpNotSyn),
+        Transport::Tcp(segment) if !tcp::opens(segment.flags) => Err(Reason::TcpNotSyn),
+        // Only who was asked answers; and with the query id 0 this would look like the request of a session.
+        Transport::EchoReply { .. } => Err(Reason::IcmpTypeUnsupported),
         _ => Ok(()),
     }
 }
 
 /// The internal endpoint's side of a probe.
-pub(super) fn probe_tuple(protocol: Protocol, source: SocketAddrV4, remote: SocketAddrV4) -> Tuple {
+pub(super) fn probe_tuple(
+    protocol: Protocol,
+    source: std::net::SocketAddr,
+    remote: std::net::SocketAddr,
+) -> Tuple {
     let port = if protocol == Protocol::Icmp { 0 } else { remote.port() };
-    Tuple { protocol, source, destination: SocketAddrV4::new(*remote.ip(), port) }
+    Tuple { protocol, source, destination: std::net::SocketAddr::new(remote.ip(), port) }
 }

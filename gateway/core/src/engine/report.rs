@@ -1,8 +1,10 @@
 //! What the engine tells about itself. Reading changes nothing.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use super::Engine;
+use super::admission::Source;
+use super::links::Pool;
 use super::outbound::probe_tuple;
 use crate::neighbor::Lookup;
 use crate::packet::Tuple;
@@ -32,15 +34,16 @@ impl Engine {
             .collect()
     }
 
-    /// Use of every external address, in this worker's slice.
+    /// Use of every external address.
     pub fn port_use(&self) -> Vec<PortUse> {
         let addresses =
-            self.uplinks.iter().flat_map(|(&id, u)| u.config.external.iter().map(move |&a| (id, u, a)));
+            self.uplinks.iter().flat_map(|(&id, u)| u.external().iter().map(move |&a| (id, u, a)));
         addresses
             .flat_map(|(uplink, u, external)| {
                 Protocol::ALL.into_iter().filter_map(move |protocol| {
-                    let pool = u.pool(external, protocol)?;
-                    Some(PortUse { uplink, external, protocol, used: pool.used(), free: pool.free() })
+                    let Pool { ports, given_up } = u.pool(external, protocol)?;
+                    let (used, free) = (ports.used(), ports.free());
+                    Some(PortUse { uplink, external, protocol, used, free, given_up: *given_up })
                 })
             })
             .collect()
@@ -57,8 +60,9 @@ impl Engine {
     pub fn explain(&self, now: Instant, id: AttachmentId, probe: Probe) -> Result<Explanation, CommandError> {
         let config = &self.attachments.get(&id).ok_or(CommandError::UnknownAttachment(id))?.config;
         let mut steps = Vec::new();
-        let remote = *probe.remote.ip();
-        let reason = if remote == config.gateway {
+        let remote = probe.remote.ip();
+        let addressing = config.addressing(remote);
+        let reason = if addressing.is_some_and(|a| a.gateway == remote) {
             if probe.protocol == Protocol::Icmp {
                 steps.push(Step::GatewayAnswers);
                 None
@@ -81,7 +85,8 @@ impl Engine {
         steps: &mut Vec<Step>,
     ) -> Result<(), Reason> {
         let config = &self.attachments[&id].config;
-        let source = SocketAddrV4::new(config.address, probe.source_port.unwrap_or(0));
+        let own = config.addressing(probe.remote.ip()).ok_or(Reason::SourceSpoofed)?.address;
+        let source = SocketAddr::new(own, probe.source_port.unwrap_or(0));
         let tuple = probe_tuple(probe.protocol, source, probe.remote);
         let known = probe.source_port.and_then(|_| self.sessions.outbound(id, tuple));
         if let Some(key) = known {
@@ -89,29 +94,34 @@ impl Engine {
             steps.push(Step::Session(Box::new(session.view(now))));
             return self.explain_exit(
                 id,
-                session.uplink,
+                session.owner.uplink,
                 session.next_hop,
                 session.reply().reversed(),
                 steps,
             );
         }
-        let connectors = &self.attachments[&id].connectors;
-        if let Some((connector, prefix)) = route::longest_prefix(connectors, *probe.remote.ip()) {
+        if let Some((connector, prefix)) =
+            route::longest_prefix(self.attachments[&id].policies(), probe.remote.ip())
+        {
             steps.push(Step::Route { connector: connector.id, prefix, uplink: connector.uplink });
         }
-        let admission = self.admit(id, tuple)?;
-        let external = if let Some(key) = admission.mapping.filter(|_| probe.source_port.is_some()) {
-            let external = self.mappings[key].external;
-            steps.push(Step::MappingReused(external));
-            external
-        } else {
-            let free_ports = self.free_ports(admission.uplink, admission.external, probe);
-            steps.push(Step::MappingNew { external: admission.external, free_ports });
-            // Filtering looks at the address only, so that the port of a mapping yet to be made does not matter.
-            SocketAddrV4::new(admission.external, 0)
+        let admission = self.admit(now, id, tuple)?;
+        let uplink = admission.owner.uplink;
+        let external = match admission.source {
+            Source::Known(key) if probe.source_port.is_some() => {
+                let external = self.mappings[key].external;
+                steps.push(Step::MappingReused(external));
+                external
+            }
+            Source::Known(key) => self.explain_new(uplink, self.mappings[key].external.ip(), probe, steps),
+            Source::New { address, .. } => self.explain_new(uplink, address, probe, steps),
+            Source::Own(key) => {
+                steps.push(Step::Routed);
+                key.internal
+            }
         };
         let outside = Tuple { source: external, ..tuple };
-        self.explain_exit(id, admission.uplink, admission.next_hop, outside, steps)
+        self.explain_exit(id, uplink, admission.next_hop, outside, steps)
     }
 
     /// Out of the uplink, or back inside; `outside` is what the packet carries then.
@@ -119,34 +129,40 @@ impl Engine {
         &self,
         id: AttachmentId,
         uplink: UplinkId,
-        next_hop: Ipv4Addr,
+        next_hop: IpAddr,
         outside: Tuple,
         steps: &mut Vec<Step>,
     ) -> Result<(), Reason> {
-        let external =
-            self.uplinks.get(&uplink).is_some_and(|u| u.config.external.contains(outside.destination.ip()));
-        if !external {
+        let space = &self.uplinks.get(&uplink).ok_or(Reason::EgressDown)?.config.space;
+        let remote = outside.destination;
+        let owner = if space.index_of(remote.ip()).is_some() {
+            Some(space.owner_of(remote.ip(), outside.protocol, remote.port()))
+        } else {
+            space.routed(remote.ip()).map(|routed| routed.worker)
+        };
+        let Some(owner) = owner else {
             return self.explain_next_hop(id, uplink, next_hop, steps);
-        }
+        };
         steps.push(Step::Hairpin);
         let known = self.sessions.inbound(uplink, outside).is_some();
         // What another worker would say is not known here.
-        let ours = self.slot.owns(outside.destination.port());
+        let ours = owner == self.slot.index();
         if known || !ours { Ok(()) } else { self.admit_inbound(uplink, outside).map(drop) }
     }
 
-    fn free_ports(&self, uplink: UplinkId, external: Ipv4Addr, probe: Probe) -> u32 {
-        self.uplinks
-            .get(&uplink)
-            .and_then(|u| u.pool(external, probe.protocol))
-            .map_or(0, crate::ports::PortPool::free)
+    /// A mapping yet to be made; its port does not matter, since filtering looks at the address only.
+    fn explain_new(&self, uplink: UplinkId, external: IpAddr, probe: Probe, steps: &mut Vec<Step>) -> SocketAddr {
+        let pool = self.uplinks.get(&uplink).and_then(|u| u.pool(external, probe.protocol));
+        let free_ports = pool.map_or(0, |pool| pool.ports.free());
+        steps.push(Step::MappingNew { external, free_ports });
+        SocketAddr::new(external, 0)
     }
 
     fn explain_next_hop(
         &self,
         id: AttachmentId,
         uplink: UplinkId,
-        address: Ipv4Addr,
+        address: IpAddr,
         steps: &mut Vec<Step>,
     ) -> Result<(), Reason> {
         let neighbors = &self.uplinks.get(&uplink).ok_or(Reason::EgressDown)?.neighbors;

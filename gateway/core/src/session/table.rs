@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use slab::Slab;
 
 use super::Session;
-use super::tcp::Direction;
+use super::tcp::{Direction, Segment};
 use crate::limits::{SESSIONS, SNAPSHOT_SCAN};
 use crate::packet::Tuple;
 use crate::{AttachmentId, Instant, SessionPage, SessionQuery, UplinkId};
@@ -18,7 +18,7 @@ pub(crate) struct Table {
     outbound: HashMap<(AttachmentId, Tuple), usize, ahash::RandomState>,
     inbound: HashMap<(UplinkId, Tuple), usize, ahash::RandomState>,
     /// Sessions of a mapping with one remote address, for address-dependent filtering.
-    contacts: HashMap<(usize, Ipv4Addr), u32, ahash::RandomState>,
+    contacts: HashMap<(usize, IpAddr), u32, ahash::RandomState>,
     /// One entry per session, at its `queued`; a session that lived on is queued again when its entry is due.
     timers: BTreeSet<(Instant, usize)>,
 }
@@ -55,7 +55,7 @@ impl Table {
     }
 
     /// Whether the mapping has a session with this remote address.
-    pub(crate) fn has_contacted(&self, mapping: usize, remote: Ipv4Addr) -> bool {
+    pub(crate) fn has_contacted(&self, mapping: usize, remote: IpAddr) -> bool {
         self.contacts.contains_key(&(mapping, remote))
     }
 
@@ -76,7 +76,7 @@ impl Table {
 
     /// Adds a session. `siblings` is the list of its mapping.
     pub(crate) fn insert(&mut self, mut session: Session, siblings: &mut Vec<usize>) -> usize {
-        let (out, inb) = ((session.attachment, session.inside), (session.uplink, session.reply()));
+        let (out, inb) = ((session.owner.attachment, session.inside), (session.owner.uplink, session.reply()));
         session.in_mapping = siblings.len();
         let (queued, contact) = (session.queued, session.contact());
         let key = self.sessions.insert(session);
@@ -91,8 +91,8 @@ impl Table {
     /// Ends a session. `siblings` is the list of its mapping.
     pub(crate) fn remove(&mut self, key: usize, siblings: &mut Vec<usize>) -> Session {
         let session = self.sessions.remove(key);
-        self.outbound.remove(&(session.attachment, session.inside));
-        self.inbound.remove(&(session.uplink, session.reply()));
+        self.outbound.remove(&(session.owner.attachment, session.inside));
+        self.inbound.remove(&(session.owner.uplink, session.reply()));
         self.timers.remove(&(session.queued, key));
         if let Entry::Occupied(mut contact) = self.contacts.entry(session.contact()) {
             *contact.get_mut() -= 1;
@@ -107,16 +107,24 @@ impl Table {
         session
     }
 
-    /// A packet of the session passes.
-    pub(crate) fn touch(&mut self, key: usize, now: Instant, direction: Direction, tcp_flags: u8) {
+    /// A packet of the session passes. Returns whether it is finished, if that has changed.
+    pub(crate) fn touch(
+        &mut self,
+        key: usize,
+        now: Instant,
+        direction: Direction,
+        segment: Option<&Segment>,
+    ) -> Option<bool> {
         let session = &mut self.sessions[key];
-        session.touch(now, direction, tcp_flags);
+        let finished = session.is_finished();
+        session.touch(now, direction, segment);
         if session.expires < session.queued {
             // The end came nearer (a FIN or RST): the queue must know now.
             self.timers.remove(&(session.queued, key));
             session.queued = session.expires;
             self.timers.insert((session.queued, key));
         }
+        (session.is_finished() != finished).then_some(!finished)
     }
 
     /// When [`Self::next_due`] has something to say.
@@ -139,7 +147,7 @@ impl Table {
 
     /// Keys of the sessions of an uplink. Looks at all sessions.
     pub(crate) fn of_uplink(&self, uplink: UplinkId) -> Vec<usize> {
-        self.sessions.iter().filter(|(_, s)| s.uplink == uplink).map(|(key, _)| key).collect()
+        self.sessions.iter().filter(|(_, s)| s.owner.uplink == uplink).map(|(key, _)| key).collect()
     }
 
     /// One page of matching sessions. Looks at [`SNAPSHOT_SCAN`] places at most.
@@ -158,9 +166,9 @@ impl Table {
 }
 
 fn matches(session: &Session, query: &SessionQuery) -> bool {
-    query.attachment.is_none_or(|a| a == session.attachment)
-        && query.connector.is_none_or(|c| c == session.connector)
-        && query.uplink.is_none_or(|u| u == session.uplink)
+    query.attachment.is_none_or(|a| a == session.owner.attachment)
+        && query.connector.is_none_or(|c| c == session.owner.connector)
+        && query.uplink.is_none_or(|u| u == session.owner.uplink)
         && query.protocol.is_none_or(|p| p == session.inside.protocol)
-        && query.remote.is_none_or(|r| r == *session.inside.destination.ip())
+        && query.remote.is_none_or(|r| r == session.inside.destination.ip())
 }

@@ -1,18 +1,23 @@
 //! The TCP states of a session, as RFC 7857 §2 and RFC 6146 §3.5.2 have them for a NAT.
 //!
 //! ```text
-//!                SYN in              FIN out            FIN in
-//! Opening        ───────► Established ───────► FinOutbound ─────► Closing
+//!                SYN in              FIN out            FIN in              both FINs acknowledged
+//! Opening        ───────► Established ───────► FinOutbound ─────► Closing ────────────────────────► Finished
 //! OpeningInbound ───────►      │      FIN in             FIN out     ▲
 //!                SYN out       └─────────────► FinInbound ───────────┘
 //!
 //! any ── RST ──► Reset ── other traffic ──► Established
-//! Fin*, Closing, Reset ── SYN out, in ──► Opening, OpeningInbound
+//! Fin*, Closing, Finished, Reset ── SYN out, in ──► Opening, OpeningInbound
 //! ```
+//!
+//! A segment outside of its receiver's window does not move the state: the receiver will not believe it either (RFC 9293 §3.10.7.4,
+//! RFC 5961 §3). It is translated all the same, since the gateway cannot know the window better than the receiver.
 
 use std::time::Duration;
 
 use crate::limits::{TCP_ESTABLISHED, TCP_TRANSITORY};
+use crate::packet::Packet;
+use crate::translate::{TCP_OPTION_SCALE, tcp_option};
 use crate::wire::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::{SessionState, SessionState as S};
 
@@ -23,21 +28,168 @@ pub(crate) enum Direction {
     Inbound,
 }
 
+/// What a TCP segment says about its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) flags: u8,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
+    pub(crate) window: u16,
+    /// Bytes of payload.
+    pub(crate) length: u32,
+    /// Window scale of a SYN, if it has one.
+    pub(crate) scale: Option<u8>,
+}
+
+/// What both ends have said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Track {
+    pub(crate) outbound: Flow,
+    pub(crate) inbound: Flow,
+}
+
+/// What one end has said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// The sequence number behind everything that it has sent.
+    pub(crate) end: Option<u32>,
+    /// The sequence number behind its FIN.
+    fin: Option<u32>,
+    /// The highest acknowledgment that it has sent.
+    acknowledged: Option<u32>,
+    /// Bytes behind that which it takes.
+    window: u32,
+    scale: Option<u8>,
+}
+
+impl Segment {
+    /// That of a frame; `None` if it carries no TCP.
+    pub(crate) fn of(frame: &[u8], packet: &Packet) -> Option<Self> {
+        let tcp = packet.tcp()?;
+        let header = &frame[packet.at..packet.at + usize::from(tcp.header_len)];
+        let scale = (tcp.flags & SYN != 0).then(|| tcp_option(header, TCP_OPTION_SCALE, 3)).flatten();
+        Some(Self {
+            flags: tcp.flags,
+            sequence: tcp.sequence,
+            acknowledgment: tcp.acknowledgment,
+            window: tcp.window,
+            length: packet.payload_len() as u32,
+            // RFC 7323 §2.3: larger values count as 14.
+            scale: scale.map(|at| header[at].min(14)),
+        })
+    }
+
+    const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The sequence number behind it.
+    const fn end(&self) -> u32 {
+        let controls = self.has(SYN) as u32 + self.has(FIN) as u32;
+        self.sequence.wrapping_add(self.length).wrapping_add(controls)
+    }
+}
+
+impl Track {
+    /// Notes a segment; returns the state after it has passed.
+    pub(crate) fn advance(&mut self, state: SessionState, direction: Direction, segment: &Segment) -> SessionState {
+        if opens(segment.flags) && is_over(state) {
+            // Closed, and the port is used again (RFC 9293 §3.10.7.4 lets a TIME-WAIT be reused).
+            *self = Self::default();
+        }
+        let (sender, receiver) = match direction {
+            Direction::Outbound => (&mut self.outbound, &self.inbound),
+            Direction::Inbound => (&mut self.inbound, &self.outbound),
+        };
+        let believable = sender.note(segment, receiver);
+        let state = if believable { advance(state, direction, segment.flags) } else { state };
+        if state == S::Closing && self.outbound.knows_end_of(&self.inbound) && self.inbound.knows_end_of(&self.outbound) {
+            return S::Finished;
+        }
+        state
+    }
+}
+
+impl Flow {
+    /// Notes what this end says to `peer`; returns whether the peer can believe it.
+    fn note(&mut self, segment: &Segment, peer: &Self) -> bool {
+        if segment.has(RST) {
+            return self.may_reset(segment, peer);
+        }
+        if segment.has(ACK) && peer.end.is_some_and(|end| !is_after(segment.acknowledgment, end)) {
+            let known = self.acknowledged.is_some_and(|known| is_after(known, segment.acknowledgment));
+            if !known {
+                self.acknowledged = Some(segment.acknowledgment);
+                let scale = self.scale.filter(|_| peer.scale.is_some() && !segment.has(SYN));
+                self.window = u32::from(segment.window) << scale.unwrap_or(0);
+            }
+        }
+        let end = segment.end();
+        let too_far = peer.acknowledged.is_some_and(|next| is_after(end, next.wrapping_add(peer.window.max(MIN_WINDOW))));
+        if too_far {
+            return false;
+        }
+        if segment.has(SYN) {
+            self.scale = segment.scale;
+        }
+        if self.end.is_none_or(|known| is_after(end, known)) {
+            self.end = Some(end);
+        }
+        if segment.has(FIN) {
+            self.fin = Some(end);
+        }
+        true
+    }
+
+    /// RFC 5961 §3.2, RFC 9293 §3.10.7.3: a RST is in the peer's window, or answers the peer's SYN.
+    fn may_reset(&self, segment: &Segment, peer: &Self) -> bool {
+        let sequence = segment.sequence;
+        let in_window = match peer.acknowledged {
+            Some(next) => {
+                let behind = next.wrapping_add(peer.window.max(1));
+                !is_after(next, sequence) && is_after(behind, sequence)
+            }
+            None => segment.has(ACK) && peer.end == Some(segment.acknowledgment),
+        };
+        in_window || self.end == Some(sequence)
+    }
+
+    /// Whether this end has acknowledged the other one's FIN.
+    fn knows_end_of(&self, other: &Self) -> bool {
+        match (self.acknowledged, other.fin) {
+            (Some(acknowledged), Some(fin)) => !is_after(fin, acknowledged),
+            _ => false,
+        }
+    }
+}
+
+/// A window that has just been closed is still used for what is on its way, and for probes. Bytes.
+const MIN_WINDOW: u32 = 65_535;
+
+/// Whether a sequence number is behind another one (RFC 9293 §3.4).
+const fn is_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() > 0
+}
+
 /// Whether a segment with these flags may open a session.
 pub(crate) const fn opens(flags: u8) -> bool {
     flags & (SYN | ACK | RST | FIN) == SYN
 }
 
-/// The state after a segment with `flags` has passed.
-pub(crate) const fn advance(state: SessionState, direction: Direction, flags: u8) -> SessionState {
+/// Whether the connection has begun to end, so that a SYN is a new one's.
+const fn is_over(state: SessionState) -> bool {
+    matches!(state, S::FinOutbound | S::FinInbound | S::Closing | S::Finished | S::Reset)
+}
+
+/// The state after a believable segment with `flags` has passed.
+const fn advance(state: SessionState, direction: Direction, flags: u8) -> SessionState {
     use Direction::{Inbound, Outbound};
     if flags & RST != 0 {
         return S::Reset;
     }
     let (syn, fin) = (flags & SYN != 0, flags & FIN != 0);
     match (state, direction) {
-        // Half-closed or closed, and the port is used again (RFC 9293 §3.10.7.4 lets a TIME-WAIT be reused).
-        (S::FinOutbound | S::FinInbound | S::Closing | S::Reset, _) if opens(flags) => opening(direction),
+        _ if is_over(state) && opens(flags) => opening(direction),
         (S::Opening, Inbound) | (S::OpeningInbound, Outbound) if syn => S::Established,
         (S::Established, Outbound) if fin => S::FinOutbound,
         (S::Established, Inbound) if fin => S::FinInbound,

@@ -1,0 +1,312 @@
+//! How sessions and mappings begin and end: route, quota, port. Deciding on one is apart from making it, so that packets and
+//! `explain` decide alike.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rand_chacha::rand_core::Rng;
+
+use super::links::{Attached, Attachment, Uplink};
+use super::Engine;
+use crate::limits::{PORT_REST, SESSIONS_PER_ATTACHMENT};
+use crate::mapping::{Class, Mapping, MappingKey, Scope};
+use crate::packet::Tuple;
+use crate::ports::{BlockChange, Want};
+use crate::session::tcp::{Direction, Segment};
+use crate::session::{NewSession, Owner, Session};
+use crate::space::Block;
+use crate::{
+    AttachmentId, ConnectorConfig, Event, Filtering, Instant, Link, MappingMode, PortBlock, Protocol, Reason, UdpRefresh, route,
+};
+
+/// How a new session would be made. To decide on one changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admission {
+    pub(super) owner: Owner,
+    pub(super) next_hop: IpAddr,
+    pub(super) source: Source,
+    udp_refresh: UdpRefresh,
+}
+
+/// Where its external endpoint comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// A mapping that there is.
+    Known(usize),
+    /// A port of this address.
+    New { key: MappingKey, address: IpAddr, want: Want },
+    /// The container's own: translation is off.
+    Own(MappingKey),
+}
+
+impl Engine {
+    /// Whether, and how, a session could be made for `tuple`. The one place that decides it, for packets and `explain`.
+    pub(super) fn admit(&self, now: Instant, id: AttachmentId, tuple: Tuple) -> Result<Admission, Reason> {
+        let attachment = self.attachments.get(&id).ok_or(Reason::UnknownLink)?;
+        if attachment.connectors.is_empty() {
+            return Err(Reason::NoConnector);
+        }
+        let destination = tuple.destination.ip();
+        let (connector, _) =
+            route::longest_prefix(attachment.policies(), destination).ok_or(Reason::NoRoute)?;
+        let uplink = self.uplinks.get(&connector.uplink).ok_or(Reason::EgressDown)?;
+        if route::is_network_or_broadcast(&uplink.config, destination) {
+            return Err(Reason::Broadcast);
+        }
+        let next_hop = route::next_hop(&uplink.config, destination).ok_or(Reason::NoNextHop)?;
+        let source = self.source_of(now, attachment, connector, uplink, tuple)?;
+        self.check_session_room(attachment)?;
+        let owner = Owner { attachment: id, connector: connector.id, uplink: connector.uplink };
+        Ok(Admission { owner, next_hop, source, udp_refresh: connector.udp_refresh })
+    }
+
+    fn source_of(
+        &self,
+        now: Instant,
+        attachment: &Attachment,
+        connector: &ConnectorConfig,
+        uplink: &Uplink,
+        tuple: Tuple,
+    ) -> Result<Source, Reason> {
+        let Tuple { protocol, source: internal, destination } = tuple;
+        let mode = if connector.translation { connector.mapping } else { MappingMode::EndpointIndependent };
+        let scope = Scope::of(mode, protocol, destination);
+        let key = MappingKey { uplink: connector.uplink, protocol, internal, scope };
+        if let Some(&mapping) = attachment.mappings.get(&key) {
+            return Ok(Source::Known(mapping));
+        }
+        if !connector.translation {
+            return Ok(Source::Own(key));
+        }
+        let id = attachment.config.id;
+        let address = uplink.paired(id, destination.ip()).ok_or(Reason::NoExternalAddress)?;
+        let want = match scope {
+            _ if uplink.config.port_blocks => Want::Block { tenant: id, max_blocks: u16::MAX },
+            Scope::Endpoint(remote) => Want::Shared(remote),
+            Scope::Any | Scope::Address(_) => Want::Exclusive,
+        };
+        let can_lease = uplink.pool(address, protocol).is_some_and(|pool| pool.ports.can_lease(now, &want));
+        if !can_lease && !self.could_give_up(port_class(key, address, want)) {
+            return Err(Reason::PortsExhausted);
+        }
+        for class in self.full_quotas(attachment, connector) {
+            if protocol != Protocol::Tcp || !self.could_give_up(class) {
+                return Err(Reason::QuotaReached);
+            }
+        }
+        Ok(Source::New { key, address, want })
+    }
+
+    fn could_give_up(&self, class: Class) -> bool {
+        self.mappings.oldest_finished(class).is_some()
+    }
+
+    /// The quotas that leave no room for one port more.
+    fn full_quotas(&self, attachment: &Attachment, connector: &ConnectorConfig) -> impl Iterator<Item = Class> + use<> {
+        let ports = attachment.attached(connector.id).map_or(0, |attached| attached.ports);
+        let own = connector.quota_per_attachment.is_some_and(|quota| ports >= quota);
+        let own = own.then_some(Class::Quota(connector.id, Some(attachment.config.id)));
+        let all = (!connector.quota.has_room()).then_some(Class::Quota(connector.id, None));
+        // Whoever makes room for the container makes room for all.
+        own.or(all).into_iter()
+    }
+
+    /// Whether the container, and the table, have room for one more session.
+    pub(super) fn check_session_room(&self, attachment: &Attachment) -> Result<(), Reason> {
+        if attachment.base.sessions >= SESSIONS_PER_ATTACHMENT {
+            return Err(Reason::QuotaReached);
+        }
+        if self.sessions.has_room() { Ok(()) } else { Err(Reason::SessionsExhausted) }
+    }
+
+    /// Makes the session that was admitted. Fails without a change.
+    pub(super) fn open_session(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        tuple: Tuple,
+        admission: Admission,
+    ) -> Result<usize, Reason> {
+        let Admission { owner, next_hop, source, udp_refresh } = admission;
+        let mapping = match source {
+            Source::Known(key) => key,
+            Source::Own(key) => self.insert_mapping(Mapping::new(id, owner.connector, key, key.internal, None)),
+            Source::New { key, address, want } => self.open_mapping(now, owner, key, address, want)?,
+        };
+        let external = self.mappings[mapping].external;
+        let new = NewSession { owner, inside: tuple, external, next_hop, mapping, udp_refresh };
+        Ok(self.insert_session(Session::new(now, Direction::Outbound, new)))
+    }
+
+    /// Leases a port for a mapping; if none is free or a quota is full, a finished mapping gives up its own.
+    fn open_mapping(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        key: MappingKey,
+        address: IpAddr,
+        want: Want,
+    ) -> Result<usize, Reason> {
+        let attachment = self.attachments.get(&owner.attachment).ok_or(Reason::UnknownLink)?;
+        let connector = &attachment.attached(owner.connector).ok_or(Reason::NoConnector)?.config;
+        let open_to_all =
+            key.protocol == Protocol::Udp && connector.filtering_of(Protocol::Udp) == Filtering::EndpointIndependent;
+        let quota = connector.quota.clone();
+        let full: Vec<_> = self.full_quotas(attachment, connector).collect();
+        for class in full {
+            self.give_up(now, class).then_some(()).ok_or(Reason::QuotaReached)?;
+        }
+        let ticket = quota.take().ok_or(Reason::QuotaReached)?;
+        let lease = match self.lease(now, key, address, want) {
+            Some(lease) => lease,
+            None => self
+                .give_up(now, port_class(key, address, want))
+                .then(|| self.lease(now, key, address, want))
+                .flatten()
+                .ok_or(Reason::PortsExhausted)?,
+        };
+        let external = SocketAddr::new(address, lease.port());
+        let mut mapping = Mapping::new(owner.attachment, owner.connector, key, external, Some(lease));
+        mapping.ticket = Some(ticket);
+        mapping.open_to_all = open_to_all;
+        mapping.in_block = matches!(want, Want::Block { .. });
+        Ok(self.insert_mapping(mapping))
+    }
+
+    fn lease(
+        &mut self,
+        now: Instant,
+        key: MappingKey,
+        address: IpAddr,
+        want: Want,
+    ) -> Option<crate::ports::PortLease> {
+        let pool = self.uplinks.get_mut(&key.uplink)?.pool_mut(address, key.protocol)?;
+        let lease = pool.ports.lease(now, self.random.next_u64(), &want);
+        self.tell_of_blocks(key.uplink, address, key.protocol);
+        lease
+    }
+
+    /// The mapping that finished first of those that could serve the need ends. RFC 6888 REQ-11: live ones do not.
+    fn give_up(&mut self, now: Instant, class: Class) -> bool {
+        let Some(mapping) = self.mappings.oldest_finished(class) else { return false };
+        let Mapping { key, external, .. } = self.mappings[mapping];
+        for session in self.mappings[mapping].sessions.clone() {
+            self.end_session(now, session);
+        }
+        if let Some(pool) =
+            self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
+        {
+            pool.given_up += 1;
+        }
+        true
+    }
+
+    /// Tells of the blocks that have come and gone.
+    pub(super) fn tell_of_blocks(&mut self, uplink: crate::UplinkId, external: IpAddr, protocol: Protocol) {
+        let Some(pool) = self.uplinks.get_mut(&uplink).and_then(|u| u.pool_mut(external, protocol)) else {
+            return;
+        };
+        let block = |attachment, block: Block| PortBlock {
+            attachment,
+            uplink,
+            external,
+            protocol,
+            first: block.first(),
+        };
+        let events: Vec<_> = pool
+            .ports
+            .block_changes()
+            .map(|change| match change {
+                BlockChange::Taken(tenant, taken) => Event::BlockTaken(block(tenant, taken)),
+                BlockChange::GivenBack(tenant, back) => Event::BlockGivenBack(block(tenant, back)),
+            })
+            .collect();
+        events.into_iter().for_each(|event| self.tell_event(event));
+    }
+
+    /// Puts a mapping into the tables and counts it.
+    pub(super) fn insert_mapping(&mut self, mapping: Mapping) -> usize {
+        let (id, connector, key) = (mapping.attachment, mapping.connector, mapping.key);
+        let counts = mapping.ticket.is_some();
+        let index = self.mappings.insert(mapping);
+        if let Some(attachment) = self.attachments.get_mut(&id) {
+            attachment.mappings.entry(key).or_insert(index);
+            if let Some(Attached { ports, .. }) = attachment.attached_mut(connector).filter(|_| counts) {
+                *ports += 1;
+            }
+        }
+        index
+    }
+
+    /// Ends a mapping that has no sessions.
+    pub(super) fn remove_mapping(&mut self, now: Instant, index: usize) {
+        let mapping = self.mappings.remove(index);
+        let (id, key, external) = (mapping.attachment, mapping.key, mapping.external);
+        if let Some(attachment) = self.attachments.get_mut(&id) {
+            if attachment.mappings.get(&key) == Some(&index) {
+                attachment.mappings.remove(&key);
+            }
+            let counts = mapping.ticket.is_some();
+            if let Some(attached) = attachment.attached_mut(mapping.connector).filter(|_| counts) {
+                attached.ports -= 1;
+            }
+        }
+        let Some(lease) = mapping.lease else { return };
+        let Some(pool) = self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
+        else {
+            return;
+        };
+        let rest = mapping.open_to_all.then(|| now + PORT_REST);
+        pool.ports.release(lease, rest);
+        self.tell_of_blocks(key.uplink, external.ip(), key.protocol);
+        if rest.is_some() {
+            self.rests.insert((now + PORT_REST, key.uplink));
+        }
+    }
+
+    /// Puts a session into the table and counts it.
+    pub(super) fn insert_session(&mut self, session: Session) -> usize {
+        let Owner { attachment, uplink, .. } = session.owner;
+        let mapping = session.mapping;
+        let key = self.sessions.insert(session, &mut self.mappings[mapping].sessions);
+        self.mappings.begin(mapping);
+        for link in [Link::Attachment(attachment), Link::Uplink(uplink)] {
+            if let Some(base) = self.base(link) {
+                base.sessions += 1;
+            }
+        }
+        key
+    }
+
+    /// A packet of a session passes.
+    pub(super) fn touch(&mut self, now: Instant, key: usize, direction: Direction, segment: Option<&Segment>) {
+        let changed = self.sessions.touch(key, now, direction, segment);
+        if let Some(finished) = changed {
+            let mapping = self.sessions.session(key).mapping;
+            if finished { self.mappings.finish(now, mapping) } else { self.mappings.begin(mapping) }
+        }
+    }
+
+    /// Ends a session, and its mapping with the last one.
+    pub(super) fn end_session(&mut self, now: Instant, key: usize) -> Session {
+        let mapping = self.sessions.session(key).mapping;
+        let session = self.sessions.remove(key, &mut self.mappings[mapping].sessions);
+        if !session.is_finished() {
+            self.mappings.finish(now, mapping);
+        }
+        if self.mappings[mapping].sessions.is_empty() && !self.mappings[mapping].pinned {
+            self.remove_mapping(now, mapping);
+        }
+        let Owner { attachment, uplink, .. } = session.owner;
+        for link in [Link::Attachment(attachment), Link::Uplink(uplink)] {
+            if let Some(base) = self.base(link) {
+                base.sessions -= 1;
+            }
+        }
+        session
+    }
+}
+
+fn port_class(key: MappingKey, address: IpAddr, want: Want) -> Class {
+    let tenant = if let Want::Block { tenant, .. } = want { Some(tenant) } else { None };
+    Class::port(key, address, tenant)
+}

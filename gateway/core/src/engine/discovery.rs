@@ -1,0 +1,242 @@
+//! Who is where on a link: ARP and Neighbor Discovery, asked and answered; routers made known to containers.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::outbound::Way;
+use super::{Engine, MacPair, Refusal};
+use crate::limits::{ROUTER_ADVERTISEMENT, ROUTER_LIFETIME};
+use crate::nd::{self, Nd, Role};
+use crate::neighbor::{self, Held, Lookup};
+use crate::packet::Packet;
+use crate::respond::Arp;
+use crate::wire::{Carried, Ethernet, IP};
+use crate::{AttachmentId, Instant, Link, MacAddr, Reason, UplinkId, Verdict};
+
+impl Engine {
+    /// MAC addresses for a frame that leaves; `None` after the frame has been kept because they are not known yet.
+    pub(super) fn resolve(
+        &mut self,
+        now: Instant,
+        way: Way,
+        id: AttachmentId,
+        frame: &[u8],
+    ) -> Result<Option<MacPair>, Reason> {
+        let whole = self.whole;
+        let uplink = self.uplinks.get_mut(&way.uplink).ok_or(Reason::EgressDown)?;
+        match uplink.neighbors.resolve(way.next_hop) {
+            Lookup::Resolved(mac) => return Ok(Some((mac, uplink.config.mac))),
+            Lookup::Failed => return Err(Reason::NextHopUnreachable),
+            Lookup::Pending => uplink.neighbors.hold(way.next_hop, id, frame, whole)?,
+            Lookup::Unknown => {
+                uplink.neighbors.begin(now, way.next_hop, id)?;
+                // The neighbor is asked for even if this packet cannot wait for the answer.
+                let held = uplink.neighbors.hold(way.next_hop, id, frame, whole);
+                self.ask(way.uplink, way.next_hop);
+                self.arm(way.uplink);
+                held?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks again for neighbors of `uplink`, and gives up on those that stay silent.
+    pub(super) fn serve_neighbors(&mut self, now: Instant, uplink: UplinkId) {
+        while let Some(due) = self.uplinks.get_mut(&uplink).and_then(|u| u.neighbors.next_due(now)) {
+            match due {
+                neighbor::Due::Ask(address) => self.ask(uplink, address),
+                neighbor::Due::GaveUp(held) => {
+                    for Held { attachment, frame, .. } in held {
+                        let refusal = Reason::NextHopUnreachable.into();
+                        self.refuse(now, Link::Attachment(attachment), &frame, refusal);
+                    }
+                }
+                neighbor::Due::Nothing => {}
+            }
+        }
+        self.arm(uplink);
+    }
+
+    /// Asks everybody on an uplink for a neighbor.
+    fn ask(&mut self, uplink: UplinkId, address: IpAddr) {
+        let Some(u) = self.uplinks.get(&uplink) else { return };
+        let ours = u.external().iter().copied().find(|e| e.is_ipv4() == address.is_ipv4());
+        let request = match (address, ours) {
+            (IpAddr::V4(target), Some(IpAddr::V4(ours))) => Arp::request(target, u.config.mac, ours),
+            (IpAddr::V6(target), Some(IpAddr::V6(ours))) => nd::solicitation(target, u.config.mac, ours),
+            _ => return,
+        };
+        self.transmit(Link::Uplink(uplink), request);
+    }
+
+    /// Brings the timer queue in line with the neighbors of `uplink`.
+    fn arm(&mut self, uplink: UplinkId) {
+        let Some(u) = self.uplinks.get_mut(&uplink) else { return };
+        let next = u.neighbors.poll_timeout();
+        if let Some(at) = std::mem::replace(&mut u.armed, next) {
+            self.neighbor_timers.remove(&(at, uplink));
+        }
+        if let Some(at) = next {
+            self.neighbor_timers.insert((at, uplink));
+        }
+    }
+
+    /// ARP of a container: answered for the gateway's address, if the container speaks for itself (RFC 5227 probes too).
+    pub(super) fn outbound_arp(&mut self, id: AttachmentId, frame: &[u8]) -> Result<Verdict, Refusal> {
+        let arp = Arp::parse(frame)?;
+        let config = &self.attachments[&id].config;
+        let addressing = config.addresses.iter().find(|a| a.gateway == arp.target);
+        let own = arp.sender.is_unspecified() || config.addresses.iter().any(|a| a.address == arp.sender);
+        if arp.sender_mac != config.mac || !own {
+            return Err(Reason::ArpInvalid.into());
+        }
+        if !arp.is_request || addressing.is_none() {
+            return Err(Reason::ArpNotForGateway.into());
+        }
+        let reply = arp.reply(config.gateway_mac);
+        self.transmit(Link::Attachment(id), reply);
+        Ok(Verdict::Respond)
+    }
+
+    /// Neighbor Discovery of a container: solicitations for the gateway are answered, and so are those for routers.
+    pub(super) fn outbound_discovery(
+        &mut self,
+        id: AttachmentId,
+        packet: &Packet,
+        frame: &[u8],
+    ) -> Result<Verdict, Refusal> {
+        let message = Nd::parse(frame).map_err(|_| Reason::NdInvalid)?;
+        let config = &self.attachments[&id].config;
+        let own = match packet.source {
+            IpAddr::V6(source) => {
+                source.is_unspecified()
+                    || source.is_unicast_link_local()
+                    || config.addresses.iter().any(|a| a.address == packet.source)
+            }
+            IpAddr::V4(_) => false,
+        };
+        let gateway = gateway_of(config.addresses.iter().map(|a| a.gateway));
+        let (Some(gateway), true) = (gateway, own) else { return Err(Reason::NdInvalid.into()) };
+        let reply = match message {
+            // Duplicate address detection: the container is alone on its link, and the gateway's own address is taken.
+            Nd::Solicitation { source, target, .. } if target == gateway => {
+                Some(nd::advertisement(target, config.gateway_mac, (config.mac, source), Role::Router))
+            }
+            Nd::Solicitation { source, .. } if !source.is_unspecified() => {
+                return Err(Reason::NdNotForGateway.into());
+            }
+            Nd::RouterSolicitation { .. } => Some(router_advertisement(config.gateway_mac, gateway, config.mtu)),
+            Nd::Solicitation { .. } | Nd::Advertisement { .. } | Nd::Other => None,
+        };
+        if let Some(reply) = reply {
+            self.transmit(Link::Attachment(id), reply);
+        }
+        Ok(Verdict::Respond)
+    }
+
+    /// Tells a container of its router, and when to do it again.
+    pub(super) fn advertise(&mut self, now: Instant, id: AttachmentId) {
+        let Some(attachment) = self.attachments.get_mut(&id) else { return };
+        let config = &attachment.config;
+        let Some(gateway) = gateway_of(config.addresses.iter().map(|a| a.gateway)) else { return };
+        let frame = router_advertisement(config.gateway_mac, gateway, config.mtu);
+        let next = now + ROUTER_ADVERTISEMENT;
+        attachment.advertise = Some(next);
+        self.advertisements.insert((next, id));
+        self.transmit(Link::Attachment(id), frame);
+    }
+
+    /// ARP of the VPC: requests for the external addresses are answered, answers are learned from, by every worker.
+    pub(super) fn inbound_arp(&mut self, now: Instant, id: UplinkId, frame: &[u8]) -> Result<Verdict, Refusal> {
+        let arp = Arp::parse(frame)?;
+        let uplink = &self.uplinks[&id];
+        let for_us = uplink.is_external(arp.target.into());
+        // RFC 5227 §1.1: an announcement has its sender as its target.
+        if !for_us && arp.target != arp.sender {
+            return Err(Reason::ArpNotForGateway.into());
+        }
+        if for_us && arp.is_request {
+            let reply = arp.reply(uplink.config.mac);
+            self.transmit(Link::Uplink(id), reply);
+        }
+        self.learn_neighbor(now, id, arp.sender.into(), arp.sender_mac);
+        Ok(self.shared())
+    }
+
+    /// Neighbor Discovery of the VPC: the same.
+    pub(super) fn inbound_discovery(
+        &mut self,
+        now: Instant,
+        id: UplinkId,
+        packet: &Packet,
+        frame: &[u8],
+    ) -> Result<Verdict, Refusal> {
+        let message = Nd::parse(frame).map_err(|_| Reason::NdInvalid)?;
+        let uplink = &self.uplinks[&id];
+        if let Nd::Solicitation { source, target, source_mac } = message {
+            if !uplink.is_external(target.into()) {
+                return Err(Reason::NdNotForGateway.into());
+            }
+            let sender = source_mac.unwrap_or(Ethernet::parse(frame)?.0.source);
+            let reply = nd::advertisement(target, uplink.config.mac, (sender, source), Role::Host);
+            self.transmit(Link::Uplink(id), reply);
+        }
+        if let Some((address, mac)) = told_by(&message, packet.source) {
+            self.learn_neighbor(now, id, address, mac);
+        }
+        Ok(self.shared())
+    }
+
+    /// A frame that another worker has answered: only what it tells matters.
+    pub(super) fn overhear(&mut self, now: Instant, from: UplinkId, frame: &[u8]) {
+        let told = match Ethernet::parse(frame) {
+            Ok((_, Carried::Arp)) => {
+                Arp::parse(frame).ok().map(|arp| (IpAddr::V4(arp.sender), arp.sender_mac))
+            }
+            Ok((_, Carried::Ip(_))) if frame.len() > IP => Nd::parse(frame).ok().and_then(|message| {
+                let source = Packet::parse(frame, crate::wire::Family::V6).ok()?.source;
+                told_by(&message, source)
+            }),
+            _ => None,
+        };
+        if let Some((address, mac)) = told {
+            self.learn_neighbor(now, from, address, mac);
+        }
+    }
+
+    /// What to do with what every worker needs to hear.
+    const fn shared(&self) -> Verdict {
+        if self.slot.count() > 1 { Verdict::Share } else { Verdict::Respond }
+    }
+
+    /// Learns where an address is, and sends what waited for it.
+    fn learn_neighbor(&mut self, now: Instant, id: UplinkId, address: IpAddr, mac: MacAddr) {
+        let Some(uplink) = self.uplinks.get_mut(&id) else { return };
+        if uplink.is_external(address) {
+            return;
+        }
+        let released = uplink.neighbors.learn(now, address, mac);
+        self.arm(id);
+        for held in released {
+            self.outbound_held(now, held);
+        }
+    }
+}
+
+/// Who says where they are.
+fn told_by(message: &Nd, source: IpAddr) -> Option<(IpAddr, MacAddr)> {
+    match *message {
+        Nd::Solicitation { source_mac: Some(mac), .. } => Some((source, mac)),
+        Nd::Advertisement { target, target_mac: Some(mac), .. } => Some((target.into(), mac)),
+        _ => None,
+    }
+}
+
+/// The IPv6 one of a container's gateways.
+pub(super) fn gateway_of(mut gateways: impl Iterator<Item = IpAddr>) -> Option<Ipv6Addr> {
+    gateways.find_map(|gateway| if let IpAddr::V6(gateway) = gateway { Some(gateway) } else { None })
+}
+
+/// To all nodes of a container's link (RFC 4861 §6.2.6 lets a solicited one be that).
+fn router_advertisement(mac: MacAddr, gateway: Ipv6Addr, mtu: u16) -> Vec<u8> {
+    nd::router_advertisement(gateway, mac, (mac, Ipv6Addr::UNSPECIFIED), mtu, ROUTER_LIFETIME)
+}

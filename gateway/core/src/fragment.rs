@@ -1,0 +1,192 @@
+//! Reassembly: fragments go in, whole datagrams come out, within bounds (RFC 791 §3.2, RFC 8200 §4.5).
+//!
+//! ```text
+//!            first to come            last missing one
+//! (unknown) ───────────────► Waiting ──────────────────► whole datagram
+//!                               │  overlap
+//!                               ├──────────► GivenUp: takes nothing more
+//!                               │ time over     │ time over
+//!                               ▼               ▼
+//!                            Expired         Expired
+//! ```
+//!
+//! Fragments are hostile input that costs memory until the rest has come. So each link has a bound, each remote address of an
+//! uplink has one, and each datagram; only new fragments are refused. What is kept is a copy of a fragment's payload.
+
+mod burden;
+mod datagram;
+pub(crate) mod ip;
+mod piece;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+
+use self::burden::{Burden, Burdens};
+pub(crate) use self::datagram::Whole;
+use self::datagram::{Datagram, Place};
+use self::ip::Header;
+use self::piece::{DatagramId, Fragment};
+use crate::limits::REASSEMBLY_TIME;
+use crate::wire::{ETHERNET, IP, ether_type, protocol, u16_at};
+use crate::{Instant, Link, Reason};
+
+/// What a datagram in reassembly costs without its fragments: its entries in tables that are half full at worst, and
+/// the first four places of its vector. Bytes.
+const DATAGRAM: usize = 2 * size_of::<(Key, Datagram)>()
+    + 2 * size_of::<(Instant, Key)>()
+    + 2 * size_of::<((Link, std::net::IpAddr), Burden)>()
+    + 2 * size_of::<(Link, Burden)>()
+    + 96;
+
+/// The datagrams of one engine that wait for more fragments.
+pub(crate) struct Reassembly {
+    datagrams: HashMap<Key, Datagram, ahash::RandomState>,
+    /// One entry per datagram: when its time is over.
+    timers: BTreeSet<(Instant, Key)>,
+    burdens: Burdens,
+}
+
+/// A datagram belongs to the link that it comes from, as everything does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    link: Link,
+    datagram: DatagramId,
+}
+
+/// A datagram that never became whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Where its fragments came from.
+    pub(crate) from: Link,
+    /// How many of them [`Reassembly::insert`] had taken in.
+    pub(crate) fragments: u32,
+    /// [`Reason::FragmentTimeout`], or why it was given up before.
+    pub(crate) reason: Reason,
+    /// The frame of its first fragment, if that came in and the datagram was not given up: what an ICMP time exceeded, code 1, is about
+    /// (RFC 792, RFC 4443 §3.3). The vnet header is all zero.
+    pub(crate) first: Option<Vec<u8>>,
+}
+
+/// Whether the frame's IP packet is a fragment, for [`Reassembly::insert`]. Frames that are malformed in other ways are none.
+pub(crate) fn is_fragment(frame: &[u8]) -> bool {
+    let Some(ip) = frame.get(IP..).filter(|ip| ip.len() >= 8) else { return false };
+    if u16_at(frame, ETHERNET + 12) == ether_type::IPV4 {
+        return u16_at(ip, 6) & 0x3fff != 0;
+    }
+    ip::packet_of(frame)
+        .is_ok_and(|(_, packet)| Header::first(packet).last(packet).number == protocol::FRAGMENT)
+}
+
+impl Reassembly {
+    pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
+        Self {
+            datagrams: HashMap::with_hasher(hasher.clone()),
+            timers: BTreeSet::new(),
+            burdens: Burdens::new(hasher),
+        }
+    }
+
+    /// Takes a fragment in. `Ok(None)`: kept, or an exact duplicate. `Ok(Some(whole))`: that was the last missing one, or the only one.
+    ///
+    /// After [`Reason::FragmentOverlap`] (RFC 5722), and after [`Reason::FragmentInvalid`] for a datagram that is complete but
+    /// cannot be, nothing of the datagram is taken in until its time is over. Other errors leave it as it was.
+    pub(crate) fn insert(&mut self, now: Instant, from: Link, frame: &[u8]) -> Result<Option<Whole>, Reason> {
+        let fragment = Fragment::parse(frame)?;
+        // RFC 6946 §4: in isolation from any other fragments, even with the same id.
+        if fragment.is_whole() {
+            return Whole::of(&fragment).map(Some);
+        }
+        let key = Key { link: from, datagram: fragment.datagram };
+        let index = match self.datagrams.get_mut(&key).map(|datagram| (datagram.place(&fragment), datagram)) {
+            None => self.begin(now, key, Datagram::cost(&fragment))?,
+            Some((Ok(Place::At(index)), _)) => {
+                self.take(key, Burden { datagrams: 0, bytes: Datagram::cost(&fragment) })?;
+                index
+            }
+            Some((Ok(Place::Duplicate), datagram)) => {
+                datagram.fragments += 1;
+                return Ok(None);
+            }
+            Some((Err(Reason::FragmentOverlap), _)) => return Err(self.give_up(key, Reason::FragmentOverlap)),
+            Some((Err(reason), _)) => return Err(reason),
+        };
+        let Some(datagram) = self.datagrams.get_mut(&key) else { return Ok(None) };
+        datagram.keep(index, &fragment);
+        if !datagram.is_complete() {
+            datagram.fragments += 1;
+            return Ok(None);
+        }
+        match datagram.assemble() {
+            Ok(whole) => {
+                self.remove(key);
+                Ok(Some(whole))
+            }
+            Err(reason) => Err(self.give_up(key, reason)),
+        }
+    }
+
+    /// When [`Self::next_expired`] can have something to say.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// The next datagram whose time is over at `now`.
+    pub(crate) fn next_expired(&mut self, now: Instant) -> Option<Expired> {
+        let &(_, key) = self.timers.first().filter(|&&(at, _)| at <= now)?;
+        let datagram = self.remove(key)?;
+        let fragments = datagram.fragments;
+        let (reason, first) = datagram.expire();
+        Some(Expired { from: key.link, fragments, reason, first })
+    }
+
+    /// Forgets everything that came from `link`.
+    pub(crate) fn remove_link(&mut self, link: Link) {
+        let gone: Vec<_> = self.datagrams.keys().filter(|key| key.link == link).copied().collect();
+        for key in gone {
+            self.remove(key);
+        }
+    }
+
+    /// Memory that waiting fragments take, bookkeeping included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.burdens.total().bytes
+    }
+
+    /// Datagrams that wait for more fragments or for their time to be over.
+    pub(crate) fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Begins a datagram whose first fragment to come costs `bytes`; returns that one's place.
+    fn begin(&mut self, now: Instant, key: Key, bytes: usize) -> Result<usize, Reason> {
+        self.take(key, Burden { datagrams: 1, bytes: DATAGRAM + bytes })?;
+        let due = now + REASSEMBLY_TIME;
+        self.datagrams.insert(key, Datagram::new(due, DATAGRAM));
+        self.timers.insert((due, key));
+        Ok(0)
+    }
+
+    /// Keeps of a datagram only that it is lost. Returns the reason.
+    fn give_up(&mut self, key: Key, reason: Reason) -> Reason {
+        if let Some(datagram) = self.datagrams.get_mut(&key) {
+            let bytes = datagram.give_up(reason);
+            self.burdens.give_back(key.link, key.datagram.source, Burden { datagrams: 0, bytes });
+        }
+        reason
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Datagram> {
+        let datagram = self.datagrams.remove(&key)?;
+        self.timers.remove(&(datagram.due, key));
+        let burden = Burden { datagrams: 1, bytes: datagram.bytes };
+        self.burdens.give_back(key.link, key.datagram.source, burden);
+        Some(datagram)
+    }
+
+    fn take(&mut self, key: Key, more: Burden) -> Result<(), Reason> {
+        self.burdens.take(key.link, key.datagram.source, more)
+    }
+}
