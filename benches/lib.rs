@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::PacketBuilder;
 use gateway_core::{
-    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Filtering, Instant, Link,
-    MacAddr, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
+    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine,
+    Instant, Link, MacAddr, PortSet, Unsolicited, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot,
 };
 
 /// The container's link.
@@ -34,25 +34,23 @@ pub fn engine() -> Engine {
         id: UPLINK,
         mac: UPLINK_MAC,
         mtu: 1500,
-        on_link: prefix,
-        next_hop: None,
-        external: vec![EXTERNAL],
-        ports: limits::DEFAULT_PORTS,
+        on_link: vec![prefix],
+        next_hops: Vec::new(),
+        space: AddressSpace::new(vec![EXTERNAL.into()], PortSet::default(), 1),
+        port_blocks: false,
+        unsolicited: Unsolicited::default(),
     };
     let attachment = AttachmentConfig {
         id: ATTACHMENT,
-        address: CONTAINER,
-        gateway: Ipv4Addr::new(169, 254, 1, 1),
+        addresses: vec![Addressing {
+            address: CONTAINER.into(),
+            gateway: Ipv4Addr::new(169, 254, 1, 1).into(),
+        }],
         mac: CONTAINER_MAC,
         gateway_mac: GATEWAY_MAC,
         mtu: 1500,
     };
-    let connector = ConnectorConfig {
-        id: CONNECTOR,
-        uplink: UPLINK,
-        destinations: vec![prefix],
-        filtering: Filtering::default(),
-    };
+    let connector = ConnectorConfig::new(CONNECTOR, UPLINK, vec![prefix]);
     for command in [
         Command::AddUplink(uplink),
         Command::AddAttachment(attachment),

@@ -255,7 +255,9 @@ async fn local_addresses(handle: &Handle) -> io::Result<Vec<IpAddr>> {
     Ok(attributes
         .filter_map(|attribute| match attribute {
             // IPv6 addresses have no attribute of their own for the local end.
-            AddressAttribute::Local(address) | AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(address),
+            AddressAttribute::Local(address) | AddressAttribute::Address(address @ IpAddr::V6(_)) => {
+                Some(address)
+            }
             _ => None,
         })
         .collect())

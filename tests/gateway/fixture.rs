@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use gateway::{
-    AttachmentId, AttachmentSpec, Config, ConnectorConfig, ConnectorId, Event, Filtering, Gateway, Handle,
-    UplinkDevice, UplinkId, UplinkSpec,
+    Addressing, AttachmentId, AttachmentSpec, Config, ConnectorConfig, ConnectorId, Event, Filtering,
+    Gateway, Handle, PortSet, Unsolicited, UplinkDevice, UplinkId, UplinkSpec,
 };
 use ipnet::Ipv4Net;
 use netlab::Namespace;
@@ -50,20 +50,14 @@ impl Fixture {
         self.uplink(UplinkDevice::Tap {
             netns: Some(vpc.netns()),
             name: "wharf0".into(),
-            address: Some(Ipv4Net::new(*SERVER.ip(), 16).unwrap()),
+            addresses: vec![Ipv4Net::new(*SERVER.ip(), 16).unwrap().into()],
             bridge: None,
             mtu: 1500,
         })
     }
 
     pub(crate) fn uplink(&self, device: UplinkDevice) -> UplinkId {
-        let spec = UplinkSpec {
-            device,
-            on_link: CIDR.parse().unwrap(),
-            next_hop: None,
-            external: vec![EXTERNAL],
-            ports: 1024..=65535,
-        };
+        let spec = uplink(device);
         self.wait(self.handle.add_uplink(spec)).unwrap().id
     }
 
@@ -84,9 +78,23 @@ impl Fixture {
         filtering: Filtering,
     ) -> ConnectorId {
         let id = ConnectorId(uplink.0);
-        let connector = ConnectorConfig { id, uplink, destinations: vec![CIDR.parse().unwrap()], filtering };
+        let mut connector = ConnectorConfig::new(id, uplink, vec![CIDR.parse().unwrap()]);
+        (connector.filtering, connector.udp_filtering) = (filtering, filtering);
         self.wait(self.handle.attach(container, connector)).unwrap();
         id
+    }
+}
+
+/// An uplink with the one external address of all of them.
+pub(crate) fn uplink(device: UplinkDevice) -> UplinkSpec {
+    UplinkSpec {
+        device,
+        on_link: vec![CIDR.parse().unwrap()],
+        next_hops: Vec::new(),
+        external: vec![EXTERNAL.into()],
+        ports: PortSet::default(),
+        port_blocks: false,
+        unsolicited: Unsolicited::default(),
     }
 }
 
@@ -94,8 +102,10 @@ pub(crate) fn attachment(namespace: &Namespace) -> AttachmentSpec {
     AttachmentSpec {
         netns: namespace.netns(),
         device: "eth0".into(),
-        address: INTERNAL,
-        gateway: Ipv4Addr::new(169, 254, 1, 1),
+        addresses: vec![Addressing {
+            address: INTERNAL.into(),
+            gateway: Ipv4Addr::new(169, 254, 1, 1).into(),
+        }],
         mac: None,
         mtu: 1500,
     }

@@ -12,8 +12,8 @@ use tests::{PATIENCE, SERVER, eventually};
 use crate::fixture::{Fixture, any_port, attachment};
 
 fn tap(vpc: &netlab::Namespace, mtu: u16) -> UplinkDevice {
-    let address = Some(Ipv4Net::new(*SERVER.ip(), 16).unwrap());
-    UplinkDevice::Tap { netns: Some(vpc.netns()), name: "wharf0".into(), address, bridge: None, mtu }
+    let addresses = vec![Ipv4Net::new(*SERVER.ip(), 16).unwrap().into()];
+    UplinkDevice::Tap { netns: Some(vpc.netns()), name: "wharf0".into(), addresses, bridge: None, mtu }
 }
 
 #[test]

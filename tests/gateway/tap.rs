@@ -5,7 +5,7 @@ use netlab::Lab;
 use netlab::traffic::{TcpEcho, UdpEcho, ping, tcp_exchange, udp_exchange};
 use tests::{EXTERNAL, PATIENCE, SERVER, eventually};
 
-use crate::fixture::{Fixture, SHORT, any_port, attachment};
+use crate::fixture::{Fixture, SHORT, any_port, attachment, uplink};
 
 #[test]
 fn tcp_udp_and_ping_reach_the_vpc_with_one_worker_and_with_several() {
@@ -140,19 +140,11 @@ fn an_external_address_of_the_kernel_itself_is_refused_wherever_it_is() {
     let device = gateway::UplinkDevice::Tap {
         netns: Some(vpc.netns()),
         name: "wharf0".into(),
-        address: None,
+        addresses: Vec::new(),
         bridge: None,
         mtu: 1500,
     };
-    let on_link = tests::CIDR.parse().unwrap();
-    let spec = gateway::UplinkSpec {
-        device,
-        on_link,
-        next_hop: None,
-        external: vec![EXTERNAL],
-        ports: 1024..=65535,
-    };
-    let refused = fixture.wait(fixture.handle.add_uplink(spec));
-    assert!(matches!(refused, Err(LinkError::AddressInUse(EXTERNAL))), "{refused:?}");
+    let refused = fixture.wait(fixture.handle.add_uplink(uplink(device)));
+    assert!(matches!(refused, Err(LinkError::AddressInUse(address)) if address == EXTERNAL), "{refused:?}");
     assert!(vpc.up("wharf0").is_err(), "nothing was made");
 }

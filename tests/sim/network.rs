@@ -14,8 +14,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gateway_core::{
-    AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine, Filtering, Instant, Link,
-    MacAddr, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
+    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine,
+    Instant, Link, MacAddr, PortSet, Transmit, Unsolicited, UplinkConfig, UplinkId, VNET_LEN, Verdict,
+    WorkerSlot,
 };
 use smoltcp::time::Instant as HostInstant;
 
@@ -108,10 +109,11 @@ impl Network {
             id,
             mac: uplink_mac(id),
             mtu: 1500,
-            on_link: "10.1.0.0/16".parse().expect("a prefix"),
-            next_hop: None,
-            external: vec![EXTERNAL],
-            ports: limits::DEFAULT_PORTS,
+            on_link: vec!["10.1.0.0/16".parse().expect("a prefix")],
+            next_hops: Vec::new(),
+            space: AddressSpace::new(vec![EXTERNAL.into()], PortSet::default(), 1),
+            port_blocks: false,
+            unsolicited: Unsolicited::default(),
         };
         self.engine.apply(self.now, Command::AddUplink(config)).expect("the VPC is new");
     }
@@ -128,19 +130,13 @@ impl Network {
         self.add_host(Link::Attachment(id), CONTAINER, 30, Some(GATEWAY));
         let config = AttachmentConfig {
             id,
-            address: CONTAINER,
-            gateway: GATEWAY,
+            addresses: vec![Addressing { address: CONTAINER.into(), gateway: GATEWAY.into() }],
             mac: self.links[index].1,
             gateway_mac: MacAddr::local(0xaa_0000),
             mtu: 1500,
         };
         let destinations = vec!["10.1.0.0/16".parse().expect("a prefix")];
-        let connector = ConnectorConfig {
-            id: ConnectorId(vpc.0),
-            uplink: vpc,
-            destinations,
-            filtering: Filtering::default(),
-        };
+        let connector = ConnectorConfig::new(ConnectorId(vpc.0), vpc, destinations);
         self.engine.apply(self.now, Command::AddAttachment(config)).expect("the container is new");
         let attach = Command::Attach { attachment: id, connector };
         self.engine.apply(self.now, attach).expect("the VPC exists");
@@ -247,7 +243,8 @@ impl Network {
 
     fn drain_gateway(&mut self) {
         while let Some(transmit) = self.engine.poll_transmit() {
-            self.switch(transmit.to, None, &transmit.frame[VNET_LEN..]);
+            let Transmit::Frame { to, frame } = transmit else { unreachable!("there is one worker") };
+            self.switch(to, None, &frame[VNET_LEN..]);
         }
     }
 

@@ -222,6 +222,24 @@ impl Drop for PortTicket {
 }
 
 impl ConnectorConfig {
+    /// A permission with the default policy.
+    pub fn new(id: ConnectorId, uplink: UplinkId, destinations: Vec<IpNet>) -> Self {
+        Self {
+            id,
+            uplink,
+            destinations,
+            translation: true,
+            mapping: MappingMode::default(),
+            filtering: Filtering::default(),
+            udp_filtering: Filtering::default(),
+            udp_refresh: UdpRefresh::default(),
+            quota: PortQuota::new(None),
+            quota_per_attachment: None,
+            on_detach: OnDetach::default(),
+            publications: Vec::new(),
+        }
+    }
+
     /// The filtering of a protocol. ICMP queries have no port that could be filtered by, so this does not concern them.
     pub(crate) const fn filtering_of(&self, protocol: Protocol) -> Filtering {
         match (self.mapping, protocol) {

@@ -23,7 +23,9 @@ use crate::packet::Packet;
 use crate::respond::IcmpError;
 use crate::session::{Due, Table};
 use crate::vnet::is_super_packet;
-use crate::wire::{Carried, Ethernet, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, VNET_LEN, addresses, tcp_flag};
+use crate::wire::{
+    Carried, Ethernet, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, VNET_LEN, addresses, tcp_flag,
+};
 use crate::{
     AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot,
 };
@@ -285,7 +287,11 @@ impl Engine {
                         | IcmpError::ReassemblyExpired
                         | IcmpError::PortUnreachable
                 );
-                let own = if u.is_external(destination) { Some(destination) } else { u.paired(AttachmentId(0), destination) };
+                let own = if u.is_external(destination) {
+                    Some(destination)
+                } else {
+                    u.paired(AttachmentId(0), destination)
+                };
                 let ours = u.is_external(destination) || u.config.space.routed(destination).is_some();
                 own.filter(|_| told && ours).map(|own| (u.config.mac, own))
             }),

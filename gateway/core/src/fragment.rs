@@ -10,12 +10,12 @@
 //!                            Expired         Expired
 //! ```
 //!
-//! Fragments are hostile input that costs memory until the rest has come. So each link has a bound, each remote address of an
-//! uplink has one, and each datagram; only new fragments are refused. What is kept is a copy of a fragment's payload.
+//! Fragments are hostile input that costs memory until the rest has come. So each link has a bound, each remote
+//! address of an uplink has one, and each datagram; only new fragments are refused. What is kept is a copy of a
+//! fragment's payload.
 
 mod burden;
 mod datagram;
-pub(crate) mod ip;
 mod piece;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -23,23 +23,21 @@ pub(crate) mod samples;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use self::burden::{Burden, Burdens};
 pub(crate) use self::datagram::Whole;
 use self::datagram::{Datagram, Place};
-use self::ip::Header;
 use self::piece::{DatagramId, Fragment};
 use crate::limits::REASSEMBLY_TIME;
-use crate::wire::{ETHERNET, IP, ether_type, protocol, u16_at};
 use crate::{Instant, Link, Reason};
 
-/// What a datagram in reassembly costs without its fragments: its entries in tables that are half full at worst, and
-/// the first four places of its vector. Bytes.
+/// What a datagram in reassembly costs without its fragments: its entries in tables that are half full at worst. Bytes.
 const DATAGRAM: usize = 2 * size_of::<(Key, Datagram)>()
     + 2 * size_of::<(Instant, Key)>()
-    + 2 * size_of::<((Link, std::net::IpAddr), Burden)>()
+    + 2 * size_of::<((Link, IpAddr), Burden)>()
     + 2 * size_of::<(Link, Burden)>()
-    + 96;
+    + datagram::FIRST_PIECES;
 
 /// The datagrams of one engine that wait for more fragments.
 pub(crate) struct Reassembly {
@@ -65,19 +63,9 @@ pub(crate) struct Expired {
     pub(crate) fragments: u32,
     /// [`Reason::FragmentTimeout`], or why it was given up before.
     pub(crate) reason: Reason,
-    /// The frame of its first fragment, if that came in and the datagram was not given up: what an ICMP time exceeded, code 1, is about
-    /// (RFC 792, RFC 4443 §3.3). The vnet header is all zero.
+    /// The frame of its first fragment, if that came in and the datagram was not given up: what an ICMP time
+    /// exceeded, code 1, is about (RFC 792, RFC 4443 §3.3). The vnet header is all zero.
     pub(crate) first: Option<Vec<u8>>,
-}
-
-/// Whether the frame's IP packet is a fragment, for [`Reassembly::insert`]. Frames that are malformed in other ways are none.
-pub(crate) fn is_fragment(frame: &[u8]) -> bool {
-    let Some(ip) = frame.get(IP..).filter(|ip| ip.len() >= 8) else { return false };
-    if u16_at(frame, ETHERNET + 12) == ether_type::IPV4 {
-        return u16_at(ip, 6) & 0x3fff != 0;
-    }
-    ip::packet_of(frame)
-        .is_ok_and(|(_, packet)| Header::first(packet).last(packet).number == protocol::FRAGMENT)
 }
 
 impl Reassembly {
@@ -89,10 +77,12 @@ impl Reassembly {
         }
     }
 
-    /// Takes a fragment in. `Ok(None)`: kept, or an exact duplicate. `Ok(Some(whole))`: that was the last missing one, or the only one.
+    /// Takes a fragment in. `Ok(None)`: kept, or an exact duplicate. `Ok(Some(whole))`: that was the last missing
+    /// one, or the only one.
     ///
-    /// After [`Reason::FragmentOverlap`] (RFC 5722), and after [`Reason::FragmentInvalid`] for a datagram that is complete but
-    /// cannot be, nothing of the datagram is taken in until its time is over. Other errors leave it as it was.
+    /// After [`Reason::FragmentOverlap`] (RFC 5722), and after [`Reason::FragmentInvalid`] for a datagram that is
+    /// complete but cannot be, nothing of the datagram is taken in until its time is over. Other errors leave it
+    /// as it was.
     pub(crate) fn insert(&mut self, now: Instant, from: Link, frame: &[u8]) -> Result<Option<Whole>, Reason> {
         let fragment = Fragment::parse(frame)?;
         // RFC 6946 §4: in isolation from any other fragments, even with the same id.
@@ -151,11 +141,13 @@ impl Reassembly {
     }
 
     /// Memory that waiting fragments take, bookkeeping included.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.burdens.total().bytes
     }
 
     /// Datagrams that wait for more fragments or for their time to be over.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.datagrams.len()
     }

@@ -135,7 +135,7 @@ impl Class {
 
 /// All mappings of one engine, found by key or by external endpoint.
 pub(crate) struct Mappings {
-    mappings: Slab<Mapping>,
+    slab: Slab<Mapping>,
     /// Those that have their external endpoint alone.
     external: HashMap<(UplinkId, Protocol, SocketAddr), usize, ahash::RandomState>,
     /// TCP mappings all of whose sessions are finished, the oldest first.
@@ -145,7 +145,7 @@ pub(crate) struct Mappings {
 impl Mappings {
     pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
         Self {
-            mappings: Slab::new(),
+            slab: Slab::new(),
             external: HashMap::with_hasher(hasher.clone()),
             finished: BTreeSet::new(),
         }
@@ -153,7 +153,7 @@ impl Mappings {
 
     pub(crate) fn insert(&mut self, mapping: Mapping) -> usize {
         let (endpoint, shared) = (mapping.endpoint(), mapping.is_shared());
-        let key = self.mappings.insert(mapping);
+        let key = self.slab.insert(mapping);
         if !shared {
             let replaced = self.external.insert(endpoint, key);
             assert_eq!(replaced, None, "an exclusive port has one mapping");
@@ -163,7 +163,7 @@ impl Mappings {
 
     pub(crate) fn remove(&mut self, key: usize) -> Mapping {
         self.set_finished(key, None);
-        let mapping = self.mappings.remove(key);
+        let mapping = self.slab.remove(key);
         if !mapping.is_shared() {
             self.external.remove(&mapping.endpoint());
         }
@@ -177,13 +177,13 @@ impl Mappings {
 
     /// One of its sessions has begun, or goes on after all.
     pub(crate) fn begin(&mut self, key: usize) {
-        self.mappings[key].unfinished += 1;
+        self.slab[key].unfinished += 1;
         self.set_finished(key, None);
     }
 
     /// One of its unfinished sessions is finished, or has ended.
     pub(crate) fn finish(&mut self, now: Instant, key: usize) {
-        let mapping = &mut self.mappings[key];
+        let mapping = &mut self.slab[key];
         mapping.unfinished -= 1;
         let over = mapping.unfinished == 0
             && mapping.key.protocol == Protocol::Tcp
@@ -202,7 +202,7 @@ impl Mappings {
     }
 
     fn set_finished(&mut self, key: usize, at: Option<Instant>) {
-        let mapping = &mut self.mappings[key];
+        let mapping = &mut self.slab[key];
         let before = std::mem::replace(&mut mapping.finished, at);
         let classes = mapping.classes();
         for class in classes {
@@ -220,12 +220,12 @@ impl Index<usize> for Mappings {
     type Output = Mapping;
 
     fn index(&self, key: usize) -> &Mapping {
-        &self.mappings[key]
+        &self.slab[key]
     }
 }
 
 impl IndexMut<usize> for Mappings {
     fn index_mut(&mut self, key: usize) -> &mut Mapping {
-        &mut self.mappings[key]
+        &mut self.slab[key]
     }
 }

@@ -498,7 +498,10 @@ mod tests {
                 ("half an option header", broken(end, &[200])),
                 ("a wrong checksum", wrong_sum),
                 ("a length beyond the frame", too_long),
-                ("a larger message than is looked at", broken(end, &options_up_to(end, SHARED_FRAME_MAX + 8))),
+                (
+                    "a larger message than is looked at",
+                    broken(end, &options_up_to(end, SHARED_FRAME_MAX + 8)),
+                ),
             ];
             for (rule, broken) in cases {
                 assert_eq!(Nd::parse(&broken), Err(Invalid), "{rule}: {frame:x?}");

@@ -324,8 +324,9 @@ mod tests {
     #[test]
     fn asking_for_everybody_uses_up_ones_own_share_and_together_half_the_table() {
         let mut n = neighbors();
-        let mut ask =
-            |container: u32, host: u32| n.begin(at(0), IpAddr::from(Ipv4Addr::from(host)), AttachmentId(container));
+        let mut ask = |container: u32, host: u32| {
+            n.begin(at(0), IpAddr::from(Ipv4Addr::from(host)), AttachmentId(container))
+        };
         let granted = (0..1000).filter(|&host| ask(0, host).is_ok()).count();
         assert_eq!(granted, UNRESOLVED_PER_ATTACHMENT);
         assert_eq!(ask(1, 5000), Ok(()), "another container is not affected");
@@ -342,9 +343,15 @@ mod tests {
             n.begin(at(0), IpAddr::from(Ipv4Addr::from(host)), C).unwrap();
         }
         let large = vec![0; 65_536];
-        let held = (0..8).filter(|&host| n.hold(IpAddr::from(Ipv4Addr::from(host)), C, &large, None).is_ok()).count();
+        let held = (0..8)
+            .filter(|&host| n.hold(IpAddr::from(Ipv4Addr::from(host)), C, &large, None).is_ok())
+            .count();
         assert_eq!(held, HELD_BYTES_PER_ATTACHMENT / 65_536);
-        assert_eq!(n.hold(IpAddr::from(Ipv4Addr::from(0)), other, &[0; 60], None), Ok(()), "another container is not affected");
+        assert_eq!(
+            n.hold(IpAddr::from(Ipv4Addr::from(0)), other, &[0; 60], None),
+            Ok(()),
+            "another container is not affected"
+        );
         assert_eq!(n.take_held().len(), held + 1);
         assert_eq!(n.total.held_bytes, 0);
     }

@@ -1,12 +1,12 @@
 //! One parse of an IP packet: everything that the engine needs to know, bounded and checked.
 
+pub(crate) mod chain;
 mod embedded;
 mod ip;
 
 use std::net::{IpAddr, SocketAddr};
 
 pub(crate) use embedded::Embedded;
-pub(crate) use ip::{ipv4_length, next_header_at};
 
 use self::ip::Header;
 use crate::checksum::{checksum, pseudo_header, sum};
@@ -49,9 +49,16 @@ pub(crate) struct Packet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp(Tcp),
-    Udp { source: u16, destination: u16 },
-    EchoRequest { id: u16 },
-    EchoReply { id: u16 },
+    Udp {
+        source: u16,
+        destination: u16,
+    },
+    EchoRequest {
+        id: u16,
+    },
+    EchoReply {
+        id: u16,
+    },
     IcmpError(Embedded),
     /// Neighbor Discovery (RFC 4861): for the link's own use, parsed elsewhere.
     NeighborDiscovery,
@@ -270,11 +277,13 @@ impl PacketSummary {
         let Some(ip) = frame.get(IP..) else { return summary };
         let (family, header_len, number) = match (u16_at(frame, IP - 2), ip.len()) {
             (ether_type::IPV4, IPV4_LEN..) => (Family::V4, usize::from(ip[0] & 0x0f) * 4, ip[9]),
-            (ether_type::IPV6, IPV6_LEN..) => (Family::V6, IPV6_LEN, ip[6]),
+            (ether_type::IPV6, IPV6_LEN..) => {
+                let upper = chain::Header::upper_layer(ip);
+                (Family::V6, upper.start, upper.number)
+            }
             _ => return summary,
         };
-        let (number, transport) = ip::upper_layer(ip, number, header_len);
-        let ports = match (number, ip.get(transport..).filter(|t| t.len() >= 8)) {
+        let ports = match (number, ip.get(header_len..).filter(|t| t.len() >= 8)) {
             (protocol::TCP | protocol::UDP, Some(t)) => (u16_at(t, 0), u16_at(t, 2)),
             (protocol::ICMP, Some(t)) if t[0] == icmp_type::ECHO_REQUEST => (u16_at(t, 4), 0),
             (protocol::ICMPV6, Some(t)) if t[0] == icmpv6_type::ECHO_REQUEST => (u16_at(t, 4), 0),

@@ -33,7 +33,7 @@ pub(crate) struct PortPool {
     /// Made at the first shared lease.
     shared: Option<Box<SharedPorts>>,
     hasher: ahash::RandomState,
-    /// In the order in which the rests end.
+    /// In the order in which the rests began. They end in it too.
     resting: VecDeque<(Instant, PortLease)>,
 }
 
@@ -104,16 +104,13 @@ impl PortPool {
         self.could_find(want) || self.could_find_among(&self.rested(now), want)
     }
 
-    /// Gives a port back, if `rest_until` is given not before then. Rests end in the order in which they began.
+    /// Gives a port back; with `rest_until` not before then, and not before the rests that began earlier.
     ///
     /// A shared port never rests: its filtering is address-and-port-dependent, which RFC 6888 REQ-8 excepts. Without
     /// a rest, see [`Self::block_changes`] afterwards.
     pub(crate) fn release(&mut self, lease: PortLease, rest_until: Option<Instant>) {
         match (rest_until, lease.kind) {
-            (Some(until), Kind::Exclusive | Kind::Block) => {
-                let until = self.resting.back().map_or(until, |(last, _)| until.max(*last));
-                self.resting.push_back((until, lease));
-            }
+            (Some(until), Kind::Exclusive | Kind::Block) => self.resting.push_back((until, lease)),
             _ => self.give_back(&lease),
         }
     }
@@ -126,6 +123,7 @@ impl PortPool {
     }
 
     /// When the next rest is over.
+    #[cfg(test)]
     pub(crate) fn next_rest(&self) -> Option<Instant> {
         self.resting.front().map(|(until, _)| *until)
     }
@@ -214,7 +212,7 @@ impl PortPool {
                 let whole = |(block, ports): (Block, u64)| {
                     self.source.set().word(block) & !(self.source.leased(block) & !ports) == u64::MAX
                 };
-                !kept.is_empty() || may_grow && (self.source.has_free_block() || freed.any(whole))
+                !kept.is_empty() || may_grow && freed.any(whole)
             }
         }
     }

@@ -7,7 +7,8 @@ use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 
 use crate::checksum::{checksum, pseudo_header, sum};
 use crate::limits::{ICMP_ERROR_BURST, ICMP_ERROR_BYTES, ICMP_ERRORS_PER_SECOND, ICMPV6_ERROR_BYTES};
-use crate::packet::{self, Packet, Transport};
+use crate::packet::chain::Header;
+use crate::packet::{Packet, Transport};
 use crate::translate::put_icmp_checksum;
 use crate::vnet::new_frame;
 use crate::wire::{
@@ -111,9 +112,7 @@ impl IcmpError {
         // RFC 1122 §3.2.2, RFC 4443 §2.4: never an error about an error, nor about what a link says to itself.
         if matches!(
             transport,
-            Some(
-                Transport::IcmpError(_) | Transport::NeighborDiscovery | Transport::ListenerDiscovery
-            )
+            Some(Transport::IcmpError(_) | Transport::NeighborDiscovery | Transport::ListenerDiscovery)
         ) {
             return None;
         }
@@ -158,7 +157,7 @@ impl IcmpError {
             (Family::V6, Self::TooBig(mtu)) => (v6::PACKET_TOO_BIG, 0, mtu.into()),
             // Unrecognized next header, and where it stands.
             (Family::V6, Self::ProtocolUnreachable) => {
-                (v6::PARAMETER_PROBLEM, 1, packet::next_header_at(&original[IP..]) as u32)
+                (v6::PARAMETER_PROBLEM, 1, Header::upper_layer(&original[IP..]).number_at as u32)
             }
         }
     }

@@ -1,25 +1,24 @@
 //! Making packets fit: checksums completed, super-packets cut into segments, datagrams into fragments.
 //!
-//! The kernel does this for what it sends. It cannot where a device takes no super-packets, or a packet is larger than a link.
-//! Frames that [`crate::packet::Packet::parse`] accepts are expected; anything else is refused with a reason.
+//! The kernel does this for what it sends. It cannot where a device takes no super-packets, or a packet is larger
+//! than a link. Frames that [`crate::packet::Packet::parse`] accepts are expected; anything else is refused with
+//! a reason.
 
 #[cfg(test)]
 mod tests;
 
 use crate::Reason;
 use crate::checksum::{Delta, checksum};
-use crate::fragment::ip::{FRAGMENT_LEN, Header, holds_transport, packet_of};
 use crate::limits::SEGMENTS_PER_SUPER_PACKET;
+use crate::packet::chain::{FRAGMENT_LEN, Header, holds_transport, packet_of};
 use crate::vnet::{self, Vnet};
 use crate::wire::{
     ETHERNET, Family, IP, IPV4_LEN, IPV6_LEN, VNET_LEN, checksum_at, protocol, put_u16, put_u32, tcp_flag,
     u16_at, u32_at,
 };
 
-/// Smallest MTU that IPv4 knows (RFC 791 §3.2): room for the longest header and 8 bytes. Bytes.
-const IPV4_MTU_MIN: usize = 68;
-
-/// A TCP or UDP packet whose checksum field holds its pseudo-header's sum only. Offsets are from the start of the frame.
+/// A TCP or UDP packet whose checksum field holds its pseudo-header's sum only. Offsets are from the start of the
+/// frame.
 struct Partial {
     family: Family,
     protocol: u8,
@@ -41,8 +40,9 @@ struct Cut {
     count: usize,
 }
 
-/// Cuts a packet into pieces of at most `limit` bytes of IP packet: a super-packet into its segments, and what is then too long into
-/// fragments, as [`segment`] and [`fragment`] do.
+/// Cuts a packet into pieces of at most `limit` bytes of IP packet: a super-packet into its segments, and what is
+/// then too long into fragments, as [`segment`] and [`fragment`] do. Each segment has an id of its own, from `id` on:
+/// a receiver would mix the fragments of two.
 pub(crate) fn to_fit(
     frame: &[u8],
     limit: usize,
@@ -57,18 +57,19 @@ pub(crate) fn to_fit(
         complete_checksum(&mut datagram)?;
         datagrams.push(datagram);
     }
-    datagrams.iter().try_for_each(|datagram| fragment(datagram, limit, id, &mut each))
+    let mut datagrams = (0..).zip(&datagrams);
+    datagrams.try_for_each(|(index, datagram)| fragment(datagram, limit, id.wrapping_add(index), &mut each))
 }
 
-/// Completes a partial checksum in place; then the vnet header is all zero. A frame whose checksum is complete only loses its
-/// vnet header. A super-packet is refused, as no segment of it could have that checksum.
+/// Completes a partial checksum in place; then the vnet header is all zero. A frame whose checksum is complete
+/// only loses its vnet header. A super-packet is refused, as no segment of it could have that checksum.
 pub(crate) fn complete_checksum(frame: &mut [u8]) -> Result<(), Reason> {
     let vnet = Vnet::parse(frame)?;
     if vnet.is_super_packet() {
         return Err(Reason::VnetHeaderInvalid);
     }
     if vnet.partial_checksum {
-        let Partial { protocol, start, field, end, .. } = Partial::of(frame, &vnet)?;
+        let Partial { protocol, start, field, end, .. } = Partial::of(frame, vnet)?;
         let complete = complete(&frame[start..end], protocol);
         put_u16(frame, field, complete);
     }
@@ -76,11 +77,11 @@ pub(crate) fn complete_checksum(frame: &mut [u8]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Cuts a super-packet into the packets that it stands for, as Linux `tcp_gso_segment` and `__udp_gso_segment` do. Their
-/// checksums are complete and their vnet headers all zero. Nothing is made of a frame that is refused.
+/// Cuts a super-packet into the packets that it stands for, as Linux `tcp_gso_segment` and `__udp_gso_segment`
+/// do. Their checksums are complete and their vnet headers all zero. Nothing is made of a frame that is refused.
 pub(crate) fn segment(frame: &[u8], mut each: impl FnMut(Vec<u8>)) -> Result<(), Reason> {
     let vnet = Vnet::parse(frame)?;
-    let packet = Partial::of(frame, &vnet)?;
+    let packet = Partial::of(frame, vnet)?;
     let matches = match (vnet.gso_type & !vnet::GSO_ECN, packet.protocol) {
         (vnet::GSO_TCPV4, protocol::TCP) => packet.family == Family::V4,
         (vnet::GSO_TCPV6, protocol::TCP) => packet.family == Family::V6,
@@ -103,11 +104,14 @@ pub(crate) fn segment(frame: &[u8], mut each: impl FnMut(Vec<u8>)) -> Result<(),
     Ok(())
 }
 
-/// Cuts a datagram into fragments of at most `limit` bytes of IP packet; one that fits comes out as it is. `id` tells the
-/// datagram from others (IPv4 has room for its lower half). Nothing is made of a frame that is refused.
+/// Cuts a datagram into fragments of at most `limit` bytes of IP packet; one that fits comes out as it is. `id`
+/// tells the datagram from others (IPv4 has room for its lower half). Nothing is made of a frame that is refused.
 ///
-/// The datagram is no fragment itself and its vnet header leaves nothing to do. Don't Fragment is not looked at; IPv4 fragments
-/// keep it. [`Reason::PacketTooBig`]: the headers that the first fragment has to hold do not fit `limit`.
+/// The datagram is no fragment itself and its vnet header leaves nothing to do. Don't Fragment is not looked at;
+/// IPv4 fragments keep it. [`Reason::PacketTooBig`]: the headers that the first fragment has to hold do not fit
+/// `limit`; they do if the datagram was reassembled and `limit` is not below its [`Whole::largest`].
+///
+/// [`Whole::largest`]: crate::fragment::Whole::largest
 pub(crate) fn fragment(
     frame: &[u8],
     limit: usize,
@@ -130,7 +134,7 @@ pub(crate) fn fragment(
     // All but the last have a multiple of 8 bytes.
     let size = limit.saturating_sub(headers.len()) & !7;
     let fits = match family {
-        Family::V4 => limit >= IPV4_MTU_MIN,
+        Family::V4 => holds_transport(packet[9], &payload[..size.min(payload.len())]),
         Family::V6 => {
             let part = Header::fragmentable(packet);
             part.leads_to_upper_layer(&packet[..packet.len().min(part.start + size)])
@@ -184,8 +188,8 @@ fn ipv6_parts(packet: &[u8], id: u32) -> Result<(Vec<u8>, &[u8]), Reason> {
 }
 
 impl Partial {
-    /// Checks that the vnet header speaks of the packet's own transport header.
-    fn of(frame: &[u8], vnet: &Vnet) -> Result<Self, Reason> {
+    /// Checks that the vnet header, which says that the checksum is partial, speaks of the packet's own transport header.
+    fn of(frame: &[u8], vnet: Vnet) -> Result<Self, Reason> {
         let (family, packet) = packet_of(frame)?;
         let (protocol, at) = match family {
             Family::V4 if u16_at(packet, 6) & 0x3fff != 0 => return Err(Reason::FragmentInvalid),
@@ -205,7 +209,7 @@ impl Partial {
         }
         let start = IP + at;
         let speaks_of = (usize::from(vnet.csum_start), usize::from(vnet.csum_offset));
-        if !vnet.partial_checksum || speaks_of != (start - ETHERNET, offset) {
+        if speaks_of != (start - ETHERNET, offset) {
             return Err(Reason::VnetHeaderInvalid);
         }
         Ok(Self { family, protocol, start, field: start + offset, end: IP + packet.len() })

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_chacha::rand_core::Rng;
 
-use super::links::{Attached, Attachment, Uplink};
 use super::Engine;
+use super::links::{Attached, Attachment, Uplink};
 use crate::limits::{PORT_REST, SESSIONS_PER_ATTACHMENT};
 use crate::mapping::{Class, Mapping, MappingKey, Scope};
 use crate::packet::Tuple;
@@ -15,7 +15,8 @@ use crate::session::tcp::{Direction, Segment};
 use crate::session::{NewSession, Owner, Session};
 use crate::space::Block;
 use crate::{
-    AttachmentId, ConnectorConfig, Event, Filtering, Instant, Link, MappingMode, PortBlock, Protocol, Reason, UdpRefresh, route,
+    AttachmentId, ConnectorConfig, Event, Filtering, Instant, Link, MappingMode, PortBlock, Protocol, Reason,
+    UdpRefresh, route,
 };
 
 /// How a new session would be made. To decide on one changes nothing.
@@ -88,7 +89,7 @@ impl Engine {
         if !can_lease && !self.could_give_up(port_class(key, address, want)) {
             return Err(Reason::PortsExhausted);
         }
-        for class in self.full_quotas(attachment, connector) {
+        for class in Self::full_quotas(attachment, connector) {
             if protocol != Protocol::Tcp || !self.could_give_up(class) {
                 return Err(Reason::QuotaReached);
             }
@@ -101,7 +102,10 @@ impl Engine {
     }
 
     /// The quotas that leave no room for one port more.
-    fn full_quotas(&self, attachment: &Attachment, connector: &ConnectorConfig) -> impl Iterator<Item = Class> + use<> {
+    fn full_quotas(
+        attachment: &Attachment,
+        connector: &ConnectorConfig,
+    ) -> impl Iterator<Item = Class> + use<> {
         let ports = attachment.attached(connector.id).map_or(0, |attached| attached.ports);
         let own = connector.quota_per_attachment.is_some_and(|quota| ports >= quota);
         let own = own.then_some(Class::Quota(connector.id, Some(attachment.config.id)));
@@ -129,7 +133,9 @@ impl Engine {
         let Admission { owner, next_hop, source, udp_refresh } = admission;
         let mapping = match source {
             Source::Known(key) => key,
-            Source::Own(key) => self.insert_mapping(Mapping::new(id, owner.connector, key, key.internal, None)),
+            Source::Own(key) => {
+                self.insert_mapping(Mapping::new(id, owner.connector, key, key.internal, None))
+            }
             Source::New { key, address, want } => self.open_mapping(now, owner, key, address, want)?,
         };
         let external = self.mappings[mapping].external;
@@ -148,10 +154,10 @@ impl Engine {
     ) -> Result<usize, Reason> {
         let attachment = self.attachments.get(&owner.attachment).ok_or(Reason::UnknownLink)?;
         let connector = &attachment.attached(owner.connector).ok_or(Reason::NoConnector)?.config;
-        let open_to_all =
-            key.protocol == Protocol::Udp && connector.filtering_of(Protocol::Udp) == Filtering::EndpointIndependent;
+        let open_to_all = key.protocol == Protocol::Udp
+            && connector.filtering_of(Protocol::Udp) == Filtering::EndpointIndependent;
         let quota = connector.quota.clone();
-        let full: Vec<_> = self.full_quotas(attachment, connector).collect();
+        let full: Vec<_> = Self::full_quotas(attachment, connector).collect();
         for class in full {
             self.give_up(now, class).then_some(()).ok_or(Reason::QuotaReached)?;
         }
@@ -220,7 +226,9 @@ impl Engine {
                 BlockChange::GivenBack(tenant, back) => Event::BlockGivenBack(block(tenant, back)),
             })
             .collect();
-        events.into_iter().for_each(|event| self.tell_event(event));
+        for event in events {
+            self.tell_event(event);
+        }
     }
 
     /// Puts a mapping into the tables and counts it.
@@ -251,7 +259,8 @@ impl Engine {
             }
         }
         let Some(lease) = mapping.lease else { return };
-        let Some(pool) = self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
+        let Some(pool) =
+            self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
         else {
             return;
         };
@@ -278,7 +287,13 @@ impl Engine {
     }
 
     /// A packet of a session passes.
-    pub(super) fn touch(&mut self, now: Instant, key: usize, direction: Direction, segment: Option<&Segment>) {
+    pub(super) fn touch(
+        &mut self,
+        now: Instant,
+        key: usize,
+        direction: Direction,
+        segment: Option<&Segment>,
+    ) {
         let changed = self.sessions.touch(key, now, direction, segment);
         if let Some(finished) = changed {
             let mapping = self.sessions.session(key).mapping;

@@ -133,14 +133,12 @@ impl Engine {
                 Ok(Applied::default())
             }
             Err(refused) => {
-                if let Some(mut before) = before {
+                if let Some(Attached { config, ports, .. }) = before {
                     // What it had a moment ago is still free.
-                    before.published = self.publish(now, id, &before.config)?;
-                    self.attachments.get_mut(&id).into_iter().for_each(|a| a.connectors.push(Attached {
-                        config: before.config.clone(),
-                        ports: before.ports,
-                        published: before.published.clone(),
-                    }));
+                    let published = self.publish(now, id, &config)?;
+                    if let Some(attachment) = self.attachments.get_mut(&id) {
+                        attachment.connectors.push(Attached { config, ports, published });
+                    }
                 }
                 Err(refused)
             }

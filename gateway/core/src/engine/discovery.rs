@@ -124,7 +124,9 @@ impl Engine {
             Nd::Solicitation { source, .. } if !source.is_unspecified() => {
                 return Err(Reason::NdNotForGateway.into());
             }
-            Nd::RouterSolicitation { .. } => Some(router_advertisement(config.gateway_mac, gateway, config.mtu)),
+            Nd::RouterSolicitation { .. } => {
+                Some(router_advertisement(config.gateway_mac, gateway, config.mtu))
+            }
             Nd::Solicitation { .. } | Nd::Advertisement { .. } | Nd::Other => None,
         };
         if let Some(reply) = reply {
@@ -146,7 +148,12 @@ impl Engine {
     }
 
     /// ARP of the VPC: requests for the external addresses are answered, answers are learned from, by every worker.
-    pub(super) fn inbound_arp(&mut self, now: Instant, id: UplinkId, frame: &[u8]) -> Result<Verdict, Refusal> {
+    pub(super) fn inbound_arp(
+        &mut self,
+        now: Instant,
+        id: UplinkId,
+        frame: &[u8],
+    ) -> Result<Verdict, Refusal> {
         let arp = Arp::parse(frame)?;
         let uplink = &self.uplinks[&id];
         let for_us = uplink.is_external(arp.target.into());

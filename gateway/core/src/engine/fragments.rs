@@ -5,7 +5,7 @@ use rand_chacha::rand_core::Rng;
 use super::{Engine, Refusal};
 use crate::packet::Packet;
 use crate::vnet::largest_segment;
-use crate::wire::VNET_LEN;
+use crate::wire::{Carried, Ethernet, Family, IP, u16_at};
 use crate::{Instant, Link, Reason, Verdict, split};
 
 impl Engine {
@@ -60,10 +60,16 @@ impl Engine {
             self.count_sent(to, frame);
             return true;
         }
+        // IPv4 packets have one already, and the segments of a super-packet the ones behind it.
+        let id = match Ethernet::parse(frame) {
+            Ok((_, Carried::Ip(Family::V4))) => u16_at(frame, IP + 4).into(),
+            _ => self.random.next_u32(),
+        };
         let mut pieces = Vec::new();
-        let id = self.random.next_u32();
-        let done = split::to_fit(frame, limit, id, |piece| pieces.push(piece));
-        debug_assert!(done.is_ok(), "what was accepted can be cut, {} bytes", frame.len() - VNET_LEN);
+        if let Err(reason) = split::to_fit(frame, limit, id, |piece| pieces.push(piece)) {
+            // Headers that no fragment has room for.
+            self.count_drop(to, reason);
+        }
         for piece in pieces {
             self.transmit(to, piece);
         }

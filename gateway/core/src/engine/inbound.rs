@@ -92,7 +92,12 @@ impl Engine {
     }
 
     /// The worker that has, or would have, this endpoint of an uplink.
-    fn owner_of(&self, id: UplinkId, protocol: Protocol, endpoint: std::net::SocketAddr) -> Result<u16, Reason> {
+    fn owner_of(
+        &self,
+        id: UplinkId,
+        protocol: Protocol,
+        endpoint: std::net::SocketAddr,
+    ) -> Result<u16, Reason> {
         let space = &self.uplinks.get(&id).ok_or(Reason::UnknownLink)?.config.space;
         let owner = match space.index_of(endpoint.ip()) {
             Some(_) => Some(space.owner_of(endpoint.ip(), protocol, endpoint.port())),
@@ -242,7 +247,9 @@ impl Engine {
         visible
             && match connector.filtering_of(tuple.protocol) {
                 Filtering::EndpointIndependent => true,
-                Filtering::AddressDependent => mapping.is_some_and(|m| self.sessions.has_contacted(m, remote)),
+                Filtering::AddressDependent => {
+                    mapping.is_some_and(|m| self.sessions.has_contacted(m, remote))
+                }
                 Filtering::AddressAndPortDependent => false,
             }
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::admission::Admission;
 use super::{Engine, MacPair, Refusal};
-use crate::packet::{Embedded, Packet, Transport, Tuple};
 use crate::neighbor::Held;
+use crate::packet::{Embedded, Packet, Transport, Tuple};
 use crate::session::Owner;
 use crate::session::tcp::{self, Direction, Segment};
 use crate::translate::{self, Changes, Side};
@@ -122,7 +122,14 @@ impl Engine {
         let mss_limit = self.mss_limit(packet, id, way.uplink);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
-            translate::packet(frame, packet, tuple.protocol, Side::Source, to, &Changes { macs, mss_limit, ip_id });
+            translate::packet(
+                frame,
+                packet,
+                tuple.protocol,
+                Side::Source,
+                to,
+                &Changes { macs, mss_limit, ip_id },
+            );
         })
     }
 

@@ -151,7 +151,13 @@ impl Engine {
     }
 
     /// A mapping yet to be made; its port does not matter, since filtering looks at the address only.
-    fn explain_new(&self, uplink: UplinkId, external: IpAddr, probe: Probe, steps: &mut Vec<Step>) -> SocketAddr {
+    fn explain_new(
+        &self,
+        uplink: UplinkId,
+        external: IpAddr,
+        probe: Probe,
+        steps: &mut Vec<Step>,
+    ) -> SocketAddr {
         let pool = self.uplinks.get(&uplink).and_then(|u| u.pool(external, probe.protocol));
         let free_ports = pool.map_or(0, |pool| pool.ports.free());
         steps.push(Step::MappingNew { external, free_ports });

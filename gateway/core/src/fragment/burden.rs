@@ -41,6 +41,7 @@ impl Burdens {
         }
     }
 
+    #[cfg(test)]
     pub(super) const fn total(&self) -> Burden {
         self.total
     }
@@ -52,7 +53,7 @@ impl Burdens {
         let crowded = self.total.datagrams > TOTAL.datagrams / 2 || self.total.bytes > TOTAL.bytes / 2;
         let fits = self.total.and(more).is_within(TOTAL)
             && link_burden.and(more).is_within(if crowded { LINK_CROWDED } else { LINK })
-            && remote_burden.and(more).is_within(if is_uplink(link) { REMOTE } else { TOTAL });
+            && remote_burden.and(more).is_within(REMOTE);
         if !fits {
             return Err(Reason::FragmentsFull);
         }

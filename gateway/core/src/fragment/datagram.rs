@@ -6,11 +6,14 @@ use crate::limits::FRAGMENTS_PER_DATAGRAM;
 use crate::wire::{Family, IP, IPV4_LEN, VNET_LEN, put_u16};
 use crate::{Instant, Reason};
 
-/// What an allocation costs beyond the bytes asked for: the allocator's header and rounding. Bytes.
-const ALLOCATION: usize = 16;
+/// What an allocation costs at most beyond the bytes asked for: glibc's header, rounding and smallest size. Bytes.
+const ALLOCATION: usize = 24;
 
 /// What a kept fragment costs beyond its bytes: its place in a vector that grows by doubling. Bytes.
 const PIECE: usize = 2 * size_of::<Piece>() + ALLOCATION;
+
+/// What the vector allocates with the first piece. Bytes.
+pub(super) const FIRST_PIECES: usize = 4 * size_of::<Piece>();
 
 /// Codepoints of RFC 3168 §5.
 const NOT_ECT: u8 = 0;
@@ -19,7 +22,8 @@ const CE: u8 = 3;
 /// A whole datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Whole {
-    /// Vnet header (all zero), Ethernet header of the first fragment, and the datagram as if it had never been fragmented.
+    /// Vnet header (all zero), Ethernet header of the first fragment, and the datagram as if it had never been
+    /// fragmented.
     pub(crate) frame: Vec<u8>,
     /// Bytes of IP packet of the largest fragment that came in.
     pub(crate) largest: u16,
@@ -167,7 +171,7 @@ impl Whole {
 impl Seen {
     fn note(&mut self, fragment: &Fragment<'_>) {
         self.largest = self.largest.max(u16::try_from(fragment.ip_len()).unwrap_or(u16::MAX));
-        self.dont_fragment |= fragment.dont_fragment;
+        self.dont_fragment |= fragment.df;
         self.ecn |= 1 << fragment.ecn;
     }
 
@@ -202,7 +206,8 @@ impl Seen {
         Ok(Whole { frame, largest: self.largest })
     }
 
-    /// RFC 3168 §5.3: congestion seen by one fragment is the datagram's, which is dropped if another could not have told.
+    /// RFC 3168 §5.3: congestion seen by one fragment is the datagram's, which is dropped if another could not
+    /// have told.
     fn ecn(&self, first: &Fragment<'_>) -> Result<u8, Reason> {
         match (self.ecn >> CE & 1, self.ecn >> NOT_ECT & 1) {
             (1, 1) => Err(Reason::FragmentInvalid),

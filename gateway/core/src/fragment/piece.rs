@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::ip::{FRAGMENT_LEN, Header, holds_transport, packet_of};
 use crate::Reason;
+use crate::packet::chain::{FRAGMENT_LEN, Header, holds_transport, packet_of};
 use crate::vnet::Vnet;
 use crate::wire::{Family, IP, IPV4_LEN, IPV6_LEN, VNET_LEN, addresses, protocol, u16_at, u32_at};
 
@@ -26,7 +26,8 @@ pub(super) struct Fragment<'a> {
     pub(super) offset: usize,
     /// Whether others follow.
     pub(super) more: bool,
-    pub(super) dont_fragment: bool,
+    /// IPv4's Don't Fragment.
+    pub(super) df: bool,
     /// The two bits of RFC 3168 §5.
     pub(super) ecn: u8,
     /// Up to the end of the packet.
@@ -36,7 +37,8 @@ pub(super) struct Fragment<'a> {
 }
 
 impl<'a> Fragment<'a> {
-    /// Parses a frame that carries a fragment, vnet header included. An IPv4 packet that is none is one that is its own whole.
+    /// Parses a frame that carries a fragment, vnet header included. An IPv4 packet that is none is one that is
+    /// its own whole.
     pub(super) fn parse(frame: &'a [u8]) -> Result<Self, Reason> {
         let vnet = Vnet::parse(frame)?;
         // Who makes fragments has no checksum and no segments left to make (Linux `ip_do_fragment`).
@@ -59,7 +61,7 @@ impl<'a> Fragment<'a> {
                     family,
                     offset: usize::from(word & 0x1fff) * 8,
                     more: word & 0x2000 != 0,
-                    dont_fragment: word & 0x4000 != 0,
+                    df: word & 0x4000 != 0,
                     ecn: packet[1] & 3,
                     frame,
                     headers: IP + IPV4_LEN,
@@ -77,7 +79,7 @@ impl<'a> Fragment<'a> {
                     family,
                     offset: usize::from(word & 0xfff8),
                     more: word & 1 != 0,
-                    dont_fragment: false,
+                    df: false,
                     ecn: packet[1] >> 4 & 3,
                     frame,
                     headers: IP + start.start,
@@ -133,7 +135,8 @@ impl<'a> Fragment<'a> {
         self.frame.len() - IP
     }
 
-    /// What the length field of the whole datagram says if its payload has `length` bytes, and its headers are this fragment's.
+    /// What the length field of the whole datagram says if its payload has `length` bytes, and its headers are
+    /// this fragment's.
     pub(super) fn length_field(&self, length: usize) -> Result<u16, Reason> {
         let counted = match self.family {
             Family::V4 => IPV4_LEN,
@@ -142,8 +145,9 @@ impl<'a> Fragment<'a> {
         u16::try_from(counted + length).map_err(|_| Reason::FragmentInvalid)
     }
 
-    /// Begins a whole datagram's frame: the headers of this first fragment as if there had been no fragments, without lengths,
-    /// flags and checksum. The vnet header is all zero. There is room for `length` bytes of payload.
+    /// Begins a whole datagram's frame: the headers of this first fragment as if there had been no fragments,
+    /// without lengths, flags and checksum. The vnet header is all zero. There is room for `length` bytes of
+    /// payload.
     pub(super) fn unfragmented_headers(&self, length: usize) -> Vec<u8> {
         let mut frame = Vec::with_capacity(self.headers + length);
         frame.extend_from_slice(&[0; VNET_LEN]);

@@ -29,7 +29,8 @@ pub(crate) const V6_FULL: Net = Net::V6 { hop_by_hop: true, routing: true, desti
 /// The id of IPv4 samples.
 pub(crate) const ID: u16 = 0xfffe;
 
-/// A UDP datagram, its vnet header all zero and its checksum complete. The last octet of its source address is `host`.
+/// A UDP datagram, its vnet header all zero and its checksum complete. The last octet of its source address is
+/// `host`.
 pub(crate) fn udp_from(host: u8, net: Net, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; VNET_LEN];
     let step = PacketBuilder::ethernet2([2; 6], [4; 6]).ip(ip(host, net));

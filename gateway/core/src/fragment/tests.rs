@@ -10,12 +10,23 @@ use crate::limits::{
     REASSEMBLIES_PER_LINK_CROWDED, REASSEMBLIES_PER_REMOTE, REASSEMBLY_BYTES, REASSEMBLY_BYTES_PER_LINK,
     REASSEMBLY_BYTES_PER_LINK_CROWDED, REASSEMBLY_BYTES_PER_REMOTE,
 };
+use crate::packet::chain::{Header, packet_of};
 use crate::split::fragment;
-use crate::wire::{IPV4_LEN, put_u16, put_u32};
+use crate::wire::{ETHERNET, IP, IPV4_LEN, ether_type, protocol, put_u16, put_u32, u16_at};
 use crate::{AttachmentId, UplinkId};
 
 const C: Link = Link::Attachment(AttachmentId(1));
 const U: Link = Link::Uplink(UplinkId(1));
+
+/// Whether the frame's IP packet is a fragment, for [`Reassembly::insert`]. Frames that are malformed in other
+/// ways are none.
+fn is_fragment(frame: &[u8]) -> bool {
+    let Some(ip) = frame.get(IP..).filter(|ip| ip.len() >= 8) else { return false };
+    if u16_at(frame, ETHERNET + 12) == ether_type::IPV4 {
+        return u16_at(ip, 6) & 0x3fff != 0;
+    }
+    packet_of(frame).is_ok_and(|(_, packet)| Header::first(packet).last(packet).number == protocol::FRAGMENT)
+}
 
 fn reassembly() -> Reassembly {
     Reassembly::new(&ahash::RandomState::with_seeds(1, 2, 3, 4))
@@ -53,7 +64,7 @@ fn piece(host: u8, id: u16, offset: u16, more: bool) -> Vec<u8> {
 fn piece_of(host: u8, id: u16, offset: u16, more: bool, data: &[u8]) -> Vec<u8> {
     let mut frame = udp_from(host, Net::V4, data);
     put_u16(&mut frame, IP + 4, id);
-    put_u16(&mut frame, IP + 6, offset / 8 | u16::from(more) << 13);
+    put_u16(&mut frame, IP + 6, (offset / 8) | (u16::from(more) << 13));
     fixed(frame)
 }
 
@@ -135,9 +146,14 @@ proptest! {
             let _ = is_fragment(&frame);
             let now = at(second as u64 / 4);
             if let Ok(Some(whole)) = r.insert(now, from, &frame) {
-                prop_assert!(!is_fragment(&whole.frame) && usize::from(whole.largest) + IP <= frame.len().max(2000));
+                let (_, packet) = packet_of(&whole.frame).unwrap();
+                prop_assert!(!is_fragment(&whole.frame) && IP + packet.len() == whole.frame.len());
+                // Whatever was put together can be cut again, as small as it was.
+                let cut = fragment(&whole.frame, whole.largest.into(), 1, |piece| assert!(piece.len() - IP <= whole.largest.into()));
+                prop_assert_eq!(cut, Ok(()));
             }
-            prop_assert_eq!(r.len() == 0, r.bytes() == 0);
+            prop_assert_eq!(r.datagrams.values().map(|datagram| datagram.bytes).sum::<usize>(), r.bytes());
+            prop_assert_eq!(r.datagrams.len(), r.timers.len());
             prop_assert!(r.poll_timeout().is_none_or(|due| due <= now + REASSEMBLY_TIME));
             expire(&mut r, now);
         }
@@ -197,6 +213,19 @@ fn what_comes_out_has_right_checksums_and_keeps_dont_fragment() {
 }
 
 #[test]
+fn a_datagram_of_the_smallest_fragments_can_be_cut_as_small_again() {
+    for (whole, limit) in
+        [(udp(Net::V4, &bytes(64)), 28), (tcp(Net::V4, &bytes(64)), 44), (udp(V6, &bytes(64)), 56)]
+    {
+        let fragments = fragments(&whole, limit);
+        let mut r = reassembly();
+        let out = fragments.iter().map(|fragment| r.insert(at(0), C, fragment).unwrap()).last();
+        let out = out.unwrap().unwrap();
+        assert_eq!((usize::from(out.largest), &out.frame), (limit, &whole));
+    }
+}
+
+#[test]
 fn rfc3168_congestion_seen_by_one_fragment_is_the_datagrams() {
     for (net, byte, shift) in [(Net::V4, IP + 1, 0), (V6, IP + 1, 4)] {
         let ecn = |frame: &[u8], bits: u8| {
@@ -245,13 +274,15 @@ fn rfc6946_an_atomic_fragment_is_whole_and_leaves_others_of_its_id_alone() {
 
 #[test]
 fn rfc5722_overlapping_fragments_end_the_whole_datagram_until_its_time_is_over() {
-    let table: [&[(u16, bool, usize)]; 6] = [
+    let table: [&[(u16, bool, usize)]; 8] = [
         &[(0, true, 24), (16, true, 24)],
         &[(16, true, 24), (0, true, 24)],
         &[(0, true, 24), (8, true, 8)],
         &[(16, true, 24), (40, false, 8), (0, true, 64)],
         // Two ends, and something behind the end.
         &[(40, false, 8), (64, false, 8)],
+        &[(40, false, 8), (16, false, 8)],
+        &[(40, false, 8), (64, true, 8)],
         &[(64, true, 8), (40, false, 8)],
     ];
     for case in table {
@@ -374,6 +405,9 @@ fn extension_headers_are_walked_over_up_to_a_bound() {
         put_u16(&mut frame, IP + 4, length as u16);
         frame
     };
+    let mut misplaced = with_options(2);
+    misplaced[IP + 40] = protocol::HOP_BY_HOP;
+    assert!(is_fragment(&with_options(2)) && !is_fragment(&misplaced), "RFC 8200 §4.1");
     let (most, more) = (with_options(EXTENSION_HEADERS), with_options(EXTENSION_HEADERS + 1));
     assert!(is_fragment(&most) && !is_fragment(&more));
     assert_eq!(reassembly().insert(at(0), C, &most), Ok(None));

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{Tuple, ip};
+use super::Tuple;
+use super::chain::Header;
 use crate::checksum::checksum;
-use crate::wire::{
-    Family, IPV4_LEN, IPV6_LEN, addresses, icmp_type, icmpv6_type, protocol, u16_at,
-};
+use crate::wire::{Family, IPV4_LEN, IPV6_LEN, addresses, icmp_type, icmpv6_type, protocol, u16_at};
 use crate::{Protocol, Reason};
 
 /// The start of a packet, as its sender sent it (or the gateway did).
@@ -37,8 +36,9 @@ impl Embedded {
         let (protocol, (from, to)) = match (number, bytes[0]) {
             (protocol::TCP, _) => (Protocol::Tcp, ports),
             (protocol::UDP, _) => (Protocol::Udp, ports),
-            (protocol::ICMP, icmp_type::ECHO_REQUEST)
-            | (protocol::ICMPV6, icmpv6_type::ECHO_REQUEST) => (Protocol::Icmp, (id, 0)),
+            (protocol::ICMP, icmp_type::ECHO_REQUEST) | (protocol::ICMPV6, icmpv6_type::ECHO_REQUEST) => {
+                (Protocol::Icmp, (id, 0))
+            }
             (protocol::ICMP, icmp_type::ECHO_REPLY) | (protocol::ICMPV6, icmpv6_type::ECHO_REPLY) => {
                 (Protocol::Icmp, (0, id))
             }
@@ -63,7 +63,7 @@ impl Embedded {
 fn ipv4(ip: &[u8]) -> Option<(u8, usize, usize)> {
     let header_len = usize::from(ip.first()? & 0x0f) * 4;
     let sound = ip.len() >= IPV4_LEN && ip[0] >> 4 == 4 && (IPV4_LEN..=ip.len()).contains(&header_len);
-    (sound && checksum(&ip[..header_len]) == 0 && u16_at(ip, 6) & 0x1fff == 0)
+    (sound && checksum(&ip[..header_len]) == 0 && u16_at(ip, 6).trailing_zeros() >= 13)
         .then(|| (ip[9], header_len, usize::from(u16_at(ip, 2))))
 }
 
@@ -72,7 +72,11 @@ fn ipv6(ip: &[u8]) -> Option<(u8, usize, usize)> {
     if ip.len() < IPV6_LEN || ip[0] >> 4 != 6 {
         return None;
     }
-    let (number, at) = ip::upper_layer(ip, ip[6], IPV6_LEN);
-    let later_fragment = ip[6] == protocol::FRAGMENT && u16_at(ip.get(IPV6_LEN..IPV6_LEN + 8)?, 2) & 0xfff8 != 0;
-    (!later_fragment).then(|| (number, at, IPV6_LEN + usize::from(u16_at(ip, 4))))
+    let last = Header::first(ip).last(ip);
+    let later = |at: usize| ip.get(at + 2..at + 4).is_none_or(|word| u16_at(word, 0) & 0xfff8 != 0);
+    if last.number == protocol::FRAGMENT && later(last.start) {
+        return None;
+    }
+    let upper = Header::upper_layer(ip);
+    Some((upper.number, upper.start, IPV6_LEN + usize::from(u16_at(ip, 4))))
 }

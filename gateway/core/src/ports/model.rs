@@ -218,10 +218,7 @@ proptest! {
                         match (lease.kind, until) {
                             (Kind::Shared(remote), _) => model.give_back(lease.port(), Some(remote)),
                             (_, None) => model.give_back(lease.port(), None),
-                            (_, Some(until)) => {
-                                let last = model.resting[worker].back().map_or(until, |(last, _)| *last);
-                                model.resting[worker].push_back((until.max(last), lease.port()));
-                            }
+                            (_, Some(until)) => model.resting[worker].push_back((until, lease.port())),
                         }
                         pools[worker].release(lease, until);
                     }

@@ -80,7 +80,7 @@ impl SharedPorts {
         source.blocks(random).find_map(|block| {
             let shared = self.ports.word(block);
             let unused = if shared == 0 { 0 } else { shared & !used.map_or(0, |used| used.word(block)) };
-            pick(unused, random).map(|bit| block.first() + bit)
+            pick(unused, random).map(|place| block.first() + place)
         })
     }
 }
@@ -128,5 +128,29 @@ impl RemotePorts {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AddressSpace, Protocol, WorkerSlot};
+
+    #[test]
+    fn nothing_is_kept_of_remotes_that_are_gone() {
+        let set = PortSet::new(&[2000..=2199], &[]);
+        let space = AddressSpace::new(vec![[192, 0, 2, 1].into()], set, 1);
+        let mut source = PortSource::new(&space, 0, Protocol::Tcp, WorkerSlot::ONLY);
+        let mut shared = SharedPorts::new(&ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let remote = SocketAddr::from(([198, 51, 100, 1], 443));
+        let ports: Vec<u16> = (0..100).filter_map(|i| shared.lease(&mut source, i, remote)).collect();
+        assert!(matches!(shared.remotes[&remote], RemotePorts::Many(_)));
+        for (i, &port) in ports.iter().enumerate() {
+            assert_eq!(shared.remotes[&remote].len() as usize, 100 - i);
+            shared.release(&mut source, port, remote);
+            let few = matches!(shared.remotes.get(&remote), None | Some(RemotePorts::Few(_)));
+            assert_eq!(few, 100 - i - 1 <= REMOTE_PORTS_LISTED / 2);
+        }
+        assert!(shared.remotes.is_empty() && shared.uses.is_empty() && shared.ports.is_empty());
     }
 }

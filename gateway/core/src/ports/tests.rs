@@ -69,7 +69,7 @@ fn rfc6888_req_8_a_freed_port_rests_two_minutes() {
 }
 
 #[test]
-fn a_rest_is_never_shorter_than_asked_for() {
+fn rests_end_in_the_order_in_which_they_began() {
     let mut pool = pool(2000..=2001);
     let mut leases = all(&mut pool, &Want::Exclusive);
     let [long, short] = [9, 5].map(|s| NOW + Duration::from_secs(s));
@@ -175,6 +175,32 @@ fn a_block_is_given_back_with_its_last_port_and_after_the_last_rest() {
     }
     assert!(pool.lease(until, 0, &block(B, 1)).is_some());
     assert!(pool.block_changes().eq([BlockChange::GivenBack(A, taken), BlockChange::Taken(B, taken)]));
+}
+
+#[test]
+fn a_tenant_with_its_last_block_rested_may_take_one() {
+    let mut pool = pool(1024..=1087);
+    let until = NOW + PORT_REST;
+    for lease in all(&mut pool, &block(A, 1)) {
+        pool.release(lease, Some(until));
+    }
+    assert!(!pool.can_lease(NOW, &block(A, 1)));
+    assert!(pool.can_lease(until, &block(A, 1)) && !pool.can_lease(until, &block(A, 0)));
+    assert!(pool.lease(until, 0, &block(A, 1)).is_some());
+}
+
+#[test]
+fn a_tenant_keeps_its_other_blocks_when_one_goes_back() {
+    let mut pool = pool(1024..=1151);
+    let leases = all(&mut pool, &block(A, 2));
+    let Some(BlockChange::Taken(A, first)) = pool.block_changes().next() else { panic!("nothing taken") };
+    let (gone, kept): (Vec<_>, Vec<_>) =
+        leases.into_iter().partition(|lease| Block::of(lease.port()) == first);
+    release_all(&mut pool, gone);
+    assert!(pool.block_changes().eq([BlockChange::GivenBack(A, first)]));
+    assert!(!pool.can_lease(NOW, &block(A, 1)) && pool.can_lease(NOW, &block(A, 2)));
+    release_all(&mut pool, kept);
+    assert_eq!((pool.used(), pool.free(), pool.block_changes().count()), (0, 128, 1));
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Table {
 
     /// Adds a session. `siblings` is the list of its mapping.
     pub(crate) fn insert(&mut self, mut session: Session, siblings: &mut Vec<usize>) -> usize {
-        let (out, inb) = ((session.owner.attachment, session.inside), (session.owner.uplink, session.reply()));
+        let (out, inb) =
+            ((session.owner.attachment, session.inside), (session.owner.uplink, session.reply()));
         session.in_mapping = siblings.len();
         let (queued, contact) = (session.queued, session.contact());
         let key = self.sessions.insert(session);

@@ -92,7 +92,12 @@ impl Segment {
 
 impl Track {
     /// Notes a segment; returns the state after it has passed.
-    pub(crate) fn advance(&mut self, state: SessionState, direction: Direction, segment: &Segment) -> SessionState {
+    pub(crate) fn advance(
+        &mut self,
+        state: SessionState,
+        direction: Direction,
+        segment: &Segment,
+    ) -> SessionState {
         if opens(segment.flags) && is_over(state) {
             // Closed, and the port is used again (RFC 9293 §3.10.7.4 lets a TIME-WAIT be reused).
             *self = Self::default();
@@ -103,7 +108,10 @@ impl Track {
         };
         let believable = sender.note(segment, receiver);
         let state = if believable { advance(state, direction, segment.flags) } else { state };
-        if state == S::Closing && self.outbound.knows_end_of(&self.inbound) && self.inbound.knows_end_of(&self.outbound) {
+        if state == S::Closing
+            && self.outbound.knows_end_of(&self.inbound)
+            && self.inbound.knows_end_of(&self.outbound)
+        {
             return S::Finished;
         }
         state
@@ -125,7 +133,9 @@ impl Flow {
             }
         }
         let end = segment.end();
-        let too_far = peer.acknowledged.is_some_and(|next| is_after(end, next.wrapping_add(peer.window.max(MIN_WINDOW))));
+        let too_far = peer
+            .acknowledged
+            .is_some_and(|next| is_after(end, next.wrapping_add(peer.window.max(MIN_WINDOW))));
         if too_far {
             return false;
         }
@@ -220,50 +230,130 @@ mod tests {
     use super::Direction::{Inbound as In, Outbound as Out};
     use super::*;
 
+    /// A connection between two ends that send consistent numbers.
+    struct Connection {
+        track: Track,
+        state: SessionState,
+        /// What each end sends next: the container's, the remote's.
+        next: [u32; 2],
+    }
+
+    const ISN: [u32; 2] = [0xffff_fff0, 5000];
+
+    impl Connection {
+        fn opened_by(direction: Direction) -> Self {
+            let mut connection = Self { track: Track::default(), state: opening(direction), next: ISN };
+            connection.sends(direction, SYN, 0);
+            connection
+        }
+
+        fn established() -> Self {
+            let mut connection = Self::opened_by(Out);
+            connection.sends(In, SYN | ACK, 0);
+            connection.sends(Out, ACK, 0);
+            assert_eq!(connection.state, S::Established);
+            connection
+        }
+
+        fn sends(&mut self, direction: Direction, flags: u8, length: u32) -> SessionState {
+            let (own, other) = if direction == Out { (0, 1) } else { (1, 0) };
+            let acknowledgment = if flags & ACK != 0 { self.next[other] } else { 0 };
+            let sequence = self.next[own];
+            let segment = Segment { flags, sequence, acknowledgment, window: 1000, length, scale: None };
+            if flags & RST == 0 {
+                self.next[own] = segment.end();
+            }
+            self.passes(direction, &segment)
+        }
+
+        fn passes(&mut self, direction: Direction, segment: &Segment) -> SessionState {
+            self.state = self.track.advance(self.state, direction, segment);
+            self.state
+        }
+    }
+
     fn run(segments: &[(Direction, u8)]) -> SessionState {
-        segments.iter().fold(S::Opening, |state, &(direction, flags)| advance(state, direction, flags))
+        let mut connection = Connection::established();
+        segments.iter().for_each(|&(direction, flags)| drop(connection.sends(direction, flags, 0)));
+        connection.state
     }
 
     #[test]
     fn handshakes_close_and_reset_as_the_table_says() {
-        let open = [(In, SYN | ACK), (Out, ACK)];
+        assert_eq!(Connection::opened_by(Out).state, S::Opening);
+        assert_eq!(Connection::opened_by(Out).sends(Out, SYN, 0), S::Opening);
+        assert_eq!(Connection::opened_by(Out).sends(In, SYN | ACK, 0), S::Established);
+        // Simultaneous open.
+        assert_eq!(Connection::opened_by(Out).sends(In, SYN, 0), S::Established);
+        assert_eq!(Connection::opened_by(Out).sends(In, RST | ACK, 0), S::Reset);
         let cases: &[(&[(Direction, u8)], SessionState)] = &[
-            (&[(Out, SYN)], S::Opening),
-            (&[(Out, ACK)], S::Opening),
-            (&[(In, SYN | ACK)], S::Established),
-            (&[(In, SYN)], S::Established), // simultaneous open
-            (&[(In, RST | ACK)], S::Reset),
-            (&[(In, RST | ACK), (Out, SYN)], S::Opening),
-        ];
-        for (segments, expected) in cases {
-            assert_eq!(run(segments), *expected, "{segments:?}");
-        }
-        let then: &[(&[(Direction, u8)], SessionState)] = &[
             (&[(Out, FIN | ACK)], S::FinOutbound),
             (&[(In, FIN | ACK)], S::FinInbound),
             (&[(Out, FIN | ACK), (In, FIN | ACK)], S::Closing),
-            (&[(In, FIN | ACK), (Out, FIN | ACK)], S::Closing),
-            (&[(Out, FIN), (In, FIN), (Out, ACK)], S::Closing),
-            (&[(Out, FIN), (In, FIN), (Out, SYN)], S::Opening),
+            (&[(Out, FIN | ACK), (In, FIN | ACK), (Out, ACK)], S::Finished),
+            (&[(In, FIN | ACK), (Out, FIN | ACK), (In, ACK)], S::Finished),
+            (&[(In, FIN | ACK), (Out, FIN | ACK), (Out, ACK)], S::Closing),
+            (&[(Out, FIN | ACK), (In, FIN | ACK), (Out, SYN)], S::Opening),
             (&[(In, FIN | ACK), (Out, SYN)], S::Opening),
             (&[(In, RST)], S::Reset),
             (&[(In, RST), (Out, ACK)], S::Established),
             (&[(In, RST), (In, RST)], S::Reset),
+            (&[(In, RST), (Out, SYN)], S::Opening),
         ];
-        for (segments, expected) in then {
-            assert_eq!(run(&[&open, *segments].concat()), *expected, "{segments:?}");
+        for (segments, expected) in cases {
+            assert_eq!(run(segments), *expected, "{segments:?}");
         }
     }
 
     #[test]
     fn a_session_that_the_remote_opens_goes_the_same_way() {
-        let run = |segments: &[(Direction, u8)]| {
-            segments.iter().fold(opening(In), |state, &(direction, flags)| advance(state, direction, flags))
-        };
-        assert_eq!(run(&[(In, SYN)]), S::OpeningInbound);
-        assert_eq!(run(&[(Out, SYN | ACK)]), S::Established);
-        assert_eq!(run(&[(Out, RST | ACK)]), S::Reset);
-        assert_eq!(run(&[(Out, SYN | ACK), (In, FIN), (Out, FIN), (In, SYN)]), S::OpeningInbound);
+        assert_eq!(Connection::opened_by(In).state, S::OpeningInbound);
+        assert_eq!(Connection::opened_by(In).sends(Out, SYN | ACK, 0), S::Established);
+        assert_eq!(Connection::opened_by(In).sends(Out, RST | ACK, 0), S::Reset);
+        assert_eq!(run(&[(In, FIN | ACK), (Out, FIN | ACK), (In, ACK), (In, SYN)]), S::OpeningInbound);
+    }
+
+    #[test]
+    fn a_reset_outside_of_the_window_moves_nothing() {
+        for (sequence, expected) in [
+            (ISN[1] + 1, S::Reset),
+            (ISN[1] + 1000, S::Reset),
+            (ISN[1] + 1001, S::Established),
+            (ISN[1], S::Established),
+            (0, S::Established),
+        ] {
+            let mut connection = Connection::established();
+            let reset = Segment { flags: RST, sequence, ..Segment::default() };
+            assert_eq!(connection.passes(In, &reset), expected, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn a_fin_outside_of_the_window_moves_nothing() {
+        let mut connection = Connection::established();
+        let far = ISN[1].wrapping_add(1_000_000);
+        let fin =
+            Segment { flags: FIN | ACK, sequence: far, acknowledgment: ISN[0] + 1, ..Segment::default() };
+        assert_eq!(connection.passes(In, &fin), S::Established);
+        assert_eq!(connection.sends(In, ACK, 900), S::Established);
+        assert_eq!(connection.track.inbound.end, Some(ISN[1] + 901), "the track goes on");
+    }
+
+    #[test]
+    fn windows_are_scaled_if_both_ends_scale() {
+        for (scale, expected) in [(Some(7), S::Reset), (None, S::Established)] {
+            let mut connection = Connection { track: Track::default(), state: S::Opening, next: ISN };
+            let syn =
+                Segment { flags: SYN, sequence: ISN[0], window: 1000, scale: Some(7), ..Segment::default() };
+            connection.passes(Out, &syn);
+            let (sequence, acknowledgment) = (ISN[1], ISN[0] + 1);
+            connection.passes(In, &Segment { flags: SYN | ACK, sequence, acknowledgment, scale, ..syn });
+            let ack =
+                Segment { flags: ACK, sequence: ISN[0] + 1, acknowledgment: ISN[1] + 1, scale: None, ..syn };
+            connection.passes(Out, &ack);
+            let reset = Segment { flags: RST, sequence: ISN[1] + 100_000, ..Segment::default() };
+            assert_eq!(connection.passes(In, &reset), expected);
+        }
     }
 
     #[test]

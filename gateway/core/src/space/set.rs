@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::limits::PORT_BLOCK;
+use crate::limits::{DEFAULT_PORTS, PORT_BLOCK};
 
 /// Blocks of the whole port space.
 pub(crate) const BLOCKS: usize = 65_536 / PORT_BLOCK as usize;
@@ -76,6 +76,13 @@ impl PortSet {
     }
 }
 
+impl Default for PortSet {
+    /// [`DEFAULT_PORTS`].
+    fn default() -> Self {
+        Self::new(&[DEFAULT_PORTS], &[])
+    }
+}
+
 impl Block {
     /// The block that has the port.
     pub(crate) const fn of(port: u16) -> Self {
@@ -128,9 +135,12 @@ pub(crate) const fn bit(port: u16) -> u64 {
 
 /// The place of a random one of the set bits.
 pub(crate) fn pick(word: u64, random: u64) -> Option<u16> {
-    let skipped = (random >> 32) as u32 % word.count_ones().max(1);
+    if word == 0 {
+        return None;
+    }
+    let skipped = (random >> 32) as u32 % word.count_ones();
     let rest = (0..skipped).fold(word, |rest, _| rest & (rest - 1));
-    (rest != 0).then(|| rest.trailing_zeros() as u16)
+    Some(rest.trailing_zeros() as u16)
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::checksum::sum;
+use crate::fragment::Reassembly;
 use crate::fragment::samples::{ID, Net, V6, V6_FULL, assert_checksums, read, tcp, udp};
+
+use crate::{Instant, Link, UplinkId};
 
 fn nets() -> impl Strategy<Value = Net> {
     let v6 = any::<(bool, bool, bool)>().prop_map(|(hop_by_hop, routing, destination)| Net::V6 {
@@ -217,13 +220,24 @@ fn a_vnet_header_that_speaks_of_another_place_or_protocol_is_refused() {
     assert!(segments(&good).is_ok());
     for (at, value) in [(1, vnet::GSO_TCPV6), (1, vnet::GSO_UDP_L4), (4, 0), (6, 33), (8, 6)] {
         let mut frame = good.clone();
-        frame[at..at + usize::from(at > 1) + 1].fill(0);
+        frame[at..=at + usize::from(at > 1)].fill(0);
         frame[at] = value;
         assert_eq!(segments(&frame), Err(Reason::VnetHeaderInvalid), "{value} at {at}");
     }
     let mut frame = good;
     frame[IP + IPV4_LEN + 12] = 0x40;
     assert_eq!(segments(&frame), Err(Reason::TransportInvalid));
+    let mut short = unfinished(tcp(Net::V4, &[]), 1000);
+    short[IP + IPV4_LEN + 12] = 0xf0;
+    assert_eq!(segments(&short), Err(Reason::TransportInvalid));
+}
+
+#[test]
+fn a_fragment_has_no_checksum_to_be_completed() {
+    let mut frame = unfinished(udp(Net::V4, &bytes(64)), 0);
+    frame[IP + 6] = 0x20;
+    set_header_checksum(&mut frame);
+    assert_eq!(complete_checksum(&mut frame), Err(Reason::FragmentInvalid));
 }
 
 #[test]
@@ -255,8 +269,14 @@ fn the_fragment_header_stands_behind_what_is_looked_at_on_the_way() {
 
 #[test]
 fn a_limit_without_room_for_the_headers_is_refused() {
-    assert_eq!(fragments(&udp(Net::V4, &bytes(2000)), IPV4_MTU_MIN - 1), Err(Reason::PacketTooBig));
-    assert_eq!(fragments(&udp(Net::V4, &bytes(2000)), IPV4_MTU_MIN).unwrap().len(), 2008_usize.div_ceil(48));
+    assert_eq!(fragments(&udp(Net::V4, &bytes(2000)), 27), Err(Reason::PacketTooBig));
+    assert_eq!(fragments(&udp(Net::V4, &bytes(2000)), 28).unwrap().len(), 2008 / 8);
+    assert_eq!(
+        fragments(&tcp(Net::V4, &bytes(2000)), 43),
+        Err(Reason::PacketTooBig),
+        "RFC 1858: half a TCP header"
+    );
+    assert!(fragments(&tcp(Net::V4, &bytes(2000)), 44).is_ok());
     assert_eq!(fragments(&udp(V6, &bytes(2000)), 55), Err(Reason::PacketTooBig));
     assert!(fragments(&udp(V6, &bytes(2000)), 56).is_ok());
     assert_eq!(
@@ -264,6 +284,35 @@ fn a_limit_without_room_for_the_headers_is_refused() {
         Err(Reason::PacketTooBig),
         "half a TCP header (RFC 7112)"
     );
+}
+
+#[test]
+fn segments_that_are_too_long_become_fragments_that_do_not_mix() {
+    for net in [Net::V4, V6] {
+        let payload = bytes(5000);
+        let whole = udp(net, &payload);
+        let mut pieces = Vec::new();
+        to_fit(&unfinished(whole.clone(), 2000), 1280, u32::MAX, |piece| pieces.push(piece)).unwrap();
+        // Two fragments of each segment but the last, which fits.
+        assert_eq!(pieces.len(), 5);
+        assert!(pieces.iter().all(|piece| piece.len() - IP <= 1280));
+        let mut reassembly = Reassembly::new(&ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let mut segments = vec![payload_of(&pieces.pop().unwrap())];
+        // All last fragments come before all first ones.
+        for piece in [1, 3, 0, 2].map(|index| &pieces[index]) {
+            let whole = reassembly.insert(Instant::ZERO, Link::Uplink(UplinkId(1)), piece).unwrap();
+            segments.extend(whole.map(|whole| {
+                assert_checksums(&whole.frame);
+                payload_of(&whole.frame)
+            }));
+        }
+        segments.rotate_left(1);
+        assert_eq!(segments.concat(), payload);
+
+        pieces.clear();
+        to_fit(&unfinished(whole.clone(), 0), 60_000, 1, |piece| pieces.push(piece)).unwrap();
+        assert_eq!(pieces, [whole], "it fits, only its checksum is completed");
+    }
 }
 
 #[test]

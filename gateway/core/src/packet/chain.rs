@@ -1,8 +1,8 @@
 //! The IP packet of a frame, and the chain of headers in front of an IPv6 packet's upper layer.
 
+use super::ip::ipv4_length;
 use crate::Reason;
 use crate::limits::EXTENSION_HEADERS;
-use crate::packet::ipv4_length;
 use crate::wire::{ETHERNET, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, ether_type, protocol, u16_at};
 
 /// Bytes of IPv6 Fragment header (RFC 8200 §4.5).
@@ -56,7 +56,12 @@ impl Header {
             protocol::HOP_BY_HOP => self.start == IPV6_LEN,
             number => matches!(number, protocol::ROUTING | protocol::DESTINATION_OPTIONS),
         };
-        let &[number, words] = packet.get(self.start..).filter(|_| walkable)?.first_chunk()?;
+        let &[number, words, _, segments_left] =
+            packet.get(self.start..).filter(|_| walkable)?.first_chunk()?;
+        // RFC 8200 §4.4, RFC 5095: this is not the packet's destination yet, and the checksum covers another one.
+        if self.number == protocol::ROUTING && segments_left != 0 {
+            return None;
+        }
         let start = self.start + (usize::from(words) + 1) * 8;
         (start <= packet.len()).then_some(Self { number, number_at: self.start, start })
     }
@@ -73,8 +78,8 @@ impl Header {
         header
     }
 
-    /// Where the part of a whole packet begins that fragments share out: behind the headers that are looked at on the way, which
-    /// are the hop-by-hop options and all up to a routing header (RFC 8200 §4.5).
+    /// Where the part of a whole packet begins that fragments share out: behind the headers that are looked at on
+    /// the way, which are the hop-by-hop options and all up to a routing header (RFC 8200 §4.5).
     pub(crate) fn fragmentable(packet: &[u8]) -> Self {
         let (mut header, mut part) = (Self::first(packet), Self::first(packet));
         for _ in 0..EXTENSION_HEADERS {
@@ -87,14 +92,30 @@ impl Header {
         part
     }
 
-    /// Whether the chain from here on ends in this packet, with an upper-layer header that can be read (RFC 7112 §5).
+    /// The upper-layer header, whatever is in front of it: behind the end of the packet, if that is too short.
+    pub(crate) fn upper_layer(packet: &[u8]) -> Self {
+        let last = Self::first(packet).last(packet);
+        match last.number {
+            protocol::FRAGMENT if packet.len() >= last.start + FRAGMENT_LEN => {
+                Self::behind_fragment(packet, last.start).last(packet)
+            }
+            _ => last,
+        }
+    }
+
+    /// Whether it is one of those that stand in front of the upper layer's.
+    pub(crate) const fn is_extension(self) -> bool {
+        matches!(
+            self.number,
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::FRAGMENT | protocol::DESTINATION_OPTIONS
+        )
+    }
+
+    /// Whether the chain from here on ends in this packet, with an upper-layer header that can be read (RFC 7112
+    /// §5).
     pub(crate) fn leads_to_upper_layer(self, packet: &[u8]) -> bool {
         let last = self.last(packet);
-        let extension = matches!(
-            last.number,
-            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::FRAGMENT | protocol::DESTINATION_OPTIONS
-        );
-        !extension && holds_transport(last.number, &packet[last.start..])
+        !last.is_extension() && holds_transport(last.number, &packet[last.start..])
     }
 }
 
