@@ -258,7 +258,7 @@ impl Engine {
         if frame.len() < IP + family.header_len() {
             return;
         }
-        let packet = Packet::parse(frame, family).ok();
+        let packet = Packet::parse(frame, family).ok().flatten();
         let transport = packet.map(|p| p.transport);
         if let Some(error) = IcmpError::about(reason, transport.as_ref(), mtu) {
             self.tell(now, from, frame, packet.as_ref(), error);

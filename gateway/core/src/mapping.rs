@@ -144,11 +144,7 @@ pub(crate) struct Mappings {
 
 impl Mappings {
     pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
-        Self {
-            slab: Slab::new(),
-            external: HashMap::with_hasher(hasher.clone()),
-            finished: BTreeSet::new(),
-        }
+        Self { slab: Slab::new(), external: HashMap::with_hasher(hasher.clone()), finished: BTreeSet::new() }
     }
 
     pub(crate) fn insert(&mut self, mapping: Mapping) -> usize {

@@ -4,6 +4,7 @@ pub(crate) mod chain;
 mod embedded;
 mod ip;
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 pub(crate) use embedded::Embedded;
@@ -18,7 +19,7 @@ use crate::wire::{
 use crate::{PacketSummary, Protocol, Reason};
 
 /// Two endpoints as one packet carries them. For ICMP queries the id stands on the side of the one who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tuple {
     pub(crate) protocol: Protocol,
     pub(crate) source: SocketAddr,
@@ -79,6 +80,32 @@ pub(crate) struct Tcp {
     pub(crate) window: u16,
 }
 
+/// As few words as there are: what is derived would hash each octet by itself.
+impl Hash for Tuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (source, destination) = (self.source, self.destination);
+        let ports = u64::from(source.port()) << 16 | u64::from(destination.port());
+        let rest = (self.protocol as u64) << 32 | ports;
+        match (source.ip(), destination.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                state.write_u64(u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits()));
+            }
+            (source, destination) => {
+                state.write_u128(bits(source));
+                state.write_u128(bits(destination));
+            }
+        }
+        state.write_u64(rest);
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
 impl Tuple {
     /// The same conversation seen from the other end.
     pub(crate) const fn reversed(self) -> Self {
@@ -97,11 +124,11 @@ impl Transport {
 }
 
 impl Packet {
-    /// Parses a frame that carries IP, vnet header included.
-    pub(crate) fn parse(frame: &[u8], family: Family) -> Result<Self, Reason> {
+    /// Parses a frame that carries IP, vnet header included. `None`: the packet is a fragment.
+    pub(crate) fn parse(frame: &[u8], family: Family) -> Result<Option<Self>, Reason> {
         let vnet = Vnet::parse(frame)?;
         let ip = frame.get(IP..).unwrap_or_default();
-        let header = Header::parse(ip, family)?;
+        let Some(header) = Header::parse(ip, family)? else { return Ok(None) };
         let (at, end) = (IP + header.transport, IP + header.end);
         let mut packet = Self {
             family,
@@ -117,7 +144,7 @@ impl Packet {
         };
         packet.transport = packet.parse_transport(frame, header.protocol)?;
         vnet.check(family, &packet.transport, at, end - at)?;
-        Ok(packet)
+        Ok(Some(packet))
     }
 
     /// The session key that the packet carries; `None` for what belongs to no session.

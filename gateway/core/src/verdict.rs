@@ -81,8 +81,6 @@ reasons! {
     Ipv4Options = "ipv4_options",
     /// The IPv6 extension headers are malformed, too many, or a route that has not ended.
     ExtensionHeader = "extension_header",
-    /// The packet is a fragment where only a whole packet can be.
-    Fragment = "fragment",
     /// The fragment is malformed, or too small to hold the headers that it has to.
     FragmentInvalid = "fragment_invalid",
     /// Fragments of one datagram overlap, so that none of them can be trusted (RFC 5722).

@@ -9,7 +9,7 @@ use crate::nd::{self, Nd, Role};
 use crate::neighbor::{self, Held, Lookup};
 use crate::packet::Packet;
 use crate::respond::Arp;
-use crate::wire::{Carried, Ethernet, IP};
+use crate::wire::{Carried, Ethernet, Family, IP, addresses};
 use crate::{AttachmentId, Instant, Link, MacAddr, Reason, UplinkId, Verdict};
 
 impl Engine {
@@ -199,10 +199,10 @@ impl Engine {
             Ok((_, Carried::Arp)) => {
                 Arp::parse(frame).ok().map(|arp| (IpAddr::V4(arp.sender), arp.sender_mac))
             }
-            Ok((_, Carried::Ip(_))) if frame.len() > IP => Nd::parse(frame).ok().and_then(|message| {
-                let source = Packet::parse(frame, crate::wire::Family::V6).ok()?.source;
-                told_by(&message, source)
-            }),
+            // A message that parses has a whole IPv6 header.
+            Ok((_, Carried::Ip(Family::V6))) => Nd::parse(frame)
+                .ok()
+                .and_then(|message| told_by(&message, addresses(&frame[IP..], Family::V6).0)),
             _ => None,
         };
         if let Some((address, mac)) = told {

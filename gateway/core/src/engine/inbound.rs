@@ -64,9 +64,12 @@ impl Engine {
             return Err(Reason::NotForGateway.into());
         }
         let Carried::Ip(family) = carried else { return self.inbound_arp(now, id, frame) };
-        let packet = match Packet::parse(frame, family) {
-            Err(Reason::Fragment) if to_us => return self.take_fragment(now, Link::Uplink(id), frame),
-            packet => packet?,
+        let Some(packet) = Packet::parse(frame, family)? else {
+            return if to_us {
+                self.take_fragment(now, Link::Uplink(id), frame)
+            } else {
+                Err(Reason::NotExternalAddress.into())
+            };
         };
         match packet.transport {
             Transport::NeighborDiscovery => return self.inbound_discovery(now, id, &packet, frame),

@@ -57,16 +57,18 @@ impl Engine {
             return Err(Reason::SourceMacSpoofed.into());
         }
         let Carried::Ip(family) = carried else { return self.outbound_arp(id, frame) };
-        let packet = match Packet::parse(frame, family) {
-            Err(Reason::Fragment) if ethernet.destination == config.gateway_mac => {
-                return self.take_fragment(now, Link::Attachment(id), frame);
-            }
-            packet => packet?,
+        let for_us = ethernet.destination == config.gateway_mac;
+        let Some(packet) = Packet::parse(frame, family)? else {
+            return if for_us {
+                self.take_fragment(now, Link::Attachment(id), frame)
+            } else {
+                Err(Reason::NotForGateway.into())
+            };
         };
         match packet.transport {
             Transport::NeighborDiscovery => return self.outbound_discovery(id, &packet, frame),
             Transport::ListenerDiscovery => return Ok(Verdict::Respond),
-            _ if ethernet.destination != config.gateway_mac => return Err(Reason::NotForGateway.into()),
+            _ if !for_us => return Err(Reason::NotForGateway.into()),
             _ => {}
         }
         let addressing = config.addressing(packet.source);

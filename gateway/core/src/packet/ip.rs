@@ -21,7 +21,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn parse(ip: &[u8], family: Family) -> Result<Self, Reason> {
+    /// `None`: the packet is a fragment.
+    pub(super) fn parse(ip: &[u8], family: Family) -> Result<Option<Self>, Reason> {
         let (source, destination) = match ip.get(..family.header_len()) {
             Some(header) => addresses(header, family),
             None => return Err(Reason::IpHeaderInvalid),
@@ -31,20 +32,27 @@ impl Header {
                 let end = ipv4_length(ip)?;
                 let fragment = u16_at(ip, 6);
                 if fragment & 0x3fff != 0 {
-                    return Err(Reason::Fragment);
+                    return Ok(None);
                 }
                 let dont_fragment = fragment & 0x4000 != 0;
                 let (ttl, protocol, transport) = (ip[8], ip[9], IPV4_LEN);
-                Ok(Self { source, destination, ttl, dont_fragment, protocol, transport, end })
+                Ok(Some(Self { source, destination, ttl, dont_fragment, protocol, transport, end }))
             }
             Family::V6 => {
                 let end = IPV6_LEN + usize::from(u16_at(ip, 4));
                 if ip[0] >> 4 != 6 || end > ip.len() {
                     return Err(Reason::IpHeaderInvalid);
                 }
-                let (protocol, transport) = walk(&ip[..end])?;
+                let upper = chain::Header::first(&ip[..end]).last(&ip[..end]);
+                if upper.number == protocol::FRAGMENT {
+                    return Ok(None);
+                }
+                if upper.is_extension() {
+                    return Err(Reason::ExtensionHeader);
+                }
+                let (protocol, transport) = (upper.number, upper.start);
                 let ttl = ip[7];
-                Ok(Self { source, destination, ttl, dont_fragment: true, protocol, transport, end })
+                Ok(Some(Self { source, destination, ttl, dont_fragment: true, protocol, transport, end }))
             }
         }
     }
@@ -61,14 +69,4 @@ pub(crate) fn ipv4_length(ip: &[u8]) -> Result<usize, Reason> {
         return Err(Reason::Ipv4ChecksumWrong);
     }
     if header_len > IPV4_LEN { Err(Reason::Ipv4Options) } else { Ok(total_len) }
-}
-
-/// Protocol and place of a whole IPv6 packet's upper-layer header.
-fn walk(packet: &[u8]) -> Result<(u8, usize), Reason> {
-    let last = chain::Header::first(packet).last(packet);
-    match last.number {
-        protocol::FRAGMENT => Err(Reason::Fragment),
-        _ if last.is_extension() => Err(Reason::ExtensionHeader),
-        number => Ok((number, last.start)),
-    }
 }

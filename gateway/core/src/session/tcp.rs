@@ -142,7 +142,9 @@ impl Flow {
         if segment.has(SYN) {
             self.scale = segment.scale;
         }
-        if self.end.is_none_or(|known| is_after(end, known)) {
+        // Until the peer has answered, another SYN begins anew.
+        let anew = segment.has(SYN) && peer.acknowledged.is_none();
+        if anew || self.end.is_none_or(|known| is_after(end, known)) {
             self.end = Some(end);
         }
         if segment.has(FIN) {

@@ -142,7 +142,7 @@ fn packets_that_wait_are_bounded_by_number_and_by_bytes() {
     let large = udp(4000, SERVER).with_payload(vec![0; 1400]);
     let each = large.frame().len();
     let to = |host: usize| {
-        let destination = endpoint([10, 1, 200, host as u8].into(), 53);
+        let destination = endpoint([10, 1, 200, host as u8], 53);
         Packet { destination, ..large.clone() }.frame()
     };
     let room = limits::HELD_BYTES_PER_ATTACHMENT / each;
@@ -153,7 +153,7 @@ fn packets_that_wait_are_bounded_by_number_and_by_bytes() {
     // Who has used up the room is still told where others are, and does not use up theirs.
     let step = rig.deliver(inside(C1), to(250));
     assert_eq!((step.verdict, asks(&step.sent).len()), (Verdict::Drop(Reason::NextHopQueueFull), 1));
-    let other = Packet::outbound(C2, Carries::Udp, 4000, endpoint([10, 1, 200, 251].into(), 53));
+    let other = Packet::outbound(C2, Carries::Udp, 4000, endpoint([10, 1, 200, 251], 53));
     assert_eq!(rig.deliver(inside(C2), other.frame()).verdict, Verdict::Hold);
 }
 
@@ -161,7 +161,7 @@ fn packets_that_wait_are_bounded_by_number_and_by_bytes() {
 fn a_container_that_asks_for_everybody_does_not_keep_others_from_asking() {
     let mut rig = unresolved();
     let to = |id, host: usize| {
-        Packet::outbound(id, Carries::Udp, 4000, endpoint([10, 1, 200, host as u8].into(), 53)).frame()
+        Packet::outbound(id, Carries::Udp, 4000, endpoint([10, 1, 200, host as u8], 53)).frame()
     };
     for host in 1..=limits::UNRESOLVED_PER_ATTACHMENT {
         assert_eq!(rig.deliver(inside(C1), to(C1, host)).verdict, Verdict::Hold);

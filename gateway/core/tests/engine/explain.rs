@@ -1,6 +1,6 @@
 //! `explain` says what the packet that follows will meet.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use gateway_core::{
     AttachmentId, Command, CommandError, Explanation, MacAddr, Probe, Protocol, Reason, Step, Verdict,
@@ -10,11 +10,11 @@ use crate::support::packet::{Carries, Packet};
 use crate::support::rig::{Rig, far};
 use crate::support::*;
 
-const fn probe(protocol: Protocol, port: u16, remote: SocketAddrV4) -> Probe {
+const fn probe(protocol: Protocol, port: u16, remote: SocketAddr) -> Probe {
     Probe { protocol, source_port: Some(port), remote }
 }
 
-const fn udp(remote: SocketAddrV4) -> Probe {
+const fn udp(remote: SocketAddr) -> Probe {
     probe(Protocol::Udp, 4000, remote)
 }
 
@@ -58,20 +58,20 @@ fn each_answer_agrees_with_the_packet_that_follows() {
         ("gateway, echo", C4, probe(Protocol::Icmp, 1, endpoint(GATEWAY, 0)), None),
         ("gateway, tcp", C1, probe(Protocol::Tcp, 4000, endpoint(GATEWAY, 80)), Some(Reason::GatewayAddress)),
         ("gateway, udp", C4, udp(endpoint(GATEWAY, 53)), Some(Reason::GatewayAddress)),
-        ("metadata service", C1, udp(endpoint([169, 254, 169, 254].into(), 80)), forbidden),
-        ("multicast", C1, udp(endpoint([224, 0, 0, 1].into(), 80)), forbidden),
-        ("loopback, not attached", C4, udp(endpoint([127, 0, 0, 1].into(), 80)), forbidden),
-        ("network address", C1, udp(endpoint([10, 1, 0, 0].into(), 80)), Some(Reason::Broadcast)),
-        ("broadcast address", C1, udp(endpoint([10, 1, 255, 255].into(), 80)), Some(Reason::Broadcast)),
+        ("metadata service", C1, udp(endpoint([169, 254, 169, 254], 80)), forbidden),
+        ("multicast", C1, udp(endpoint([224, 0, 0, 1], 80)), forbidden),
+        ("loopback, not attached", C4, udp(endpoint([127, 0, 0, 1], 80)), forbidden),
+        ("network address", C1, udp(endpoint([10, 1, 0, 0], 80)), Some(Reason::Broadcast)),
+        ("broadcast address", C1, udp(endpoint([10, 1, 255, 255], 80)), Some(Reason::Broadcast)),
         ("not attached", C4, udp(endpoint(SERVER, 53)), Some(Reason::NoConnector)),
-        ("no route", C1, udp(endpoint([203, 0, 113, 1].into(), 53)), Some(Reason::NoRoute)),
+        ("no route", C1, udp(endpoint([203, 0, 113, 1], 53)), Some(Reason::NoRoute)),
         ("hairpin to nobody", C1, udp(endpoint(EXTERNAL, 53)), Some(Reason::NoMapping)),
         ("no router", C3, udp(far(53)), Some(Reason::NoNextHop)),
     ];
     for (name, id, probe, reason) in cases {
         for protocol in Protocol::ALL {
             // A probe of echo for the gateway, and of anything else, mean different things.
-            let probe = if *probe.remote.ip() == GATEWAY { probe } else { Probe { protocol, ..probe } };
+            let probe = if probe.remote.ip() == GATEWAY { probe } else { Probe { protocol, ..probe } };
             let explanation = agree(&mut Rig::new(), id, probe, name);
             assert_eq!(explanation.reason, reason, "{name}");
         }

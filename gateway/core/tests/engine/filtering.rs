@@ -10,7 +10,7 @@ const ALL: [Filtering; 3] =
     [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent];
 
 /// C1 with a session to SERVER:53 from one port, by a connector with this filtering.
-fn rig(filtering: Filtering, carries: Carries) -> (Rig, std::net::SocketAddrV4) {
+fn rig(filtering: Filtering, carries: Carries) -> (Rig, std::net::SocketAddr) {
     let mut rig = Rig::new();
     rig.apply(Command::Detach { attachment: C1, connector: TO_A });
     rig.attach_filtering(C1, TO_A, VPC_A, filtering);
@@ -99,7 +99,7 @@ fn an_address_is_forgotten_with_the_last_session_to_it() {
 fn a_remote_outside_of_the_connectors_destinations_is_kept_out_by_every_filtering() {
     for filtering in ALL {
         let (mut rig, external) = rig(filtering, Carries::Udp);
-        let remote = endpoint([203, 0, 113, 5].into(), 53);
+        let remote = endpoint([203, 0, 113, 5], 53);
         let frame = Packet::inbound(VPC_A, Carries::Udp, remote, external).frame();
         rig.refused(outside(VPC_A), frame, Reason::Filtered);
     }
@@ -109,13 +109,13 @@ fn a_remote_outside_of_the_connectors_destinations_is_kept_out_by_every_filterin
 fn strangers_cannot_use_up_a_containers_sessions_beyond_its_share() {
     let (mut rig, external) = rig(Filtering::EndpointIndependent, Carries::Udp);
     for n in 1..limits::SESSIONS_PER_ATTACHMENT {
-        let remote = endpoint([10, 1, 100 + (n / 60_000) as u8, 1].into(), 1 + (n % 60_000) as u16);
+        let remote = endpoint([10, 1, 100 + (n / 60_000) as u8, 1], 1 + (n % 60_000) as u16);
         let mut frame = Packet::inbound(VPC_A, Carries::Udp, remote, external).frame();
         assert_eq!(
             rig.engine.handle_packet(rig.now, outside(VPC_A), &mut frame),
             Verdict::Forward(inside(C1))
         );
     }
-    let frame = Packet::inbound(VPC_A, Carries::Udp, endpoint([10, 1, 99, 1].into(), 1), external).frame();
+    let frame = Packet::inbound(VPC_A, Carries::Udp, endpoint([10, 1, 99, 1], 1), external).frame();
     rig.refused(outside(VPC_A), frame, Reason::QuotaReached);
 }

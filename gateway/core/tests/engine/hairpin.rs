@@ -7,7 +7,7 @@ use crate::support::rig::Rig;
 use crate::support::*;
 
 /// C1 and C2 with a mapping each, from port 4000, open to everybody; and their external endpoints.
-fn rig() -> (Rig, [std::net::SocketAddrV4; 2]) {
+fn rig() -> (Rig, [std::net::SocketAddr; 2]) {
     let mut rig = Rig::new();
     let external = [C1, C2].map(|id| {
         rig.apply(Command::Detach { attachment: id, connector: TO_A });
@@ -47,7 +47,7 @@ fn a_container_reaches_itself_through_its_external_endpoint() {
     let (mut rig, [ext1, _]) = rig();
     let (to, arrived) = rig.forward(inside(C1), &Packet::outbound(C1, Carries::Udp, 7000, ext1));
     assert_eq!((to, arrived.destination), (inside(C1), endpoint(CONTAINER, 4000)));
-    assert_eq!(*arrived.source.ip(), EXTERNAL);
+    assert_eq!(arrived.source.ip(), EXTERNAL);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn rfc5508_req_7_an_error_about_a_hairpinned_packet_comes_back_with_the_packet_t
     let unreachable = Carries::Icmp { kind: 3, code: 3, rest: 0 };
     let error = Packet::outbound(C2, unreachable, 0, arrived.source).with_payload(arrived.embedded(28));
     let (to, told) = rig.forward(inside(C2), &error);
-    assert_eq!((to, *told.source.ip(), *told.destination.ip()), (inside(C1), EXTERNAL, CONTAINER));
+    assert_eq!((to, told.source.ip(), told.destination.ip()), (inside(C1), EXTERNAL, CONTAINER));
     // Source, destination and ports as C1 sent them; the TTL has gone down on the way.
     let quoted = &told.payload;
     assert_eq!(quoted[12..16], CONTAINER.octets());
@@ -92,7 +92,7 @@ fn a_ttl_that_runs_out_between_the_two_is_reported_to_the_sender() {
     let (mut rig, [_, ext2]) = rig();
     let frame = Packet::outbound(C1, Carries::Udp, 4000, ext2).with_ttl(2).frame();
     let told = rig.refused(inside(C1), frame, Reason::TtlExpired).expect("told");
-    assert_eq!((told.carries, *told.source.ip()), (Carries::Icmp { kind: 11, code: 0, rest: 0 }, GATEWAY));
+    assert_eq!((told.carries, told.source.ip()), (Carries::Icmp { kind: 11, code: 0, rest: 0 }, GATEWAY));
 }
 
 #[test]

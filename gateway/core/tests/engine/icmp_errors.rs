@@ -226,9 +226,9 @@ fn an_embedded_header_with_options_is_translated() {
     let with_options = |packet: &Packet, ttl: u8| {
         let mut frame = packet.clone().with_ttl(ttl).frame();
         frame.splice(TRANSPORT..TRANSPORT, [1; 4]);
-        frame[IPV4] = 0x46;
+        frame[IP] = 0x46;
         fix_ipv4(&mut frame);
-        frame[IPV4..IPV4 + 100].to_vec()
+        frame[IP..IP + 100].to_vec()
     };
     let mut error = flow.seen.error_by(HOP, 3, 3, 100);
     error.payload = with_options(&flow.seen, flow.seen.ttl);

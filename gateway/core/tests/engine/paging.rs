@@ -1,7 +1,7 @@
 //! Pages of the session table.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use gateway_core::{AttachmentId, Command, Protocol, SessionQuery, SessionView, Verdict, limits};
 
@@ -46,7 +46,7 @@ fn pages(rig: &mut Rig, query: &SessionQuery, mut between: impl FnMut(&mut Rig))
     panic!("pages without an end");
 }
 
-fn counts(sessions: &[SessionView]) -> BTreeMap<(AttachmentId, SocketAddrV4), usize> {
+fn counts(sessions: &[SessionView]) -> BTreeMap<(AttachmentId, SocketAddr), usize> {
     let mut counts = BTreeMap::new();
     for session in sessions {
         *counts.entry((session.attachment, session.remote)).or_default() += 1;

@@ -48,7 +48,7 @@ fn primed() -> (Rig, Vec<(Link, Vec<u8>)>) {
 
 /// The frame with a vnet header that asks for checksum and segmentation, if it is TCP or UDP.
 fn super_packet(mut frame: Vec<u8>) -> Vec<u8> {
-    let (gso_type, field) = match frame[IPV4 + 9] {
+    let (gso_type, field) = match frame[IP + 9] {
         6 => (1, 16),
         17 => (5, 6),
         _ => return frame,
@@ -72,12 +72,12 @@ fn check(rig: &mut Rig, from: Link, frame: Vec<u8>) -> Verdict {
         assert_eq!(step.sent, []);
     }
     for sent in &step.sent {
-        let is_arp = word(&sent.frame, IPV4 - 2) == 0x0806;
+        let is_arp = word(&sent.frame, IP - 2) == 0x0806;
         match step.verdict {
             Verdict::Drop(_) => {
                 assert_eq!(sent.to, from, "the sender is told, and nobody else");
                 assert!(matches!(Packet::read(&sent.frame).carries, Carries::Icmp { .. }));
-                assert!(sent.frame.len() <= (IPV4 + limits::ICMP_ERROR_BYTES).min(original.len() + 28));
+                assert!(sent.frame.len() <= (IP + limits::ICMP_ERROR_BYTES).min(original.len() + 28));
             }
             Verdict::Hold => {
                 assert!(is_arp && matches!(sent.to, Link::Uplink(_)), "the next hop is asked for");
@@ -97,12 +97,12 @@ fn good_frames_truncated_at_every_length_are_harmless() {
         for length in 0..=frame.len() {
             let mut cut = frame[..length].to_vec();
             check(&mut rig, from, cut.clone());
-            if length >= TRANSPORT && word(&frame, IPV4 - 2) == 0x0800 {
+            if length >= TRANSPORT && word(&frame, IP - 2) == 0x0800 {
                 // As if it had been sent so short.
-                cut[IPV4 + 2..IPV4 + 4].copy_from_slice(&((length - IPV4) as u16).to_be_bytes());
+                cut[IP + 2..IP + 4].copy_from_slice(&((length - IP) as u16).to_be_bytes());
                 fix_ipv4(&mut cut);
                 check(&mut rig, from, cut.clone());
-                if cut[IPV4 + 9] == 1 && length >= TRANSPORT + 8 {
+                if cut[IP + 9] == 1 && length >= TRANSPORT + 8 {
                     fix_icmp(&mut cut);
                     check(&mut rig, from, cut);
                 }
@@ -151,9 +151,9 @@ impl Spoil {
         if let Some(length) = self.length {
             frame.resize(length.index(frame.len() * 2), 0xee);
         }
-        if self.fixed && frame.len() >= IPV4 + 60 && frame[IPV4] >> 4 == 4 {
+        if self.fixed && frame.len() >= IP + 60 && frame[IP] >> 4 == 4 {
             fix_ipv4(&mut frame);
-            if frame[IPV4 + 9] == 1 {
+            if frame[IP + 9] == 1 {
                 fix_icmp(&mut frame);
             }
         }

@@ -48,7 +48,7 @@ fn the_rate_of_icmp_errors_is_exact_at_any_interval_of_packets() {
 fn one_container_cannot_use_up_the_errors_of_another() {
     let mut rig = Rig::new();
     told(&mut rig, 1000, Duration::ZERO);
-    let frame = Packet::outbound(C1, Carries::Udp, 4000, endpoint([203, 0, 113, 5].into(), 53)).frame();
+    let frame = Packet::outbound(C1, Carries::Udp, 4000, endpoint([203, 0, 113, 5], 53)).frame();
     assert!(rig.refused(inside(C1), frame, Reason::NoRoute).is_some());
 }
 

@@ -37,7 +37,7 @@ fn error_about(id: AttachmentId, frame: &[u8], (kind, code): (u8, u8)) -> Packet
         ttl: 64,
         dont_fragment: false,
         carries: Carries::Icmp { kind, code, rest: 0 },
-        payload: frame[IPV4..frame.len().min(IPV4 + limits::ICMP_ERROR_BYTES - 28)].to_vec(),
+        payload: frame[IP..frame.len().min(IP + limits::ICMP_ERROR_BYTES - 28)].to_vec(),
     }
 }
 
@@ -113,7 +113,7 @@ fn frames_that_are_not_for_the_gateway_or_not_ipv4_are_dropped() {
     let to = |destination_mac| Packet { destination_mac, ..base.clone() }.frame();
     let typed = |ether_type: u16| {
         let mut frame = base.frame();
-        frame[ETHERNET + 12..IPV4].copy_from_slice(&ether_type.to_be_bytes());
+        frame[ETHERNET + 12..IP].copy_from_slice(&ether_type.to_be_bytes());
         frame
     };
     check(vec![
@@ -125,7 +125,7 @@ fn frames_that_are_not_for_the_gateway_or_not_ipv4_are_dropped() {
         ("ipv6", C1, typed(0x86dd), Reason::Ipv6Unsupported, None),
         ("lldp", C1, typed(0x88cc), Reason::EtherTypeUnsupported, None),
         ("802.3 length", C1, typed(60), Reason::EtherTypeUnsupported, None),
-        ("half an Ethernet header", C1, base.frame()[..IPV4 - 1].to_vec(), Reason::FrameTruncated, None),
+        ("half an Ethernet header", C1, base.frame()[..IP - 1].to_vec(), Reason::FrameTruncated, None),
         ("vnet header alone", C1, base.frame()[..ETHERNET].to_vec(), Reason::FrameTruncated, None),
     ]);
 }
@@ -141,23 +141,23 @@ fn headers_that_contradict_the_frame_are_dropped() {
     let cut = |packet: &Packet, length: u8| {
         spoiled(packet, |frame| {
             frame.truncate(TRANSPORT + usize::from(length));
-            frame[IPV4 + 3] = 20 + length;
+            frame[IP + 3] = 20 + length;
         })
     };
     let mut wrong_sum = base.frame();
-    wrong_sum[IPV4 + 10] ^= 1;
+    wrong_sum[IP + 10] ^= 1;
     let header = Reason::Ipv4HeaderInvalid;
     let transport = Reason::TransportInvalid;
     check(vec![
-        ("version", C1, with(&base, IPV4, &[0x65]), header, None),
-        ("header length below five", C1, with(&base, IPV4, &[0x44]), header, None),
-        ("total length below the header", C1, with(&base, IPV4 + 2, &[0, 19]), header, None),
-        ("total length beyond the frame", C1, with(&base, IPV4 + 2, &[0, 32]), header, None),
+        ("version", C1, with(&base, IP, &[0x65]), header, None),
+        ("header length below five", C1, with(&base, IP, &[0x44]), header, None),
+        ("total length below the header", C1, with(&base, IP + 2, &[0, 19]), header, None),
+        ("total length beyond the frame", C1, with(&base, IP + 2, &[0, 32]), header, None),
         ("half an IPv4 header", C1, base.frame()[..TRANSPORT - 1].to_vec(), header, None),
         ("header checksum", C1, wrong_sum, Reason::Ipv4ChecksumWrong, None),
-        ("options", C1, with(&base, IPV4, &[0x46]), Reason::Ipv4Options, None),
-        ("first fragment", C1, with(&base, IPV4 + 6, &[0x20, 0]), Reason::Fragment, None),
-        ("later fragment", C1, with(&base, IPV4 + 6, &[0, 1]), Reason::Fragment, None),
+        ("options", C1, with(&base, IP, &[0x46]), Reason::Ipv4Options, None),
+        ("first fragment", C1, with(&base, IP + 6, &[0x20, 0]), Reason::Fragment, None),
+        ("later fragment", C1, with(&base, IP + 6, &[0, 1]), Reason::Fragment, None),
         ("tcp without a header", C1, cut(&tcp, 0), transport, None),
         ("tcp too short", C1, cut(&tcp, 19), transport, None),
         ("tcp data offset below five", C1, with(&tcp, TRANSPORT + 12, &[0x40]), transport, None),
@@ -232,7 +232,7 @@ fn what_a_vpc_sends_unasked_is_dropped_in_silence() {
     let base = udp(remote, external);
     let cases = [
         (udp(remote, unused), Reason::NoMapping),
-        (udp(endpoint([10, 1, 0, 22].into(), 53), external), Reason::Filtered),
+        (udp(endpoint([10, 1, 0, 22], 53), external), Reason::Filtered),
         (udp(endpoint(OTHER_SERVER, 53), external), Reason::Filtered),
         (Packet::inbound(VPC_A, Carries::Tcp(SYN), remote, external), Reason::NoMapping),
         (Packet::inbound(VPC_A, Carries::Tcp(SYN), remote, endpoint(EXTERNAL, 22)), Reason::NoMapping),
@@ -335,11 +335,11 @@ fn malformed_arp_is_dropped() {
     check(vec![
         ("another's address", C1, spoof((own.0, SERVER)), Reason::ArpInvalid, None),
         ("another's MAC address", C1, spoof((container_mac(C2), CONTAINER)), Reason::ArpInvalid, None),
-        ("not Ethernet", C1, with(IPV4 + 1, 6), Reason::ArpInvalid, None),
-        ("not IPv4", C1, with(IPV4 + 3, 1), Reason::ArpInvalid, None),
-        ("address lengths", C1, with(IPV4 + 4, 8), Reason::ArpInvalid, None),
-        ("unknown operation", C1, with(IPV4 + 7, 9), Reason::ArpInvalid, None),
-        ("truncated", C1, good.frame()[..IPV4 + 27].to_vec(), Reason::ArpInvalid, None),
+        ("not Ethernet", C1, with(IP + 1, 6), Reason::ArpInvalid, None),
+        ("not IPv4", C1, with(IP + 3, 1), Reason::ArpInvalid, None),
+        ("address lengths", C1, with(IP + 4, 8), Reason::ArpInvalid, None),
+        ("unknown operation", C1, with(IP + 7, 9), Reason::ArpInvalid, None),
+        ("truncated", C1, good.frame()[..IP + 27].to_vec(), Reason::ArpInvalid, None),
         ("for another", C1, Arp::request(own, SERVER).frame(), Reason::ArpNotForGateway, None),
         ("a reply", C1, Arp::reply(own, (gateway_mac(C1), GATEWAY)).frame(), Reason::ArpNotForGateway, None),
     ]);
@@ -363,8 +363,8 @@ fn an_error_about_a_broken_icmp_error_is_never_sent() {
         .with_payload(udp_to(SERVER).embedded(28))
         .frame();
     assert_eq!(rig.refused(inside(C1), frame.clone(), Reason::TtlExpired), None);
-    frame[IPV4 + 8] = 64;
-    frame[IPV4 + 16..IPV4 + 20].copy_from_slice(&[169, 254, 169, 254]);
+    frame[IP + 8] = 64;
+    frame[IP + 16..IP + 20].copy_from_slice(&[169, 254, 169, 254]);
     fix_ipv4(&mut frame);
     fix_icmp(&mut frame);
     assert_eq!(rig.refused(inside(C1), frame, Reason::DestinationForbidden), None);

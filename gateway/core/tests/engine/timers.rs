@@ -1,6 +1,6 @@
 //! The ends of sessions, to the nanosecond, in virtual time.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use gateway_core::{Protocol, Verdict, limits};
 
@@ -17,13 +17,7 @@ enum By {
 use By::{Container, Remote};
 
 /// Sends one packet of the session at `second`; the first opens it.
-fn send(
-    rig: &mut Rig,
-    second: u64,
-    by: By,
-    carries: Carries,
-    external: Option<SocketAddrV4>,
-) -> SocketAddrV4 {
+fn send(rig: &mut Rig, second: u64, by: By, carries: Carries, external: Option<SocketAddr>) -> SocketAddr {
     assert_eq!(rig.run_until(at(second)), 0, "the session lives at {second} s");
     let remote = endpoint(SERVER, if carries == Carries::EchoRequest { 0 } else { 80 });
     match (by, external) {

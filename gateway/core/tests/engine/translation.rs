@@ -26,7 +26,7 @@ fn each_protocol_is_translated_out_and_back_and_nothing_else_of_it_changes() {
             let sent = Packet::outbound(C1, carries, 4000, remote).with_payload(vec![0xa5; length]);
             let (to, arrived) = rig.forward(inside(C1), &sent);
             let external = arrived.source;
-            assert_eq!((to, *external.ip()), (outside(VPC_A), EXTERNAL));
+            assert_eq!((to, external.ip()), (outside(VPC_A), EXTERNAL));
             assert!(external.port() >= 1024, "{external}");
             let expected = Packet {
                 source_mac: uplink_mac(VPC_A),
@@ -226,8 +226,8 @@ fn a_container_always_appears_as_the_same_external_address() {
             rig.forward_resolving(inside(id), &Packet::outbound(id, carries, port, endpoint(SERVER, 80)))
         };
         let packets = KINDS.map(|(carries, ..)| open(&mut rig, carries, 4000));
-        let external = *packets[0].source.ip();
-        assert!(packets.iter().all(|packet| *packet.source.ip() == external));
+        let external = packets[0].source.ip();
+        assert!(packets.iter().all(|packet| packet.source.ip() == external));
         assert_eq!(*open(&mut rig, Carries::Udp, 4001).source.ip(), external);
         // Its ports are used up, though the other address has some.
         let third = Packet::outbound(id, Carries::Udp, 4002, endpoint(SERVER, 80));

@@ -193,10 +193,10 @@ fn partial_checksums_stay_partial_and_right_both_ways() {
 #[test]
 fn a_partial_udp_checksum_of_zero_is_a_sum_like_any_other() {
     // A remote address that makes the pseudo-header's sum 0.
-    let base = Packet::outbound(C1, Carries::Udp, 4000, endpoint([10, 1, 0, 0].into(), 53));
+    let base = Packet::outbound(C1, Carries::Udp, 4000, endpoint([10, 1, 0, 0], 53));
     let missing = !pseudo_header(&base.frame(), 8 + base.payload.len());
     let [high, low] = missing.to_be_bytes();
-    let remote = endpoint([10, 1, high, low].into(), 53);
+    let remote = endpoint([10, 1, high, low], 53);
     let frame = Vnet::partial(Carries::Udp).frame(&Packet { destination: remote, ..base });
     assert_eq!(frame[TRANSPORT + 6..TRANSPORT + 8], [0xff, 0xff]);
     for zero in [[0, 0], [0xff, 0xff]] {
@@ -204,7 +204,7 @@ fn a_partial_udp_checksum_of_zero_is_a_sum_like_any_other() {
         frame[TRANSPORT + 6..TRANSPORT + 8].copy_from_slice(&zero);
         let mut rig = Rig::new();
         assert_eq!(rig.deliver(inside(C1), frame).verdict, Verdict::Hold);
-        let step = rig.deliver(outside(VPC_A), Arp::host_answers(VPC_A, *remote.ip()).frame());
+        let step = rig.deliver(outside(VPC_A), Arp::host_answers(VPC_A, remote.ip()).frame());
         let [arrived] = &step.sent[..] else { panic!("one packet was held") };
         assert_eq!(Packet::read(&arrived.frame).destination, remote);
         assert_ne!(arrived.frame[TRANSPORT + 6..TRANSPORT + 8], [0, 0]);
@@ -304,7 +304,7 @@ fn bytes_behind_the_packet_count_for_what_fits_the_link() {
     let mut rig = Rig::new();
     for (header, carries) in [(Vnet::default(), Carries::Udp), (Vnet::segments(TCP, 60_000), TCP)] {
         let mut frame = header.frame(&packet(carries).with_payload([]));
-        frame.resize(IPV4 + 65_000, 0);
+        frame.resize(IP + 65_000, 0);
         let told = refused_as_too_big(&mut rig, inside(C1), frame).expect("told");
         let packet_len = if carries == Carries::Udp { 28 } else { 40 };
         assert_eq!(told.payload.len(), packet_len, "what is behind the packet is not quoted");
