@@ -1,25 +1,23 @@
 //! ARP on both sides, and packets that wait for it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use gateway_core::{
-    Command, Engine, Instant, MacAddr, Reason, Transmit, UplinkConfig, Verdict, WorkerSlot, limits,
-};
+use gateway_core::{Command, Engine, Instant, MacAddr, Reason, Transmit, Verdict, WorkerSlot, limits};
 
 use crate::support::arp::{Arp, NO_MAC};
 use crate::support::packet::{Carries, Packet};
-use crate::support::rig::Rig;
+use crate::support::rig::{Rig, Sent, space, uplink_config};
 use crate::support::*;
 
 fn unresolved() -> Rig {
-    Rig::unresolved(WorkerSlot::ONLY, limits::DEFAULT_PORTS)
+    Rig::unresolved_without_ipv6()
 }
 
 fn udp(port: u16, destination: Ipv4Addr) -> Packet {
     Packet::outbound(C1, Carries::Udp, port, endpoint(destination, 53))
 }
 
-fn asks(sent: &[Transmit]) -> Vec<Arp> {
+fn asks(sent: &[Sent]) -> Vec<Arp> {
     sent.iter().map(|t| Arp::read(&t.frame)).collect()
 }
 
@@ -216,24 +214,17 @@ fn packets_of_a_container_that_goes_or_is_detached_are_not_sent() {
 #[test]
 fn the_external_addresses_of_a_new_uplink_are_announced_once() {
     let external = [EXTERNAL, Ipv4Addr::new(10, 1, 0, 11)];
+    let space = space(external.map(IpAddr::V4).to_vec(), &limits::DEFAULT_PORTS, 2);
     let announced: Vec<_> = (0..2)
         .flat_map(|index| {
             let mut engine = Engine::new(WorkerSlot::new(index, 2), [1; 32]);
-            let config = UplinkConfig {
-                id: VPC_A,
-                mac: uplink_mac(VPC_A),
-                mtu: 1500,
-                on_link: "10.1.0.0/16".parse().expect("a prefix"),
-                next_hop: None,
-                external: external.to_vec(),
-                ports: limits::DEFAULT_PORTS,
-            };
+            let config = uplink_config(VPC_A, vec![], space.clone());
             engine.apply(Instant::ZERO, Command::AddUplink(config)).expect("applied");
             std::iter::from_fn(move || engine.poll_transmit())
         })
         .collect();
     // RFC 5227 §2.3: sender and target are the same address.
     let expected = external.map(|address| Arp::request((uplink_mac(VPC_A), address), address).frame());
-    assert_eq!(announced.iter().map(|transmit| transmit.to).collect::<Vec<_>>(), [outside(VPC_A); 2]);
-    assert_eq!(announced.into_iter().map(|transmit| transmit.frame).collect::<Vec<_>>(), expected);
+    let expected = expected.map(|frame| Transmit::Frame { to: outside(VPC_A), frame });
+    assert_eq!(announced, expected);
 }

@@ -1,6 +1,6 @@
 //! `explain` says what the packet that follows will meet.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use gateway_core::{
     AttachmentId, Command, CommandError, Explanation, MacAddr, Probe, Protocol, Reason, Step, Verdict,
@@ -102,7 +102,7 @@ fn an_unreachable_next_hop_is_known() {
     }
     let explanation = agree(&mut rig, C1, silent, "given up");
     assert_eq!(explanation.reason, Some(Reason::NextHopUnreachable));
-    assert_eq!(explanation.steps.last(), Some(&Step::NextHop { address: NOBODY, mac: None }));
+    assert_eq!(explanation.steps.last(), Some(&Step::NextHop { address: NOBODY.into(), mac: None }));
 }
 
 #[test]
@@ -121,10 +121,13 @@ fn the_steps_tell_the_way_of_the_packet() {
     let remote = endpoint(SERVER, 53);
     let prefix = "10.1.0.0/16".parse().expect("a prefix");
     let route = Step::Route { connector: TO_A, prefix, uplink: VPC_A };
-    let next_hop = |address| Step::NextHop { address, mac: Some(host_mac(VPC_A, address)) };
+    let next_hop = |address: Ipv4Addr| Step::NextHop {
+        address: address.into(),
+        mac: Some(host_mac(VPC_A, address)),
+    };
 
     let new = agree(&mut rig, C1, udp(remote), "new");
-    let mapping = Step::MappingNew { external: EXTERNAL, free_ports: 64_512 };
+    let mapping = Step::MappingNew { external: EXTERNAL.into(), free_ports: 64_512 };
     assert_eq!(new.steps, [route.clone(), mapping, next_hop(SERVER)]);
 
     let session = rig.sessions().remove(0);
@@ -137,11 +140,11 @@ fn the_steps_tell_the_way_of_the_packet() {
 
     let any = Probe { source_port: None, ..udp(remote) };
     let any = rig.engine.explain(rig.now, C1, any).expect("the container exists");
-    let mapping = Step::MappingNew { external: EXTERNAL, free_ports: 64_511 };
+    let mapping = Step::MappingNew { external: EXTERNAL.into(), free_ports: 64_511 };
     assert_eq!(any.steps, [route.clone(), mapping, next_hop(SERVER)]);
 
     let unknown = agree(&mut rig, C1, udp(endpoint(NOBODY, 53)), "unknown next hop");
-    assert_eq!(unknown.steps.last(), Some(&Step::NextHop { address: NOBODY, mac: None::<MacAddr> }));
+    assert_eq!(unknown.steps.last(), Some(&Step::NextHop { address: NOBODY.into(), mac: None::<MacAddr> }));
 
     let hairpin = agree(&mut rig, C1, udp(endpoint(EXTERNAL, 53)), "hairpin");
     assert_eq!(hairpin.steps, [route, Step::MappingReused(external), Step::Hairpin]);

@@ -1,5 +1,7 @@
 //! Who may send to a mapping: RFC 4787 §5 for UDP, RFC 5382 §4 for TCP.
 
+use std::net::SocketAddr;
+
 use gateway_core::{Command, Filtering, Reason, SessionState, Verdict, limits};
 
 use crate::support::packet::{Carries, Packet};
@@ -10,7 +12,7 @@ const ALL: [Filtering; 3] =
     [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent];
 
 /// C1 with a session to SERVER:53 from one port, by a connector with this filtering.
-fn rig(filtering: Filtering, carries: Carries) -> (Rig, std::net::SocketAddr) {
+fn rig(filtering: Filtering, carries: Carries) -> (Rig, SocketAddr) {
     let mut rig = Rig::new();
     rig.apply(Command::Detach { attachment: C1, connector: TO_A });
     rig.attach_filtering(C1, TO_A, VPC_A, filtering);

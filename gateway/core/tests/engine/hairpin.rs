@@ -1,6 +1,6 @@
 //! From one container to another through their external endpoints (RFC 4787 §6, RFC 5382 REQ-8, RFC 5508 REQ-7).
 
-use gateway_core::{Command, Filtering, Reason, Step, Verdict, WorkerSlot, limits};
+use gateway_core::{Command, Filtering, Reason, Step, Verdict, limits};
 
 use crate::support::packet::{Carries, Packet};
 use crate::support::rig::Rig;
@@ -58,7 +58,7 @@ fn rfc5508_req_7_an_error_about_a_hairpinned_packet_comes_back_with_the_packet_t
     let unreachable = Carries::Icmp { kind: 3, code: 3, rest: 0 };
     let error = Packet::outbound(C2, unreachable, 0, arrived.source).with_payload(arrived.embedded(28));
     let (to, told) = rig.forward(inside(C2), &error);
-    assert_eq!((to, told.source.ip(), told.destination.ip()), (inside(C1), EXTERNAL, CONTAINER));
+    assert_eq!((to, told.source, told.destination), (inside(C1), endpoint(EXTERNAL, 0), endpoint(CONTAINER, 0)));
     // Source, destination and ports as C1 sent them; the TTL has gone down on the way.
     let quoted = &told.payload;
     assert_eq!(quoted[12..16], CONTAINER.octets());
@@ -92,18 +92,13 @@ fn a_ttl_that_runs_out_between_the_two_is_reported_to_the_sender() {
     let (mut rig, [_, ext2]) = rig();
     let frame = Packet::outbound(C1, Carries::Udp, 4000, ext2).with_ttl(2).frame();
     let told = rig.refused(inside(C1), frame, Reason::TtlExpired).expect("told");
-    assert_eq!((told.carries, told.source.ip()), (Carries::Icmp { kind: 11, code: 0, rest: 0 }, GATEWAY));
+    let expired = Carries::Icmp { kind: 11, code: 0, rest: 0 };
+    assert_eq!((told.carries, told.source), (expired, endpoint(GATEWAY, 0)));
 }
 
 #[test]
 fn a_container_of_another_worker_gets_it_by_hand_off() {
-    let mut workers: Vec<Rig> = (0..2)
-        .map(|index| {
-            let mut rig = Rig::unresolved(WorkerSlot::new(index, 2), limits::DEFAULT_PORTS);
-            rig.resolve_all();
-            rig
-        })
-        .collect();
+    let mut workers = Rig::workers(limits::DEFAULT_PORTS).map(Rig::resolved);
     let open = |rig: &mut Rig, id| {
         rig.apply(Command::Detach { attachment: id, connector: TO_A });
         rig.attach_filtering(id, TO_A, VPC_A, Filtering::EndpointIndependent);

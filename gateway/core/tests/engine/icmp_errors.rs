@@ -166,8 +166,8 @@ fn an_error_about_no_session_of_this_link_is_dropped() {
     for mut flow in flows() {
         let inbound: [fn(&mut Packet); 5] = [
             |p| p.source.set_port(p.source.port() ^ 1),
-            |p| p.destination.set_ip(OTHER_SERVER),
-            |p| p.source.set_ip(CONTAINER),
+            |p| p.destination.set_ip(OTHER_SERVER.into()),
+            |p| p.source.set_ip(CONTAINER.into()),
             |p| std::mem::swap(&mut p.source, &mut p.destination),
             |p| p.carries = if p.carries == Carries::Udp { Carries::Tcp(SYN) } else { Carries::Udp },
         ];
@@ -255,7 +255,7 @@ fn an_error_waits_for_its_next_hop_like_any_packet() {
 fn an_error_from_an_address_that_is_no_host_is_dropped() {
     let [_, mut flow, _] = flows();
     for by in [[127, 0, 0, 1], [0, 0, 0, 0], [224, 0, 0, 1], [255, 255, 255, 255]] {
-        let mut frame = flow.seen.error_by(by.into(), 3, 3, 100).frame();
+        let mut frame = flow.seen.error_by(by, 3, 3, 100).frame();
         fix_icmp(&mut frame);
         flow.rig.refused(outside(VPC_A), frame, Reason::SourceInvalid);
     }

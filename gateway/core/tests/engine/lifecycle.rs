@@ -1,8 +1,8 @@
 //! Attach, detach, and links that come and go.
 
 use gateway_core::{
-    Applied, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Filtering, Protocol, Reason,
-    UplinkId, Verdict,
+    Applied, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Protocol, Reason, UplinkId,
+    Verdict,
 };
 
 use crate::support::packet::{Carries, Packet};
@@ -37,8 +37,7 @@ fn a_mapping_of_two_connectors_lives_until_both_are_detached() {
     let mut rig = Rig::new();
     let narrow = ConnectorId(7);
     let destinations = vec!["10.1.0.21/32".parse().expect("a prefix")];
-    let connector =
-        ConnectorConfig { id: narrow, uplink: VPC_A, destinations, filtering: Filtering::default() };
+    let connector = ConnectorConfig::new(narrow, VPC_A, destinations);
     rig.apply(Command::Attach { attachment: C1, connector });
     let external = rig.open(C1, Carries::Udp, 4000, endpoint(SERVER, 53));
     assert_eq!(rig.open(C1, Carries::Udp, 4000, endpoint(OTHER_SERVER, 53)), external);
@@ -128,8 +127,7 @@ fn commands_that_name_what_is_not_there_change_nothing() {
     let mut rig = Rig::new();
     let nobody = AttachmentId(77);
     let nowhere = UplinkId(77);
-    let to =
-        |uplink| ConnectorConfig { id: TO_A, uplink, destinations: vec![], filtering: Filtering::default() };
+    let to = |uplink| ConnectorConfig::new(TO_A, uplink, vec![]);
     let cases = [
         (Command::RemoveAttachment(nobody), CommandError::UnknownAttachment(nobody)),
         (
@@ -150,12 +148,7 @@ fn commands_that_name_what_is_not_there_change_nothing() {
 fn two_connectors_of_one_container_cannot_claim_one_prefix() {
     let mut rig = Rig::new();
     let prefix = "10.1.0.0/16".parse().expect("a prefix");
-    let connector = ConnectorConfig {
-        id: TO_B,
-        uplink: VPC_B,
-        destinations: vec![prefix],
-        filtering: Filtering::default(),
-    };
+    let connector = ConnectorConfig::new(TO_B, VPC_B, vec![prefix]);
     let attach = Command::Attach { attachment: C1, connector };
     let tie = CommandError::DestinationTie { prefix, other: TO_A };
     assert_eq!(rig.engine.apply(rig.now, attach.clone()), Err(tie));
@@ -173,12 +166,7 @@ fn a_container_has_a_bounded_number_of_connectors() {
         let destinations = vec![format!("10.1.{i}.0/24").parse().expect("a prefix")];
         Command::Attach {
             attachment: C4,
-            connector: ConnectorConfig {
-                id: ConnectorId(100 + i),
-                uplink: VPC_A,
-                destinations,
-                filtering: Filtering::default(),
-            },
+            connector: ConnectorConfig::new(ConnectorId(100 + i), VPC_A, destinations),
         }
     };
     for i in 0..LIMIT as u32 {

@@ -1,11 +1,13 @@
 //! The MSS that a SYN announces is lowered to what both links carry.
 
+use std::net::{IpAddr, SocketAddr};
+
 use etherparse::{PacketBuilder, PacketHeaders, TcpHeader, TransportHeader};
-use gateway_core::{AttachmentConfig, AttachmentId, Command, VNET_LEN, Verdict};
+use gateway_core::{AttachmentConfig, AttachmentId, VNET_LEN, Verdict};
 
 use crate::support::checksum::fix_ipv4;
 use crate::support::packet::Packet;
-use crate::support::rig::Rig;
+use crate::support::rig::{Rig, attachment_config};
 use crate::support::*;
 
 /// A container with a smaller MTU than the VPC.
@@ -15,14 +17,7 @@ const LIMIT: u16 = SMALL_MTU - 40;
 
 fn rig() -> Rig {
     let mut rig = Rig::new();
-    rig.apply(Command::AddAttachment(AttachmentConfig {
-        id: SMALL,
-        address: CONTAINER,
-        gateway: GATEWAY,
-        mac: container_mac(SMALL),
-        gateway_mac: gateway_mac(SMALL),
-        mtu: SMALL_MTU,
-    }));
+    rig.add_attachment_with(AttachmentConfig { mtu: SMALL_MTU, ..attachment_config(SMALL) });
     rig.attach(SMALL, TO_A, VPC_A);
     rig
 }
@@ -34,12 +29,17 @@ fn segment(like: &Packet, flags: u8, options: &[u8]) -> Vec<u8> {
     header.set_options_raw(options).expect("they fit");
     let mut frame = vec![0; VNET_LEN];
     PacketBuilder::ethernet2(like.source_mac.0, like.destination_mac.0)
-        .ipv4(like.source.ip().octets(), like.destination.ip().octets(), 64)
+        .ipv4(octets(like.source), octets(like.destination), 64)
         .tcp_header(header)
         .write(&mut frame, &[])
         .expect("it can be written");
     fix_ipv4(&mut frame);
     frame
+}
+
+fn octets(endpoint: SocketAddr) -> [u8; 4] {
+    let IpAddr::V4(address) = endpoint.ip() else { panic!("{endpoint} is not IPv4") };
+    address.octets()
 }
 
 /// The TCP header of a frame, whose checksum must be right.

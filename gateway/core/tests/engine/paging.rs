@@ -74,8 +74,8 @@ fn filters_select_what_they_name() {
         (SessionQuery { connector: Some(TO_B), ..base.clone() }, 100),
         (SessionQuery { uplink: Some(VPC_A), ..base.clone() }, many + 100),
         (SessionQuery { protocol: Some(Protocol::Tcp), ..base.clone() }, 100),
-        (SessionQuery { remote: Some(SERVER), ..base.clone() }, many + 200),
-        (SessionQuery { remote: Some(OTHER_SERVER), ..base.clone() }, 0),
+        (SessionQuery { remote: Some(SERVER.into()), ..base.clone() }, many + 200),
+        (SessionQuery { remote: Some(OTHER_SERVER.into()), ..base.clone() }, 0),
         (SessionQuery { attachment: Some(C2), protocol: Some(Protocol::Udp), ..base.clone() }, 0),
         (SessionQuery { cursor: u64::MAX, ..base }, 0),
     ];

@@ -1,7 +1,7 @@
 //! What holds for every frame, whoever made it. proptest prints the input of a failure, and shrinks it.
 
 use etherparse::SlicedPacket;
-use gateway_core::{Link, Verdict, WorkerSlot, limits};
+use gateway_core::{Link, Verdict, limits};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -200,8 +200,7 @@ proptest! {
     #[test]
     fn one_worker_of_two_hands_off_what_the_other_owns(spoils in prop::collection::vec(spoils(), 1..20)) {
         let (_, good) = primed();
-        for index in 0..2 {
-            let mut rig = Rig::unresolved(WorkerSlot::new(index, 2), FEW_PORTS);
+        for (index, mut rig) in (0..).zip(Rig::workers(FEW_PORTS)) {
             for spoil in &spoils {
                 let (from, frame) = spoil.apply(&good);
                 if let Verdict::HandOff { to: owner, .. } = check(&mut rig, from, frame.clone()) {

@@ -6,40 +6,49 @@ use gateway_core::{Protocol, Verdict, limits};
 
 use crate::support::packet::{Carries, Packet};
 use crate::support::rig::Rig;
+use crate::support::tcp::By::{self, Container, Remote};
+use crate::support::tcp::Connection;
 use crate::support::*;
 
-/// Who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Container,
-    Remote,
-}
-use By::{Container, Remote};
-
 /// Sends one packet of the session at `second`; the first opens it.
-fn send(rig: &mut Rig, second: u64, by: By, carries: Carries, external: Option<SocketAddr>) -> SocketAddr {
+fn send(
+    rig: &mut Rig,
+    connection: &mut Connection,
+    second: u64,
+    by: By,
+    carries: Carries,
+    external: Option<SocketAddr>,
+) -> SocketAddr {
     assert_eq!(rig.run_until(at(second)), 0, "the session lives at {second} s");
     let remote = endpoint(SERVER, if carries == Carries::EchoRequest { 0 } else { 80 });
     match (by, external) {
         (Remote, Some(external)) => {
             let carries = if carries == Carries::EchoRequest { Carries::EchoReply } else { carries };
-            rig.forward(outside(VPC_A), &Packet::inbound(VPC_A, carries, remote, external));
+            let packet = Packet::inbound(VPC_A, carries, remote, external);
+            rig.forward(outside(VPC_A), &connection.next(by, packet));
             external
         }
         _ => {
-            let seen = rig.forward_resolving(inside(C1), &Packet::outbound(C1, carries, 4000, remote)).source;
+            let packet = connection.next(by, Packet::outbound(C1, carries, 4000, remote));
+            let seen = rig.forward_resolving(inside(C1), &packet).source;
             assert!(external.is_none_or(|external| external == seen));
             seen
         }
     }
 }
 
+/// Nothing but sessions and neighbors has timers.
+fn without_ipv6() -> Rig {
+    Rig::unresolved_without_ipv6().resolved()
+}
+
 /// The session that `packets` make ends at `second`: not a nanosecond before, and then at once.
 fn ends_at(second: u64, packets: &[(u64, By, Carries)]) {
-    let mut rig = Rig::new();
+    let mut rig = without_ipv6();
+    let mut connection = Connection::new();
     let mut external = None;
     for &(second, by, carries) in packets {
-        external = Some(send(&mut rig, second, by, carries, external));
+        external = Some(send(&mut rig, &mut connection, second, by, carries, external));
     }
     assert_eq!(rig.sessions()[0].expires_in, at(second).since(rig.now), "{packets:?}");
     assert_eq!(rig.run_until(just_before(at(second))), 0, "{packets:?}");
@@ -112,20 +121,20 @@ fn reset_tcp_ends_four_minutes_after_the_first_reset_unless_it_goes_on() {
 
 #[test]
 fn the_end_that_comes_nearer_is_reported_at_once() {
-    let mut rig = Rig::new();
-    let external = send(&mut rig, 0, Container, Carries::Tcp(SYN), None);
-    send(&mut rig, 1, Remote, Carries::Tcp(SYN | ACK), Some(external));
+    let (mut rig, mut connection) = (without_ipv6(), Connection::new());
+    let external = send(&mut rig, &mut connection, 0, Container, Carries::Tcp(SYN), None);
+    send(&mut rig, &mut connection, 1, Remote, Carries::Tcp(SYN | ACK), Some(external));
     // Neighbors are forgotten before that, so the session's own timer is all that is left.
     assert_eq!(rig.run_until(at(1000)), 0);
     assert_eq!(rig.engine.poll_timeout(), Some(at(7441)));
-    send(&mut rig, 1000, Remote, Carries::Tcp(RST), Some(external));
+    send(&mut rig, &mut connection, 1000, Remote, Carries::Tcp(RST), Some(external));
     assert_eq!(rig.engine.poll_timeout(), Some(at(1240)));
 }
 
 #[test]
 fn an_idle_engine_wants_nothing() {
-    let mut rig = Rig::new();
-    send(&mut rig, 0, Container, Carries::Udp, None);
+    let mut rig = without_ipv6();
+    send(&mut rig, &mut Connection::new(), 0, Container, Carries::Udp, None);
     assert_eq!(rig.run_until(at(10_000)), 1);
     assert_eq!(rig.engine.poll_timeout(), None);
     assert_eq!(rig.wait(seconds(10_000)), (0, vec![]));

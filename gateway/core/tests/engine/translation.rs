@@ -1,13 +1,14 @@
 //! Packets of a session, out and back.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use gateway_core::{AttachmentId, MacAddr, Protocol, Reason, SessionState, UplinkId};
 
 use crate::support::checksum::wrong as wrong_checksum;
 use crate::support::packet::{Carries, Packet};
-use crate::support::rig::{Rig, far};
+use crate::support::rig::{Rig, far, space, uplink_config};
+use crate::support::tcp::{By, Connection};
 use crate::support::*;
 
 /// Each translated kind: what goes out, what comes back, and the remote port, which echo has none of.
@@ -26,7 +27,7 @@ fn each_protocol_is_translated_out_and_back_and_nothing_else_of_it_changes() {
             let sent = Packet::outbound(C1, carries, 4000, remote).with_payload(vec![0xa5; length]);
             let (to, arrived) = rig.forward(inside(C1), &sent);
             let external = arrived.source;
-            assert_eq!((to, external.ip()), (outside(VPC_A), EXTERNAL));
+            assert_eq!((to, external.ip()), (outside(VPC_A), EXTERNAL.into()));
             assert!(external.port() >= 1024, "{external}");
             let expected = Packet {
                 source_mac: uplink_mac(VPC_A),
@@ -158,28 +159,28 @@ fn ports_start_at_random_places() {
 fn a_tcp_session_shows_its_state() {
     let mut rig = Rig::new();
     let remote = endpoint(SERVER, 80);
-    let external = rig.open(C1, Carries::Tcp(SYN), 4000, remote);
+    let mut connection = Connection::new();
+    let mut external = endpoint(EXTERNAL, 0);
     let states = [
-        (None, SessionState::Opening),
-        (Some((false, SYN | ACK)), SessionState::Established),
-        (Some((true, ACK)), SessionState::Established),
-        (Some((true, FIN | ACK)), SessionState::FinOutbound),
-        (Some((false, FIN | ACK)), SessionState::Closing),
-        (Some((true, SYN)), SessionState::Opening),
-        (Some((false, RST | ACK)), SessionState::Reset),
+        (By::Container, SYN, SessionState::Opening),
+        (By::Remote, SYN | ACK, SessionState::Established),
+        (By::Container, ACK, SessionState::Established),
+        (By::Container, FIN | ACK, SessionState::FinOutbound),
+        (By::Remote, FIN | ACK, SessionState::Closing),
+        (By::Container, ACK, SessionState::Finished),
+        (By::Container, SYN, SessionState::Opening),
+        (By::Remote, RST | ACK, SessionState::Reset),
     ];
-    for (segment, state) in states {
-        match segment {
-            Some((true, flags)) => {
-                rig.forward(inside(C1), &Packet::outbound(C1, Carries::Tcp(flags), 4000, remote));
-            }
-            Some((false, flags)) => {
-                rig.forward(outside(VPC_A), &Packet::inbound(VPC_A, Carries::Tcp(flags), remote, external));
-            }
-            None => {}
+    for (by, flags, state) in states {
+        if by == By::Container {
+            let packet = Packet::outbound(C1, Carries::Tcp(flags), 4000, remote);
+            external = rig.forward(inside(C1), &connection.next(by, packet)).1.source;
+        } else {
+            let packet = Packet::inbound(VPC_A, Carries::Tcp(flags), remote, external);
+            rig.forward(outside(VPC_A), &connection.next(by, packet));
         }
         let [session] = &rig.sessions()[..] else { panic!("one session") };
-        assert_eq!(session.state, state, "after {segment:?}");
+        assert_eq!(session.state, state, "after {flags:#x} of the {by:?}");
         assert_eq!((session.attachment, session.connector, session.uplink), (C1, TO_A, VPC_A));
         assert_eq!((session.internal, session.external), (endpoint(CONTAINER, 4000), external));
         assert_eq!((session.remote, session.protocol), (remote, Protocol::Tcp));
@@ -217,7 +218,8 @@ fn a_container_always_appears_as_the_same_external_address() {
     const VPC_C: UplinkId = UplinkId(3);
     let addresses = [EXTERNAL, Ipv4Addr::new(10, 1, 0, 11)];
     let mut rig = Rig::new();
-    rig.add_uplink(VPC_C, None, addresses.to_vec(), 2000..=2001);
+    let space = space(addresses.map(IpAddr::V4).to_vec(), &(2000..=2001), 1);
+    rig.add_uplink(uplink_config(VPC_C, vec![], space));
     let mut seen = BTreeSet::new();
     for id in [AttachmentId(20), AttachmentId(21)] {
         rig.add_attachment(id);
@@ -228,7 +230,7 @@ fn a_container_always_appears_as_the_same_external_address() {
         let packets = KINDS.map(|(carries, ..)| open(&mut rig, carries, 4000));
         let external = packets[0].source.ip();
         assert!(packets.iter().all(|packet| packet.source.ip() == external));
-        assert_eq!(*open(&mut rig, Carries::Udp, 4001).source.ip(), external);
+        assert_eq!(open(&mut rig, Carries::Udp, 4001).source.ip(), external);
         // Its ports are used up, though the other address has some.
         let third = Packet::outbound(id, Carries::Udp, 4002, endpoint(SERVER, 80));
         rig.refused(inside(id), third.frame(), Reason::PortsExhausted);
@@ -242,5 +244,5 @@ fn a_container_always_appears_as_the_same_external_address() {
         error.destination = endpoint(external, 0);
         assert_eq!(rig.forward(outside(VPC_C), &error).0, inside(id));
     }
-    assert_eq!(seen, addresses.into());
+    assert_eq!(seen, addresses.map(IpAddr::V4).into());
 }

@@ -1,48 +1,65 @@
 //! Several engines that share every uplink.
 
-use gateway_core::{Reason, Transmit, Verdict, WorkerSlot, limits};
+use gateway_core::{Command, Reason, Verdict, WorkerSlot, limits};
 
 use crate::support::arp::Arp;
 use crate::support::packet::{Carries, Packet};
-use crate::support::rig::Rig;
+use crate::support::rig::{Rig, Sent};
 use crate::support::*;
 
 /// Two workers with resolved neighbors.
 fn workers() -> [Rig; 2] {
-    [0, 1].map(|index| {
-        let mut rig = Rig::unresolved(WorkerSlot::new(index, 2), limits::DEFAULT_PORTS);
-        rig.resolve_all();
-        rig
-    })
+    unresolved().map(Rig::resolved)
 }
 
 fn unresolved() -> [Rig; 2] {
-    [0, 1].map(|index| Rig::unresolved(WorkerSlot::new(index, 2), limits::DEFAULT_PORTS))
+    Rig::workers(limits::DEFAULT_PORTS)
 }
 
 #[test]
-fn each_worker_leases_ports_of_its_own_blocks_only() {
+fn each_worker_leases_ports_of_its_own_blocks_first() {
     for (index, mut rig) in (0..).zip(workers()) {
         for carries in [Carries::Tcp(SYN), Carries::Udp, Carries::EchoRequest] {
             for port in 4000..4100 {
                 let external = rig.open(C1, carries, port, endpoint(SERVER, 0));
-                assert_eq!(WorkerSlot::new(0, 2).owner_of(external.port()), index);
+                assert_eq!(WorkerSlot::new(0, 2).home_of(external.port()), index);
             }
         }
     }
 }
 
 #[test]
-fn a_worker_runs_out_of_ports_when_its_own_blocks_are_leased() {
-    for index in 0..2 {
-        let mut rig = Rig::unresolved(WorkerSlot::new(index, 2), 1024..=1024 + 2 * limits::PORT_BLOCK - 1);
-        rig.resolve_all();
-        for port in 0..limits::PORT_BLOCK {
-            rig.open(C1, Carries::Udp, 4000 + port, endpoint(SERVER, 53));
-        }
+fn workers_run_out_of_ports_together_when_every_port_is_leased() {
+    for all_by in 0..2 {
+        let ports = 1024..=1024 + 2 * limits::PORT_BLOCK - 1;
+        let mut workers = Rig::workers(ports.clone()).map(Rig::resolved);
+        let mut leased: Vec<_> = ports
+            .clone()
+            .map(|port| workers[all_by].open(C1, Carries::Udp, port, endpoint(SERVER, 53)).port())
+            .collect();
+        leased.sort_unstable();
+        assert!(leased.into_iter().eq(ports), "each port once, home or not");
         let packet = Packet::outbound(C2, Carries::Udp, 4000, endpoint(SERVER, 53));
-        rig.refused(inside(C2), packet.frame(), Reason::PortsExhausted);
+        for rig in &mut workers {
+            rig.refused(inside(C2), packet.frame(), Reason::PortsExhausted);
+        }
+        workers[all_by].apply(Command::Detach { attachment: C1, connector: TO_A });
+        workers[1 - all_by].forward(inside(C2), &packet);
     }
+}
+
+#[test]
+fn a_port_away_from_home_is_found_by_whoever_reads_its_packets() {
+    let [mut first, mut second] = Rig::workers(1024..=1024 + limits::PORT_BLOCK - 1).map(Rig::resolved);
+    let remote = endpoint(SERVER, 53);
+    let external = second.open(C2, Carries::Udp, 4000, remote);
+    assert_eq!(WorkerSlot::new(0, 2).home_of(external.port()), 0);
+    let back = Packet::inbound(VPC_A, Carries::Udp, remote, external);
+    let verdict = first.deliver(outside(VPC_A), back.frame()).verdict;
+    assert_eq!(verdict, Verdict::HandOff { to: 1, from: VPC_A });
+    assert_eq!(second.forward(outside(VPC_A), &back).0, inside(C2));
+    second.apply(Command::Detach { attachment: C2, connector: TO_A });
+    first.refused(outside(VPC_A), back.frame(), Reason::NoMapping);
 }
 
 #[test]
@@ -81,7 +98,7 @@ fn an_answer_to_arp_is_shared_and_releases_what_every_worker_holds() {
     let step = first.deliver(outside(VPC_A), answer.clone());
     assert_eq!((step.verdict, step.sent.len()), (Verdict::Share, 1));
     second.engine.handle_shared(second.now, VPC_A, &answer);
-    let [Transmit { to, frame }] = &second.drain()[..] else { panic!("one packet was held") };
+    let [Sent { to, frame }] = &second.drain()[..] else { panic!("one packet was held") };
     assert_eq!((*to, Packet::read(frame).destination_mac), (outside(VPC_A), host_mac(VPC_A, SERVER)));
     second.forward(inside(C2), &Packet::outbound(C2, Carries::Udp, 4001, endpoint(SERVER, 53)));
 }
