@@ -11,6 +11,7 @@ mod containers;
 mod convert;
 mod explain;
 mod failure;
+mod quotas;
 mod reservation;
 mod sessions;
 mod stats;
@@ -31,6 +32,7 @@ pub(crate) use sessions::SessionPageView;
 pub(crate) use stats::StatsView;
 
 use crate::store::Store;
+use quotas::Quotas;
 use turns::Turns;
 
 /// Workers answer within microseconds; whoever asks whether they do wants to hear of it when they do not.
@@ -43,14 +45,15 @@ pub(crate) struct App(Arc<Parts>);
 struct Parts {
     store: Box<dyn Store>,
     gateway: Handle,
+    quotas: Quotas,
     vpc_turns: Turns,
     container_turns: Turns,
 }
 
 impl App {
     pub(crate) fn new(store: Box<dyn Store>, gateway: Handle) -> Self {
-        let (vpc_turns, container_turns) = (Turns::default(), Turns::default());
-        Self(Arc::new(Parts { store, gateway, vpc_turns, container_turns }))
+        let (quotas, vpc_turns, container_turns) = Default::default();
+        Self(Arc::new(Parts { store, gateway, quotas, vpc_turns, container_turns }))
     }
 
     /// Whether every worker of the gateway answers, and soon.

@@ -73,6 +73,13 @@ fn what_is_refused_has_an_exit_code_and_a_reason() {
         (&["container", "add", "c2", "--netns", "no-such"], 1, "no-such"),
         (&["container", "add", "c2", "--netns", c1.name()], 1, "eth0"),
         (&["connector", "add", "x", "--vpc", "orders", "--destination", "10.1.0.1/16"], 1, "10.1.0.0/16"),
+        (&["connector", "add", "x", "--vpc", "orders", "--port-quota", "64513"], 1, "port_quota"),
+        (
+            &["connector", "add", "x", "--vpc", "orders", "--publish", "sctp:80"],
+            1,
+            "publications[0].protocol",
+        ),
+        (&["connector", "add", "x", "--vpc", "orders", "--publish", "tcp"], 2, "tcp:80:8080"),
         (&["vpc", "show", "no-such"], 4, "no-such"),
         (&["attach", "c1", "no-such"], 4, "no-such"),
         (&["attach", "c1"], 2, "CONNECTOR"),
@@ -87,6 +94,45 @@ fn what_is_refused_has_an_exit_code_and_a_reason() {
     assert_eq!(code, 4, "not attached any more: {stderr}");
     scene.daemon.stop();
     assert_eq!(cli.run(&["vpc", "list"]).0, 3, "nobody answers");
+}
+
+#[test]
+fn what_is_chosen_is_shown() {
+    let scene = Scene::start("cli-policy");
+    let cli = Cli(&scene.daemon);
+    let (vpc, c1, c2) = (scene.namespace("vpc"), scene.namespace("c1"), scene.namespace("c2"));
+    let external = format!("{EXTERNAL},fd00::10");
+    let prefixes = ["--cidr", CIDR, "--cidr6", "fd00::/64", "--external", &external];
+    let uplink = ["--uplink", "tap", "--netns", vpc.name(), "--device", "wharf0", "--address6", "fd00::1/64"];
+    let ports = ["--exclude-ports", "8000-8100", "--port-blocks", "--unsolicited-syn", "silent"];
+    let added = cli.ok(&[&["vpc", "add", "dual"][..], &prefixes, &uplink, &ports].concat());
+    assert!(added.contains("10.1.0.0/16,fd00::/64"), "{added}");
+    let shown = cli.ok(&["vpc", "show", "dual"]);
+    for said in ["fd00::/64", "1024-65535 without 8000-8100", "port blocks", "silent", "fd00::1/64"] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
+
+    let policy = ["--mapping", "address_dependent", "--port-quota", "100", "--on-detach", "silent"];
+    let publish = ["--publish", "tcp:80:8080", "--publish", "udp:[fd00::10]:53"];
+    cli.ok(&[&["connector", "add", "web", "--vpc", "dual"][..], &policy, &publish].concat());
+    for text in [cli.ok(&["connector", "list"]), cli.ok(&["connector", "show", "web"])] {
+        for said in ["address_dependent", "100", "silent", "tcp:10.1.0.10:80:8080", "udp:[fd00::10]:53:53"] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+
+    for (name, namespace) in [("c1", &c1), ("c2", &c2)] {
+        cli.ok(&["container", "add", name, "--netns", namespace.name(), "--address6", "fd00:1::2"]);
+    }
+    assert_eq!(cli.json(&["container", "show", "c1"])["gateway6"], "fe80::1");
+    cli.ok(&["attach", "c1", "web"]);
+    let explained = cli.json(&["explain", "c1", "[fd00::1]:80"]);
+    assert_eq!(explained["explain"]["verdict"], "forward", "{explained}");
+    assert_eq!(explained["explain"]["steps"][0]["prefix"], "fd00::/64");
+    assert_eq!(cli.json(&["sessions", "--remote", "fd00::1"]), json!([]));
+    let (code, _, stderr) = cli.run(&["attach", "c2", "web"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("publication_taken") && stderr.contains("10.1.0.10:80"), "{stderr}");
 }
 
 /// A VPC `orders`, a connector `db` and a container `c1`, each seen by `list` and `show`.

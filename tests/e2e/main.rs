@@ -12,6 +12,7 @@ mod inheritance;
 mod leaks;
 mod offload;
 mod overlap;
+mod quotas;
 mod refusals;
 mod restart;
 mod scenarios;

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 use tests::{CIDR, EXTERNAL};
 
-use crate::fixture::Scene;
+use crate::fixture::{INTERNAL, Scene};
 use crate::footprint::{devices, staged_devices};
 
 /// What is changed of a valid body (by JSON pointer; `null` removes the field), and how that is refused.
@@ -27,6 +27,8 @@ fn bad_vpcs_are_refused_and_leave_nothing() {
     let packet = |device| json!({"kind": "packet", "netns": {"name": free}, "device": device});
     let bridged =
         |bridge| json!({"kind": "tap", "netns": {"name": free}, "device": "wharf0", "bridge": bridge});
+    let small_ipv6 = json!({"kind": "tap", "netns": {"name": free}, "device": "wharf0", "address6": "fd00::1/64", "mtu": 1279});
+    let without_9 = json!({"first": 9, "last": 9, "exclude": [{"first": 1, "last": 9}]});
     world.refuses_all(
         "/v1/vpcs",
         &valid,
@@ -44,11 +46,16 @@ fn bad_vpcs_are_refused_and_leave_nothing() {
             ("/cidr", json!("10.1.0.0/33"), 422, "invalid_cidr", "cidr"),
             ("/cidr", json!("10.1.2.3/16"), 422, "invalid_cidr", "cidr"),
             ("/cidr", json!("fd00::/8"), 422, "invalid_cidr", "cidr"),
+            ("/cidr6", json!("10.1.0.0/16"), 422, "invalid_cidr", "cidr6"),
+            ("/cidr6", json!("fe80::/64"), 422, "invalid_cidr", "cidr6"),
             ("/on_link", json!("ten"), 422, "invalid_cidr", "on_link"),
+            ("/on_link6", json!("fd00::/64"), 422, "invalid_cidr", "on_link6"),
+            ("/next_hop6", json!("fd00::1"), 422, "invalid_address", "next_hop6"),
             ("/next_hop", json!("10.2.0.1"), 422, "invalid_address", "next_hop"),
             ("/external_addresses", json!([]), 422, "invalid_address", "external_addresses"),
             ("/external_addresses", json!(["x"]), 422, "invalid_address", "external_addresses[0]"),
             ("/external_addresses", json!(["10.2.0.1"]), 422, "address_outside_vpc", "external_addresses[0]"),
+            ("/external_addresses", json!(["fd00::10"]), 422, "address_outside_vpc", "external_addresses[0]"),
             ("/external_addresses", json!(["10.1.0.0"]), 422, "invalid_address", "external_addresses[0]"),
             (
                 "/external_addresses",
@@ -58,11 +65,17 @@ fn bad_vpcs_are_refused_and_leave_nothing() {
                 "external_addresses[1]",
             ),
             ("/ports", json!({"first": 9, "last": 8}), 422, "invalid_ports", "ports"),
+            ("/ports", json!({"first": 9}), 422, "missing_field", "ports.last"),
+            ("/ports", without_9, 422, "invalid_ports", "ports.exclude"),
+            ("/port_blocks", json!("yes"), 422, "invalid_type", "port_blocks"),
+            ("/unsolicited_syn", json!("rst"), 422, "invalid_policy", "unsolicited_syn"),
             ("/uplink/mtu", json!(575), 422, "invalid_mtu", "uplink.mtu"),
             ("/uplink/mtu", json!(65_522), 422, "invalid_mtu", "uplink.mtu"),
+            ("/uplink", small_ipv6, 422, "invalid_mtu", "uplink.mtu"),
             ("/uplink/device", json!("much-too-long-name"), 422, "invalid_device", "uplink.device"),
             ("/uplink/device", json!("a/b"), 422, "invalid_device", "uplink.device"),
             ("/uplink/address", json!("10.1.0.1"), 422, "invalid_address", "uplink.address"),
+            ("/uplink/address6", json!("fe80::1/64"), 422, "invalid_address", "uplink.address6"),
             (
                 "/uplink/address",
                 json!(format!("{EXTERNAL}/16")),
@@ -96,6 +109,11 @@ fn an_external_address_of_the_host_itself_is_refused() {
 #[test]
 fn bad_connectors_are_refused_and_leave_nothing() {
     let world = World::start("bad-connector");
+    let foreign = json!([{"protocol": "tcp", "external_address": "10.1.0.99", "external_port": 80}]);
+    let twice = json!([
+        {"protocol": "udp", "external_port": 53},
+        {"protocol": "udp", "external_address": EXTERNAL, "external_port": 53, "container_port": 5353},
+    ]);
     world.refuses_all(
         "/v1/connectors",
         &json!({"name": "new", "vpc": "orders"}),
@@ -108,10 +126,92 @@ fn bad_connectors_are_refused_and_leave_nothing() {
             ("/destinations", json!([]), 422, "invalid_cidr", "destinations"),
             ("/destinations", json!(["10.1.0.1/16"]), 422, "invalid_cidr", "destinations[0]"),
             ("/destinations", json!(["10.1.0.0/16", "127.0.0.0/8"]), 422, "invalid_cidr", "destinations[1]"),
+            ("/destinations", json!(["::/0", "ff00::/8"]), 422, "invalid_cidr", "destinations[1]"),
             ("/filtering", json!("eif"), 422, "invalid_policy", "filtering"),
             ("/filtering", json!(1), 422, "invalid_type", "filtering"),
+            ("/mapping", json!("eim"), 422, "invalid_policy", "mapping"),
+            ("/udp_filtering", json!("none"), 422, "invalid_policy", "udp_filtering"),
+            ("/udp_refresh", json!("inbound"), 422, "invalid_policy", "udp_refresh"),
+            ("/on_detach", json!("rst"), 422, "invalid_policy", "on_detach"),
+            ("/translation", json!("no"), 422, "invalid_type", "translation"),
+            ("/port_quota", json!(0), 422, "invalid_policy", "port_quota"),
+            ("/port_quota", json!(64_513), 422, "invalid_policy", "port_quota"),
+            ("/port_quota_per_container", json!(64_513), 422, "invalid_policy", "port_quota_per_container"),
+            (
+                "/publications",
+                json!([{"protocol": "tcp"}]),
+                422,
+                "missing_field",
+                "publications[0].external_port",
+            ),
+            ("/publications", published("icmp", 80), 422, "invalid_policy", "publications[0].protocol"),
+            ("/publications", published("tcp", 0), 422, "invalid_ports", "publications[0].external_port"),
+            ("/publications", foreign, 422, "invalid_policy", "publications[0].external_address"),
+            ("/publications", twice, 422, "invalid_policy", "publications[1]"),
         ],
     );
+}
+
+#[test]
+fn policies_that_contradict_each_other_are_refused() {
+    let world = World::start("bad-policy");
+    let blocks = json!({
+        "name": "blocks", "cidr": CIDR, "external_addresses": [EXTERNAL], "port_blocks": true,
+        "uplink": {"kind": "tap", "netns": {"name": world.free.name()}, "device": "wharf0"},
+    });
+    world.scene.api.made("vpcs", &blocks);
+    for (connector, field) in [
+        (json!({"vpc": "orders", "translation": false, "mapping": "address_dependent"}), "mapping"),
+        (json!({"vpc": "orders", "translation": false, "port_quota": 1}), "port_quota"),
+        (
+            json!({"vpc": "orders", "translation": false, "publications": published("tcp", 80)}),
+            "publications",
+        ),
+        (
+            json!({"vpc": "orders", "port_quota": 1, "port_quota_per_container": 2}),
+            "port_quota_per_container",
+        ),
+        (json!({"vpc": "blocks", "mapping": "address_and_port_dependent"}), "mapping"),
+    ] {
+        let mut body = connector;
+        body["name"] = "new".into();
+        let (status, problem) = world.scene.api.post("/v1/connectors", &body);
+        assert_eq!(
+            (status, &problem["code"], &problem["field"]),
+            (422, &"invalid_policy".into(), &field.into()),
+            "{body}: {problem}"
+        );
+    }
+    assert_eq!(world.scene.api.names("connectors"), ["orders"]);
+}
+
+#[test]
+fn what_another_container_has_in_the_vpc_cannot_be_attached_again() {
+    let world = World::start("bad-attach");
+    let api = &world.scene.api;
+    world.scene.container("c2", "orders");
+    for (name, policy, code, said) in [
+        ("web", json!({"publications": published("tcp", 80)}), "publication_taken", format!("{EXTERNAL}:80")),
+        ("plain", json!({"translation": false}), "address_taken", INTERNAL.to_string()),
+    ] {
+        let mut connector = json!({"name": name, "vpc": "orders", "destinations": ["10.1.0.1/32"]});
+        connector.as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
+        assert_eq!(api.post("/v1/connectors", &connector).0, 201);
+        api.attach("c1", name);
+        let (status, problem) = api.put(&format!("/v1/containers/c2/connectors/{name}"));
+        assert_eq!((status, &problem["code"]), (409, &code.into()), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(&said), "{problem}");
+        assert_eq!(api.get(&format!("/v1/connectors/{name}")).1["containers"], json!(["c1"]));
+        // What was taken is free again.
+        api.detach("c1", name);
+        api.attach("c2", name);
+        api.detach("c2", name);
+    }
+}
+
+/// A list of one publication.
+fn published(protocol: &str, external_port: u16) -> Value {
+    json!([{"protocol": protocol, "external_port": external_port}])
 }
 
 #[test]
@@ -136,6 +236,9 @@ fn bad_containers_are_refused_and_leave_nothing() {
             ("/mac", json!("02:00"), 422, "invalid_mac", "mac"),
             ("/mac", json!("01:00:5e:00:00:01"), 422, "invalid_mac", "mac"),
             ("/mtu", json!(100), 422, "invalid_mtu", "mtu"),
+            ("/address6", json!("fe80::2"), 422, "invalid_address", "address6"),
+            ("/address6", json!("10.1.0.5"), 422, "invalid_address", "address6"),
+            ("/gateway6", json!("fe80::1"), 422, "invalid_address", "gateway6"),
             ("/device", json!(".."), 422, "invalid_device", "device"),
             ("/device", json!("eth%d"), 422, "invalid_device", "device"),
             ("/address", json!("here"), 422, "invalid_address", "address"),

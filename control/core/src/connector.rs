@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::limits::DESTINATIONS;
-use crate::{Code, ConnectorId, Filtering, Name, Problem, cidr};
+use crate::{
+    Code, ConnectorId, Filtering, Mapping, Name, NewPublication, OnDetach, Policy, Problem, Publication,
+    PublicationSpec, PublicationView, UdpRefresh, cidr,
+};
 
 /// A requested connector.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewConnector {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
@@ -19,12 +22,38 @@ pub struct NewConnector {
     /// The VPC that it leads to.
     #[schema(example = "orders")]
     pub vpc: String,
-    /// Prefixes that may be reached, 1 to 64; the VPC's cidr unless given. `0.0.0.0/0` is everything routable.
+    /// Prefixes that may be reached, 1 to 64; all of the VPC's own unless given. `0.0.0.0/0` and `::/0` are everything routable of
+    /// their family.
     pub destinations: Option<Vec<String>>,
+    /// Which packets of a container's endpoint have their external endpoint in common: all (`endpoint_independent`, the default),
+    /// those to one address (`address_dependent`), those to one endpoint (`address_and_port_dependent`; not in a VPC with
+    /// `port_blocks`).
+    #[schema(example = "endpoint_independent")]
+    pub mapping: Option<String>,
     /// Who there may send to what a container has opened: `endpoint_independent`, `address_dependent` (the default) or
-    /// `address_and_port_dependent`.
+    /// `address_and_port_dependent` (the only one with that mapping).
     #[schema(example = "address_dependent")]
     pub filtering: Option<String>,
+    /// The same for UDP, if it shall differ.
+    pub udp_filtering: Option<String>,
+    /// Which packets keep a UDP session alive: the container's (`outbound`, the default), or the remote's too (`both`).
+    #[schema(example = "outbound")]
+    pub udp_refresh: Option<String>,
+    /// Whether the VPC sees an external address in place of the container's; it does unless given. Without translation there is no
+    /// mapping, quota or publication.
+    pub translation: Option<bool>,
+    /// Most external ports of all containers together.
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub port_quota: Option<i64>,
+    /// Most external ports of each container.
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub port_quota_per_container: Option<i64>,
+    /// What the ends of a live TCP session hear of a detach: a RST each (`reset`, the default), or nothing (`silent`).
+    #[schema(example = "reset")]
+    pub on_detach: Option<String>,
+    /// External endpoints that lead to the container, at most 64. They come into force when the connector is attached, which it
+    /// can be to one container only if it has any.
+    pub publications: Option<Vec<NewPublication>>,
 }
 
 /// A valid connector.
@@ -34,10 +63,12 @@ pub struct ConnectorSpec {
     pub name: Name,
     /// The VPC that it leads to.
     pub vpc: Name,
-    /// Prefixes that may be reached, all different; `None` for the VPC's cidr.
-    pub destinations: Option<Vec<Ipv4Net>>,
-    /// Who there may send to a mapping.
-    pub filtering: Filtering,
+    /// Prefixes that may be reached, all different; `None` for all of the VPC's own.
+    pub destinations: Option<Vec<IpNet>>,
+    /// What it says about sessions.
+    pub policy: Policy,
+    /// External endpoints that lead to the container; none without translation.
+    pub publications: Vec<PublicationSpec>,
 }
 
 /// A connector as a resource.
@@ -50,9 +81,11 @@ pub struct Connector {
     /// The VPC that it leads to.
     pub vpc: Name,
     /// Prefixes that may be reached.
-    pub destinations: Vec<Ipv4Net>,
-    /// Who there may send to a mapping.
-    pub filtering: Filtering,
+    pub destinations: Vec<IpNet>,
+    /// What it says about sessions.
+    pub policy: Policy,
+    /// External endpoints that lead to the container, all different; none without translation.
+    pub publications: Vec<Publication>,
     /// Containers that it is attached to, or being attached to.
     pub containers: BTreeSet<Name>,
 }
@@ -66,8 +99,28 @@ pub struct ConnectorView {
     pub vpc: String,
     /// Prefixes that may be reached.
     pub destinations: Vec<String>,
+    /// Whether the VPC sees an external address in place of the container's.
+    pub translation: bool,
+    /// Which packets have their external endpoint in common; absent without translation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
     /// Who there may send to what a container has opened.
     pub filtering: Filtering,
+    /// The same for UDP, if it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp_filtering: Option<Filtering>,
+    /// Which packets keep a UDP session alive.
+    pub udp_refresh: UdpRefresh,
+    /// Most external ports of all containers together, if there is a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_quota: Option<u32>,
+    /// Most external ports of each container, if there is a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_quota_per_container: Option<u32>,
+    /// What the ends of a live TCP session hear of a detach.
+    pub on_detach: OnDetach,
+    /// External endpoints that lead to the container.
+    pub publications: Vec<PublicationView>,
     /// Containers that it is attached to.
     pub containers: Vec<String>,
 }
@@ -75,15 +128,39 @@ pub struct ConnectorView {
 impl NewConnector {
     /// Checks everything that can be checked without looking at other resources.
     pub fn validate(self) -> Result<ConnectorSpec, Problem> {
+        let policy = Policy::parse(&self);
         let name = Name::parse("name", self.name)?;
         let vpc = Name::parse("vpc", self.vpc)?;
-        let destinations = self.destinations.map(|texts| parse_destinations(&texts)).transpose()?;
-        let filtering = self.filtering.map(|text| Filtering::parse("filtering", &text)).transpose()?;
-        Ok(ConnectorSpec { name, vpc, destinations, filtering: filtering.unwrap_or_default() })
+        let destinations = self.destinations.as_deref().map(parse_destinations).transpose()?;
+        let policy = policy?;
+        let publications = PublicationSpec::parse_all(self.publications.unwrap_or_default())?;
+        Ok(ConnectorSpec { name, vpc, destinations, policy, publications })
     }
 }
 
-fn parse_destinations(texts: &[String]) -> Result<Vec<Ipv4Net>, Problem> {
+impl Connector {
+    /// What clients see, of whom `containers` have it.
+    pub(crate) fn view(&self, containers: Vec<String>) -> ConnectorView {
+        let (policy, translation) = (&self.policy, self.policy.translation.as_ref());
+        ConnectorView {
+            name: self.name.to_string(),
+            vpc: self.vpc.to_string(),
+            destinations: self.destinations.iter().map(IpNet::to_string).collect(),
+            translation: translation.is_some(),
+            mapping: translation.map(|t| t.mapping),
+            filtering: policy.filtering,
+            udp_filtering: policy.udp_filtering,
+            udp_refresh: policy.udp_refresh,
+            port_quota: translation.and_then(|t| t.port_quota),
+            port_quota_per_container: translation.and_then(|t| t.port_quota_per_container),
+            on_detach: policy.on_detach,
+            publications: self.publications.iter().map(Publication::view).collect(),
+            containers,
+        }
+    }
+}
+
+fn parse_destinations(texts: &[String]) -> Result<Vec<IpNet>, Problem> {
     if !(1..=DESTINATIONS).contains(&texts.len()) {
         let detail = format!("a connector has 1 to {DESTINATIONS} destinations, not {}", texts.len());
         return Err(Problem::new(Code::InvalidCidr, detail).at("destinations"));
@@ -91,7 +168,7 @@ fn parse_destinations(texts: &[String]) -> Result<Vec<Ipv4Net>, Problem> {
     let mut destinations = Vec::with_capacity(texts.len());
     for (i, text) in texts.iter().enumerate() {
         let field = format!("destinations[{i}]");
-        let destination = cidr::parse_routable(&field, text)?;
+        let destination = cidr::parse(&field, text)?;
         if destinations.contains(&destination) {
             return Err(cidr::invalid(
                 &field,
@@ -108,7 +185,12 @@ mod tests {
     use super::*;
 
     fn connector(destinations: Option<Vec<String>>) -> NewConnector {
-        NewConnector { name: "orders-db".into(), vpc: "orders".into(), destinations, filtering: None }
+        NewConnector {
+            name: "orders-db".into(),
+            vpc: "orders".into(),
+            destinations,
+            ..NewConnector::default()
+        }
     }
 
     #[test]
@@ -117,12 +199,15 @@ mod tests {
         assert_eq!(connector(None).validate().unwrap().destinations, None);
         assert!(connector(list(1)).validate().is_ok());
         assert_eq!(connector(list(64)).validate().unwrap().destinations.unwrap().len(), 64);
+        let both_families = Some(vec!["10.0.0.0/8".into(), "::/0".into()]);
+        assert!(connector(both_families).validate().is_ok());
         let twice = Some(vec!["10.0.0.0/8".into(), "10.0.0.0/8".into()]);
         for (destinations, field) in [
             (list(0), "destinations"),
             (list(65), "destinations"),
             (twice, "destinations[1]"),
             (Some(vec!["0.0.0.0/0".into(), "127.0.0.0/8".into()]), "destinations[1]"),
+            (Some(vec!["::/0".into(), "fe80::/10".into()]), "destinations[1]"),
         ] {
             let problem = connector(destinations).validate().unwrap_err();
             assert_eq!((problem.code(), problem.field()), (Code::InvalidCidr, Some(field)));

@@ -1,13 +1,13 @@
 //! Containers: namespaces that the gateway gives a link.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AttachmentId, Code, DeviceName, Life, MacAddr, Mtu, Name, NetnsSpec, NetnsView, NewNetns, Problem, State,
+    AttachmentId, DeviceName, Life, MacAddr, Mtu, Name, NetnsSpec, NetnsView, NewNetns, Problem, State,
     address,
 };
 
@@ -26,10 +26,15 @@ pub struct NewContainer {
     pub address: Option<String>,
     /// The gateway's address on its link; `169.254.1.1` unless given.
     pub gateway: Option<String>,
+    /// Its IPv6 address, not a link-local one; it has no IPv6 unless given. Any number of containers may have the same.
+    #[schema(example = "fd00::2")]
+    pub address6: Option<String>,
+    /// The gateway's IPv6 address on its link, a link-local one; `fe80::1` unless given. Only together with `address6`.
+    pub gateway6: Option<String>,
     /// Its MAC address; a locally administered one unless given.
     #[schema(example = "02:00:5e:10:00:01")]
     pub mac: Option<String>,
-    /// Its device's MTU in bytes; 1500 unless given.
+    /// Its device's MTU in bytes; 1500 unless given, at least 1280 together with `address6`.
     #[schema(value_type = Option<u16>, minimum = 576, maximum = 65521)]
     pub mtu: Option<i64>,
 }
@@ -43,14 +48,23 @@ pub struct ContainerSpec {
     pub netns: NetnsSpec,
     /// The name of its device there.
     pub device: DeviceName,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The gateway's address on its link.
-    pub gateway: Ipv4Addr,
+    /// Its addressing.
+    pub ipv4: Addressing<Ipv4Addr>,
+    /// Its addressing in IPv6, if it has any.
+    pub ipv6: Option<Addressing<Ipv6Addr>>,
     /// Its MAC address; `None` for one that the gateway chooses.
     pub mac: Option<MacAddr>,
     /// Its device's MTU.
     pub mtu: Mtu,
+}
+
+/// What a container's link has of one address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressing<A> {
+    /// The container's address.
+    pub address: A,
+    /// The gateway's.
+    pub gateway: A,
 }
 
 /// A container's link, once it is made.
@@ -99,6 +113,12 @@ pub struct ContainerView {
     pub address: String,
     /// The gateway's address on its link.
     pub gateway: String,
+    /// Its IPv6 address, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address6: Option<String>,
+    /// The gateway's IPv6 address on its link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway6: Option<String>,
     /// Its MAC address, once known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
@@ -118,6 +138,7 @@ pub struct ContainerView {
 const DEFAULT_DEVICE: &str = "eth0";
 const DEFAULT_ADDRESS: &str = "169.254.1.2";
 const DEFAULT_GATEWAY: &str = "169.254.1.1";
+const DEFAULT_GATEWAY6: &str = "fe80::1";
 
 impl NewContainer {
     /// Checks everything that can be checked without the machine, and fills in what was left out.
@@ -125,16 +146,43 @@ impl NewContainer {
         let name = Name::parse("name", self.name)?;
         let netns = NetnsSpec::parse("netns", self.netns)?;
         let device = DeviceName::parse("device", self.device.unwrap_or_else(|| DEFAULT_DEVICE.into()))?;
-        let address = address::parse_on_link("address", self.address.as_deref().unwrap_or(DEFAULT_ADDRESS))?;
-        let gateway = address::parse_on_link("gateway", self.gateway.as_deref().unwrap_or(DEFAULT_GATEWAY))?;
-        if address == gateway {
-            let detail = format!("{gateway} is the container's own address; give the gateway another one");
-            return Err(Problem::new(Code::InvalidAddress, detail).at("gateway"));
-        }
+        let ipv4 = parse_ipv4(self.address.as_deref(), self.gateway.as_deref())?;
+        let ipv6 = parse_ipv6(self.address6.as_deref(), self.gateway6.as_deref())?;
         let mac = self.mac.map(|text| MacAddr::parse("mac", &text)).transpose()?;
         let mtu = Mtu::parse("mtu", self.mtu)?;
-        Ok(ContainerSpec { name, netns, device, address, gateway, mac, mtu })
+        if ipv6.is_some() {
+            mtu.refuse_too_small_for_ipv6("mtu")?;
+        }
+        Ok(ContainerSpec { name, netns, device, ipv4, ipv6, mac, mtu })
     }
+}
+
+fn parse_ipv4(address: Option<&str>, gateway: Option<&str>) -> Result<Addressing<Ipv4Addr>, Problem> {
+    let address = address::parse_on_link("address", address.unwrap_or(DEFAULT_ADDRESS))?;
+    let gateway = address::parse_on_link("gateway", gateway.unwrap_or(DEFAULT_GATEWAY))?;
+    if address == gateway {
+        let detail = format!("{gateway} is the container's own address; give the gateway another one");
+        return Err(address::invalid("gateway", detail));
+    }
+    Ok(Addressing { address, gateway })
+}
+
+/// No default address, as a kernel with IPv6 would prefer it to IPv4 for names that have both.
+fn parse_ipv6(address: Option<&str>, gateway: Option<&str>) -> Result<Option<Addressing<Ipv6Addr>>, Problem> {
+    let Some(address) = address else {
+        let Some(gateway) = gateway else { return Ok(None) };
+        let detail = format!("{gateway} is for a container with IPv6; give address6 too");
+        return Err(address::invalid("gateway6", detail));
+    };
+    let address = address::parse_v6("address6", address)?;
+    address::refuse_unroutable("address6", address.into())?;
+    let gateway = address::parse_v6("gateway6", gateway.unwrap_or(DEFAULT_GATEWAY6))?;
+    // The default route of IPv6 leads to such an address: RFC 4861 §6.1.2.
+    if !gateway.is_unicast_link_local() {
+        let detail = format!("{gateway} is not link-local; choose one inside fe80::/10, such as fe80::1");
+        return Err(address::invalid("gateway6", detail));
+    }
+    Ok(Some(Addressing { address, gateway }))
 }
 
 impl Container {
@@ -146,8 +194,10 @@ impl Container {
             name: spec.name.to_string(),
             netns: spec.netns.view(),
             device: spec.device.to_string(),
-            address: spec.address.to_string(),
-            gateway: spec.gateway.to_string(),
+            address: spec.ipv4.address.to_string(),
+            gateway: spec.ipv4.gateway.to_string(),
+            address6: spec.ipv6.map(|ipv6| ipv6.address.to_string()),
+            gateway6: spec.ipv6.map(|ipv6| ipv6.gateway.to_string()),
             mac: link.map(|l| l.mac).or(spec.mac).map(|mac| mac.to_string()),
             mtu: spec.mtu.bytes(),
             state: self.life.state(),
@@ -161,6 +211,7 @@ impl Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Code;
 
     fn container() -> NewContainer {
         NewContainer {
@@ -169,6 +220,8 @@ mod tests {
             device: None,
             address: None,
             gateway: None,
+            address6: None,
+            gateway6: None,
             mac: None,
             mtu: None,
         }
@@ -176,6 +229,10 @@ mod tests {
 
     fn with_address(address: &str) -> NewContainer {
         NewContainer { address: Some(address.into()), ..container() }
+    }
+
+    fn with_ipv6(address: &str, gateway: Option<&str>) -> NewContainer {
+        NewContainer { address6: Some(address.into()), gateway6: gateway.map(Into::into), ..container() }
     }
 
     #[test]
@@ -188,6 +245,20 @@ mod tests {
             "mtu": 1500, "state": "creating", "offloads": [], "connectors": [],
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn ipv6_is_there_when_it_is_asked_for() {
+        for (new, gateway) in [
+            (with_ipv6("fd00::2", None), "fe80::1"),
+            (with_ipv6("2001:db8::2", Some("fe80::9")), "fe80::9"),
+            (NewContainer { mtu: Some(1_280), ..with_ipv6("fd00::2", None) }, "fe80::1"),
+        ] {
+            let (address6, spec) = (new.address6.clone(), new.validate().unwrap());
+            let view = Container { spec, life: Life::Creating, connectors: BTreeMap::new() }.view();
+            assert_eq!((view.address6, view.gateway6.as_deref()), (address6, Some(gateway)));
+            assert_eq!(view.address, "169.254.1.2", "IPv4 is there all the same");
+        }
     }
 
     #[test]
@@ -207,6 +278,20 @@ mod tests {
             ),
             (NewContainer { mac: Some("01:00:00:00:00:00".into()), ..container() }, Code::InvalidMac, "mac"),
             (NewContainer { mtu: Some(65_522), ..container() }, Code::InvalidMtu, "mtu"),
+            (with_address("fd00::2"), Code::InvalidAddress, "address"),
+            (with_ipv6("10.1.0.5", None), Code::InvalidAddress, "address6"),
+            (with_ipv6("fe80::2", None), Code::InvalidAddress, "address6"),
+            (with_ipv6("ff02::1", None), Code::InvalidAddress, "address6"),
+            (with_ipv6("::1", None), Code::InvalidAddress, "address6"),
+            (with_ipv6("::ffff:10.1.0.5", None), Code::InvalidAddress, "address6"),
+            (with_ipv6("fd00::2", Some("fd00::1")), Code::InvalidAddress, "gateway6"),
+            (with_ipv6("fd00::2", Some("169.254.1.1")), Code::InvalidAddress, "gateway6"),
+            (
+                NewContainer { gateway6: Some("fe80::1".into()), ..container() },
+                Code::InvalidAddress,
+                "gateway6",
+            ),
+            (NewContainer { mtu: Some(1_279), ..with_ipv6("fd00::2", None) }, Code::InvalidMtu, "mtu"),
         ] {
             let problem = container.validate().unwrap_err();
             assert_eq!((problem.code(), problem.field()), (code, Some(field)), "{problem}");

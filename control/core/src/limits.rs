@@ -18,6 +18,9 @@ pub const PID: u32 = 4_194_304;
 /// Smallest MTU. RFC 791: what every host accepts. Bytes.
 pub const MTU_MIN: u16 = 576;
 
+/// Smallest MTU of a link with IPv6. RFC 8200 §5. Bytes.
+pub const IPV6_MTU_MIN: u16 = 1_280;
+
 /// Largest MTU: an Ethernet header and the packet fit into 65,535 bytes. Bytes.
 pub const MTU_MAX: u16 = 65_521;
 
@@ -36,8 +39,14 @@ pub const CONTAINERS: usize = 16_384;
 /// External addresses of one VPC.
 pub const EXTERNAL_ADDRESSES: usize = 64;
 
+/// Ranges of ports that one VPC excludes.
+pub const PORT_EXCLUSIONS: usize = 64;
+
 /// Destinations of one connector.
 pub const DESTINATIONS: usize = 64;
+
+/// Publications of one connector.
+pub const PUBLICATIONS: usize = 64;
 
 /// Connectors attached to one container.
 pub const CONNECTORS_PER_CONTAINER: usize = 16;

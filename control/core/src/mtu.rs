@@ -1,9 +1,9 @@
 //! MTUs of devices that the gateway makes.
 
-use crate::limits::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+use crate::limits::{IPV6_MTU_MIN, MTU_DEFAULT, MTU_MAX, MTU_MIN};
 use crate::{Code, Problem};
 
-/// Largest IPv4 packet on a link. Bytes, without the Ethernet header.
+/// Largest packet on a link. Bytes, without the Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mtu(u16);
 
@@ -18,6 +18,15 @@ impl Mtu {
                 Err(Problem::new(Code::InvalidMtu, detail).at(field))
             }
         }
+    }
+
+    /// Refuses an MTU that IPv6 cannot use, blaming `field`.
+    pub(crate) fn refuse_too_small_for_ipv6(self, field: &str) -> Result<(), Problem> {
+        if self.0 >= IPV6_MTU_MIN {
+            return Ok(());
+        }
+        let detail = format!("{} is too small for IPv6; choose {IPV6_MTU_MIN} or more", self.0);
+        Err(Problem::new(Code::InvalidMtu, detail).at(field))
     }
 
     /// The number.
@@ -39,5 +48,13 @@ mod tests {
             let problem = Mtu::parse("uplink.mtu", Some(bad)).unwrap_err();
             assert_eq!((problem.code(), problem.field()), (Code::InvalidMtu, Some("uplink.mtu")), "{bad}");
         }
+    }
+
+    #[test]
+    fn ipv6_needs_1280_bytes() {
+        let check = |bytes| Mtu(bytes).refuse_too_small_for_ipv6("mtu");
+        assert_eq!(check(1_280), Ok(()));
+        let problem = check(1_279).unwrap_err();
+        assert_eq!((problem.code(), problem.field()), (Code::InvalidMtu, Some("mtu")));
     }
 }

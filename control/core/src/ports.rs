@@ -3,7 +3,22 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::limits::PORT_EXCLUSIONS;
 use crate::{Code, Problem};
+
+/// Requested external ports: a range, less some ranges.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct NewPorts {
+    /// First port, from 1; 1024 unless both ends are left out.
+    #[schema(value_type = Option<u16>, minimum = 1)]
+    pub first: Option<i64>,
+    /// Last port; 65535 unless both ends are left out.
+    #[schema(value_type = Option<u16>, minimum = 1)]
+    pub last: Option<i64>,
+    /// Ranges of it that are not used, such as ports that others forward; at most 64.
+    pub exclude: Option<Vec<NewPortRange>>,
+}
 
 /// A requested range of ports, both ends included.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -17,11 +32,30 @@ pub struct NewPortRange {
     pub last: i64,
 }
 
+/// External ports, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    range: PortRange,
+    exclude: Vec<PortRange>,
+}
+
 /// A range of ports with at least one port in it and without port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
     first: u16,
     last: u16,
+}
+
+/// External ports: a range, both ends included, less some ranges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PortsView {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+    /// Ranges of it that are not used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<PortRangeView>,
 }
 
 /// A range of ports, both ends included.
@@ -31,6 +65,72 @@ pub struct PortRangeView {
     pub first: u16,
     /// Last port.
     pub last: u16,
+}
+
+impl Ports {
+    /// Checks requested ports, blaming `field`, and fills in what was left out.
+    pub fn parse(field: &str, ports: NewPorts) -> Result<Self, Problem> {
+        let missing = |end: &str, other: &str| {
+            let detail = format!("a range that has a {other} port has a {end} port too");
+            Problem::new(Code::MissingField, detail).at(format!("{field}.{end}"))
+        };
+        let range = match (ports.first, ports.last) {
+            (None, None) => PortRange::DEFAULT,
+            (Some(first), Some(last)) => PortRange::parse(field, NewPortRange { first, last })?,
+            (None, Some(_)) => return Err(missing("first", "last")),
+            (Some(_), None) => return Err(missing("last", "first")),
+        };
+        let exclude = parse_exclusions(&format!("{field}.exclude"), ports.exclude.unwrap_or_default())?;
+        let ports = Self { range, exclude };
+        if ports.count() > 0 {
+            return Ok(ports);
+        }
+        let detail = format!("no port from {} to {} is left; exclude fewer", range.first, range.last);
+        Err(Problem::new(Code::InvalidPorts, detail).at(format!("{field}.exclude")))
+    }
+
+    /// The range without regard to what is excluded.
+    pub const fn range(&self) -> PortRange {
+        self.range
+    }
+
+    /// Ranges that are not used. They may overlap, and lie outside of the range.
+    pub fn exclude(&self) -> &[PortRange] {
+        &self.exclude
+    }
+
+    /// How many ports these are, at least one.
+    pub fn count(&self) -> u32 {
+        let mut exclude = self.exclude.clone();
+        exclude.sort_unstable_by_key(|gap| gap.first);
+        let end = u32::from(self.range.last) + 1;
+        let (mut count, mut next) = (0, u32::from(self.range.first));
+        for gap in exclude {
+            count += u32::from(gap.first).min(end).saturating_sub(next);
+            next = next.max(u32::from(gap.last) + 1);
+        }
+        count + end.saturating_sub(next)
+    }
+
+    pub(crate) fn view(&self) -> PortsView {
+        let PortRangeView { first, last } = self.range.view();
+        PortsView { first, last, exclude: self.exclude.iter().map(|gap| gap.view()).collect() }
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { range: PortRange::DEFAULT, exclude: Vec::new() }
+    }
+}
+
+fn parse_exclusions(field: &str, ranges: Vec<NewPortRange>) -> Result<Vec<PortRange>, Problem> {
+    if ranges.len() > PORT_EXCLUSIONS {
+        let detail = format!("at most {PORT_EXCLUSIONS} ranges can be excluded, not {}", ranges.len());
+        return Err(Problem::new(Code::InvalidPorts, detail).at(field));
+    }
+    let parse = |(i, range)| PortRange::parse(&format!("{field}[{i}]"), range);
+    ranges.into_iter().enumerate().map(parse).collect()
 }
 
 impl PortRange {
@@ -58,7 +158,7 @@ impl PortRange {
         self.last
     }
 
-    pub(crate) const fn view(self) -> PortRangeView {
+    const fn view(self) -> PortRangeView {
         PortRangeView { first: self.first, last: self.last }
     }
 }
@@ -74,6 +174,11 @@ pub(crate) fn parse_port(field: &str, port: i64) -> Result<u16, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn excluding(range: (i64, i64), exclude: &[(i64, i64)]) -> Result<Ports, Problem> {
+        let exclude = exclude.iter().map(|&(first, last)| NewPortRange { first, last }).collect();
+        Ports::parse("ports", NewPorts { first: Some(range.0), last: Some(range.1), exclude: Some(exclude) })
+    }
 
     #[test]
     fn ranges_are_checked_at_below_and_above_their_ends() {
@@ -94,6 +199,48 @@ mod tests {
                 (Code::InvalidPorts, Some(field)),
                 "{first} {last}"
             );
+        }
+    }
+
+    #[test]
+    fn both_ends_are_given_or_neither_is() {
+        assert_eq!(Ports::parse("ports", NewPorts::default()), Ok(Ports::default()));
+        for (first, last, field) in [(Some(1), None, "ports.last"), (None, Some(1), "ports.first")] {
+            let problem = Ports::parse("ports", NewPorts { first, last, exclude: None }).unwrap_err();
+            assert_eq!((problem.code(), problem.field()), (Code::MissingField, Some(field)));
+        }
+    }
+
+    #[test]
+    fn what_is_excluded_is_counted_once_and_only_inside_of_the_range() {
+        assert_eq!(Ports::default().count(), 64_512);
+        for (exclude, count) in [
+            (&[][..], 1_001),
+            (&[(1_000, 1_000)], 1_000),
+            (&[(2_000, 2_000)], 1_000),
+            (&[(1, 999), (2_001, 65_535)], 1_001),
+            (&[(1, 1_499), (1_400, 1_599), (1_450, 1_460)], 401),
+            (&[(1_900, 65_535), (1_100, 1_199)], 800),
+            (&[(1_001, 2_000)], 1),
+        ] {
+            assert_eq!(excluding((1_000, 2_000), exclude).unwrap().count(), count, "{exclude:?}");
+        }
+    }
+
+    #[test]
+    fn exclusions_are_bounded_and_leave_a_port() {
+        let many = |n: i64| (1..=n).map(|port| (port, port)).collect::<Vec<_>>();
+        assert_eq!(excluding((1, 65_535), &many(64)).unwrap().exclude().len(), 64);
+        for (exclude, field) in [
+            (many(65), "ports.exclude"),
+            (vec![(1, 500), (501, 1_000)], "ports.exclude"),
+            (vec![(1, 65_535)], "ports.exclude"),
+            (vec![(1, 1), (0, 1)], "ports.exclude[1].first"),
+            (vec![(1, 65_536)], "ports.exclude[0].last"),
+            (vec![(2, 1)], "ports.exclude[0]"),
+        ] {
+            let problem = excluding((1, 1_000), &exclude).unwrap_err();
+            assert_eq!((problem.code(), problem.field()), (Code::InvalidPorts, Some(field)), "{exclude:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Packets to be explained.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
-    /// ICMP echo.
+    /// ICMP echo, and that of ICMPv6.
     Icmp,
 }
 
@@ -47,7 +47,7 @@ pub struct ProbeSpec {
     /// Its protocol.
     pub protocol: Protocol,
     /// Its destination; port 0 for ICMP.
-    pub remote: SocketAddrV4,
+    pub remote: SocketAddr,
     /// Its source port or query id, if it matters.
     pub source_port: Option<u16>,
 }
@@ -71,7 +71,7 @@ impl NewProbe {
             }
         };
         let source_port = self.source_port.map(|p| parse_source(self.protocol, p)).transpose()?;
-        let remote = SocketAddrV4::new(destination, port);
+        let remote = SocketAddr::new(destination, port);
         Ok(ProbeSpec { container: self.container, protocol: self.protocol, remote, source_port })
     }
 }
@@ -85,6 +85,15 @@ fn parse_source(protocol: Protocol, port: i64) -> Result<u16, Problem> {
 }
 
 impl Protocol {
+    /// The glossary's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+
     /// Reads the glossary's name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -108,6 +117,8 @@ mod tests {
     fn ports_are_asked_for_where_the_protocol_has_them() {
         assert_eq!(probe(Protocol::Tcp, Some(80)).validate().unwrap().remote, "10.1.0.1:80".parse().unwrap());
         assert_eq!(probe(Protocol::Icmp, None).validate().unwrap().remote, "10.1.0.1:0".parse().unwrap());
+        let v6 = NewProbe { destination: "fd00::1".into(), ..probe(Protocol::Udp, Some(53)) };
+        assert_eq!(v6.validate().unwrap().remote, "[fd00::1]:53".parse().unwrap());
         let source = |protocol, p| NewProbe { source_port: Some(p), ..probe(protocol, Some(80)) };
         assert!(NewProbe { port: None, ..source(Protocol::Icmp, 0) }.validate().is_ok());
         for (probe, code, field) in [

@@ -42,7 +42,7 @@ codes! {
     InvalidName = "invalid_name", 422;
     /// The text is not a prefix in CIDR notation, or not one that can be used here.
     InvalidCidr = "invalid_cidr", 422;
-    /// The text is not an IPv4 address, or not one that can be used here.
+    /// The text is not an IP address of the family that is asked for, or not one that can be used here.
     InvalidAddress = "invalid_address", 422;
     /// The text is not the MAC address of one station.
     InvalidMac = "invalid_mac", 422;
@@ -80,7 +80,7 @@ codes! {
     NotEthernet = "not_ethernet", 422;
     /// The kernel of the uplink's namespace has the external address itself.
     AddressInUse = "address_in_use", 409;
-    /// A policy of a connector is none that there is.
+    /// A policy is none that there is, or does not go together with another or with the VPC.
     InvalidPolicy = "invalid_policy", 422;
     /// The container's namespace has a default route already.
     RouteTaken = "route_taken", 409;
@@ -88,6 +88,12 @@ codes! {
     NotPermitted = "not_permitted", 500;
     /// Two connectors of one container would claim the same prefix.
     DestinationTie = "destination_tie", 409;
+    /// The external endpoint of a publication is that of another publication or of a live mapping.
+    PublicationTaken = "publication_taken", 409;
+    /// The container has no address of the family of what is published.
+    PublicationUnreachable = "publication_unreachable", 409;
+    /// The VPC sees another container of this address already, by a connector without translation.
+    AddressTaken = "address_taken", 409;
     /// A bound of the gateway is reached.
     LimitReached = "limit_reached", 409;
     /// The connector is not attached to the container.

@@ -1,10 +1,11 @@
 //! Why the state of the resources does not admit a change.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use crate::{Code, Name, Problem, State};
+use crate::{Code, Name, Problem, Protocol, State};
 
 /// A kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,48 @@ pub enum Refusal {
         /// The connector that is attached.
         other: Name,
         /// The prefix that both have.
-        prefix: Ipv4Net,
+        prefix: IpNet,
+    },
+    /// A quota is larger than what there is to divide.
+    #[error(
+        "VPC {vpc} has {ports} external ports, fewer than {quota}; choose a smaller quota, or leave it out"
+    )]
+    QuotaTooLarge {
+        /// Which field asked for it.
+        field: &'static str,
+        /// What was asked for.
+        quota: u32,
+        /// Of which VPC.
+        vpc: Name,
+        /// How many it has, see [`crate::VpcSpec::port_count`].
+        ports: u32,
+    },
+    /// Under address-and-port-dependent mapping a port serves several containers, so that no block of ports belongs to one.
+    #[error(
+        "VPC {0} gives out its ports in blocks, each to one container; choose another mapping, or a VPC without port_blocks"
+    )]
+    PortBlocks(Name),
+    /// What is published has to be an external address of the VPC.
+    #[error(
+        "{address} is no external address of VPC {vpc}; choose one of those, or leave it out for the first"
+    )]
+    NotExternal {
+        /// Of which publication.
+        index: usize,
+        /// Which address.
+        address: IpAddr,
+        /// Of which VPC.
+        vpc: Name,
+    },
+    /// Two publications of one connector have the same external endpoint.
+    #[error("{} {external} is published twice; publish each endpoint once", .protocol.as_str())]
+    PublishedTwice {
+        /// The later one.
+        index: usize,
+        /// Of which protocol.
+        protocol: Protocol,
+        /// Which endpoint.
+        external: SocketAddr,
     },
     /// A table is full, see [`crate::limits`].
     #[error("there are {limit} {what} already, which is the most that are kept")]
@@ -101,14 +143,22 @@ impl Refusal {
             Self::InUse { .. } => Code::InUse,
             Self::NotAttached { .. } => Code::NotAttached,
             Self::DestinationTie { .. } => Code::DestinationTie,
+            Self::QuotaTooLarge { .. }
+            | Self::PortBlocks(_)
+            | Self::NotExternal { .. }
+            | Self::PublishedTwice { .. } => Code::InvalidPolicy,
             Self::LimitReached { .. } => Code::LimitReached,
         }
     }
 
-    const fn field(&self) -> Option<&'static str> {
+    fn field(&self) -> Option<String> {
         match self {
-            Self::AlreadyExists { .. } => Some("name"),
-            Self::VpcMissing(_) => Some("vpc"),
+            Self::AlreadyExists { .. } => Some("name".into()),
+            Self::VpcMissing(_) => Some("vpc".into()),
+            Self::QuotaTooLarge { field, .. } => Some((*field).into()),
+            Self::PortBlocks(_) => Some("mapping".into()),
+            Self::NotExternal { index, .. } => Some(format!("publications[{index}].external_address")),
+            Self::PublishedTwice { index, .. } => Some(format!("publications[{index}]")),
             _ => None,
         }
     }

@@ -11,11 +11,11 @@ mod vpcs;
 use std::collections::BTreeMap;
 
 use creations::Creations;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{
-    AttachmentId, Connector, ConnectorId, ConnectorView, Container, Filtering, Join, Kind, Name, Refusal,
-    UplinkId, Vpc,
+    AttachmentId, Connector, ConnectorId, ConnectorView, Container, Join, Kind, Name, Policy, Publication,
+    Refusal, UplinkId, Vpc,
 };
 
 /// All resources. Change them by [`Resources::apply`].
@@ -44,9 +44,11 @@ pub struct Permission {
     /// The VPC's link.
     pub uplink: UplinkId,
     /// Prefixes that may be reached.
-    pub destinations: Vec<Ipv4Net>,
-    /// Who there may send to a mapping.
-    pub filtering: Filtering,
+    pub destinations: Vec<IpNet>,
+    /// What the connector says about sessions.
+    pub policy: Policy,
+    /// External endpoints that lead to the container.
+    pub publications: Vec<Publication>,
     /// Whether the gateway has it.
     pub join: Join,
 }
@@ -103,13 +105,7 @@ impl Resources {
             let joins = self.containers.get(*container).map(|c| &c.connectors);
             joins.and_then(|joins| joins.get(&connector.name)) == Some(&Join::Attached)
         };
-        ConnectorView {
-            name: connector.name.to_string(),
-            vpc: connector.vpc.to_string(),
-            destinations: connector.destinations.iter().map(Ipv4Net::to_string).collect(),
-            filtering: connector.filtering,
-            containers: connector.containers.iter().filter(attached).map(Name::to_string).collect(),
-        }
+        connector.view(connector.containers.iter().filter(attached).map(Name::to_string).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which sessions are asked for.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -45,7 +45,7 @@ pub struct SessionFilter {
     /// Only this protocol.
     pub protocol: Option<Protocol>,
     /// Only with this remote address.
-    pub remote: Option<Ipv4Addr>,
+    pub remote: Option<IpAddr>,
     /// At most this many, at least one.
     pub limit: usize,
     /// The gateway's cursor; 0 at first.
@@ -59,7 +59,7 @@ impl SessionParams {
             Protocol::from_name(&text).ok_or_else(|| invalid("protocol", "choose tcp, udp or icmp".into()))
         };
         let remote = |text: String| {
-            text.parse().map_err(|_| invalid("remote", format!("{text:?} is not an IPv4 address")))
+            text.parse().map_err(|_| invalid("remote", format!("{text:?} is not an IP address")))
         };
         Ok(SessionFilter {
             container: self.container,
@@ -108,6 +108,14 @@ mod tests {
     }
 
     #[test]
+    fn remotes_are_of_either_family() {
+        for text in ["10.1.0.1", "fd00::1"] {
+            let params = SessionParams { remote: Some(text.into()), ..SessionParams::default() };
+            assert_eq!(params.validate().unwrap().remote.unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
     fn cursors_round_trip() {
         for cursor in [0, 1, u64::MAX] {
             assert_eq!(parse_cursor(&SessionFilter::cursor_text(cursor)), Ok(cursor));
@@ -131,6 +139,7 @@ mod tests {
             (cursor("+000000000000001"), "cursor"),
             (SessionParams { protocol: Some("sctp".into()), ..SessionParams::default() }, "protocol"),
             (SessionParams { remote: Some("10.1".into()), ..SessionParams::default() }, "remote"),
+            (SessionParams { remote: Some("[fd00::1]".into()), ..SessionParams::default() }, "remote"),
         ] {
             let problem = params.validate().unwrap_err();
             assert_eq!((problem.code(), problem.field()), (Code::InvalidQuery, Some(field)));

@@ -1,9 +1,10 @@
 //! A VPC's link, as requested and as it is made.
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::family::Family;
 use crate::{Code, DeviceName, Mtu, NetnsSpec, NetnsView, NewNetns, Problem, address};
 
 /// The kinds of uplink.
@@ -32,9 +33,12 @@ pub struct NewUplink {
     /// `tap` only: address and prefix length for the VPC's side of the device. Not together with `bridge`.
     #[schema(example = "10.1.0.1/16")]
     pub address: Option<String>,
-    /// `tap` only: a bridge in that namespace to put the device on. Not together with `address`.
+    /// The same for IPv6.
+    #[schema(example = "fd00::1/64")]
+    pub address6: Option<String>,
+    /// `tap` only: a bridge in that namespace to put the device on. Not together with addresses.
     pub bridge: Option<String>,
-    /// `tap` only: the device's MTU in bytes; 1500 unless given.
+    /// `tap` only: the device's MTU in bytes; 1500 unless given, at least 1280 if the VPC has IPv6.
     #[schema(value_type = Option<u16>, minimum = 576, maximum = 65521)]
     pub mtu: Option<i64>,
 }
@@ -67,8 +71,8 @@ pub enum UplinkSpec {
 pub enum TapEnd {
     /// Nothing yet.
     Bare,
-    /// The namespace itself, by this address.
-    Address(Ipv4Net),
+    /// The namespace itself, by these addresses: one, or one of each family.
+    Addresses(Vec<IpNet>),
     /// The ports of this bridge.
     Bridge(DeviceName),
 }
@@ -84,9 +88,12 @@ pub enum UplinkView {
         netns: Option<NetnsView>,
         /// Its name there.
         device: String,
-        /// Address of the VPC's side.
+        /// IPv4 address of the VPC's side.
         #[serde(skip_serializing_if = "Option::is_none")]
         address: Option<String>,
+        /// IPv6 address of the VPC's side.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address6: Option<String>,
         /// Bridge that the device is on.
         #[serde(skip_serializing_if = "Option::is_none")]
         bridge: Option<String>,
@@ -110,11 +117,16 @@ impl NewUplink {
         let netns = self.netns.map(|netns| NetnsSpec::parse("uplink.netns", netns)).transpose()?;
         match self.kind {
             UplinkKind::Tap => {
-                let end = TapEnd::parse(self.address.as_deref(), self.bridge)?;
-                Ok(UplinkSpec::Tap { netns, device, end, mtu: Mtu::parse("uplink.mtu", self.mtu)? })
+                let end = TapEnd::parse(self.address.as_deref(), self.address6.as_deref(), self.bridge)?;
+                let mtu = Mtu::parse("uplink.mtu", self.mtu)?;
+                if self.address6.is_some() {
+                    mtu.refuse_too_small_for_ipv6("uplink.mtu")?;
+                }
+                Ok(UplinkSpec::Tap { netns, device, end, mtu })
             }
             UplinkKind::Packet => {
                 refuse_tap_only("uplink.address", self.address.is_some())?;
+                refuse_tap_only("uplink.address6", self.address6.is_some())?;
                 refuse_tap_only("uplink.bridge", self.bridge.is_some())?;
                 refuse_tap_only("uplink.mtu", self.mtu.is_some())?;
                 Ok(UplinkSpec::Packet { netns, device })
@@ -130,36 +142,55 @@ fn refuse_tap_only(field: &str, given: bool) -> Result<(), Problem> {
 }
 
 impl TapEnd {
-    fn parse(address: Option<&str>, bridge: Option<String>) -> Result<Self, Problem> {
-        match (address, bridge) {
-            (None, None) => Ok(Self::Bare),
-            (Some(text), None) => parse_interface("uplink.address", text).map(Self::Address),
-            (None, Some(name)) => DeviceName::parse("uplink.bridge", name).map(Self::Bridge),
-            (Some(_), Some(_)) => {
-                let detail = "a device on a bridge has no address of its own; give either address or bridge";
-                Err(Problem::new(Code::InvalidAddress, detail).at("uplink.address"))
-            }
+    fn parse(v4: Option<&str>, v6: Option<&str>, bridge: Option<String>) -> Result<Self, Problem> {
+        let given = [(Family::V4, v4), (Family::V6, v6)].into_iter();
+        let mut given =
+            given.filter_map(|(family, text)| Some((family, family.field("uplink.address"), text?)));
+        let Some(name) = bridge else {
+            let interface =
+                |(family, field, text): (Family, String, &str)| parse_interface(family, &field, text);
+            let addresses = given.map(interface).collect::<Result<Vec<_>, _>>()?;
+            return Ok(if addresses.is_empty() { Self::Bare } else { Self::Addresses(addresses) });
+        };
+        if let Some((_, field, _)) = given.next() {
+            let detail = "a device on a bridge has no address of its own; give either address or bridge";
+            return Err(Problem::new(Code::InvalidAddress, detail).at(field));
         }
+        DeviceName::parse("uplink.bridge", name).map(Self::Bridge)
     }
 }
 
 /// Reads a host's address with the length of its prefix, blaming `field`.
-fn parse_interface(field: &str, text: &str) -> Result<Ipv4Net, Problem> {
-    let interface: Ipv4Net = text.parse().map_err(|_| {
-        let detail = format!("{text:?} is not an address with its prefix length; write it as 10.1.0.1/16");
-        Problem::new(Code::InvalidAddress, detail).at(field)
+fn parse_interface(family: Family, field: &str, text: &str) -> Result<IpNet, Problem> {
+    let (interface, example) = match family {
+        Family::V4 => (text.parse::<Ipv4Net>().map(IpNet::V4), "10.1.0.1/16"),
+        Family::V6 => (text.parse::<Ipv6Net>().map(IpNet::V6), "fd00::1/64"),
+    };
+    let interface = interface.map_err(|_| {
+        let detail =
+            format!("{text:?} is not an {family} address with its prefix length; write it as {example}");
+        address::invalid(field, detail)
     })?;
-    address::parse_routable(field, &interface.addr().to_string())?;
+    address::refuse_unroutable(field, interface.addr())?;
     address::refuse_edge(field, interface.addr(), interface)?;
     Ok(interface)
 }
 
 impl UplinkSpec {
-    /// The address of the VPC's side, if the gateway gives it one.
-    pub const fn address(&self) -> Option<Ipv4Net> {
+    /// The addresses of the VPC's side, if the gateway gives it any.
+    pub fn addresses(&self) -> &[IpNet] {
         match self {
-            Self::Tap { end: TapEnd::Address(address), .. } => Some(*address),
-            _ => None,
+            Self::Tap { end: TapEnd::Addresses(addresses), .. } => addresses,
+            _ => &[],
+        }
+    }
+
+    /// Refuses a link that IPv6 cannot use.
+    pub(crate) fn refuse_too_small_for_ipv6(&self) -> Result<(), Problem> {
+        match self {
+            Self::Tap { mtu, .. } => mtu.refuse_too_small_for_ipv6("uplink.mtu"),
+            // What it has is seen when it is opened.
+            Self::Packet { .. } => Ok(()),
         }
     }
 
@@ -172,13 +203,17 @@ impl UplinkSpec {
     }
 
     pub(crate) fn view(&self) -> UplinkView {
-        let (address, bridge) = (self.address(), self.bridge());
+        let address = |family| {
+            let found = self.addresses().iter().find(|address| Family::of(address.addr()) == family);
+            found.map(IpNet::to_string)
+        };
         match self {
             Self::Tap { netns, device, mtu, .. } => UplinkView::Tap {
                 netns: netns.as_ref().map(NetnsSpec::view),
                 device: device.to_string(),
-                address: address.map(|a| a.to_string()),
-                bridge: bridge.map(DeviceName::to_string),
+                address: address(Family::V4),
+                address6: address(Family::V6),
+                bridge: self.bridge().map(DeviceName::to_string),
                 mtu: mtu.bytes(),
             },
             Self::Packet { netns, device } => {
@@ -198,6 +233,7 @@ mod tests {
             netns: None,
             device: "wharf0".into(),
             address: None,
+            address6: None,
             bridge: None,
             mtu: None,
         }
@@ -213,18 +249,32 @@ mod tests {
     }
 
     #[test]
-    fn a_tap_has_an_address_or_a_bridge_or_neither() {
+    fn a_tap_has_addresses_or_a_bridge_or_neither() {
         let end = |uplink: NewUplink| match uplink.validate().unwrap() {
             UplinkSpec::Tap { end, mtu, .. } => (end, mtu.bytes()),
             UplinkSpec::Packet { .. } => panic!("a tap was asked for"),
         };
         assert_eq!(end(tap()), (TapEnd::Bare, 1_500));
-        let address = NewUplink { address: Some("10.1.0.1/16".into()), mtu: Some(9_000), ..tap() };
-        assert_eq!(end(address), (TapEnd::Address("10.1.0.1/16".parse().unwrap()), 9_000));
-        let bridge = NewUplink { bridge: Some("br0".into()), ..tap() };
-        assert_eq!(end(bridge), (TapEnd::Bridge(DeviceName::parse("b", "br0".into()).unwrap()), 1_500));
-        let both = NewUplink { address: Some("10.1.0.1/16".into()), bridge: Some("br0".into()), ..tap() };
-        assert_eq!(refused(both), (Code::InvalidAddress, "uplink.address".into()));
+        let (v4, v6) = ("10.1.0.1/16", "fd00::1/64");
+        let addresses =
+            |texts: &[&str]| TapEnd::Addresses(texts.iter().map(|a| a.parse().unwrap()).collect());
+        let with_v4 = NewUplink { address: Some(v4.into()), mtu: Some(9_000), ..tap() };
+        assert_eq!(end(with_v4.clone()), (addresses(&[v4]), 9_000));
+        let with_v6 = NewUplink { address6: Some(v6.into()), ..tap() };
+        assert_eq!(end(with_v6.clone()).0, addresses(&[v6]));
+        assert_eq!(end(NewUplink { address6: Some(v6.into()), ..with_v4.clone() }).0, addresses(&[v4, v6]));
+        let bridged = |uplink: NewUplink| NewUplink { bridge: Some("br0".into()), ..uplink };
+        let bridge = DeviceName::parse("b", "br0".into()).unwrap();
+        assert_eq!(end(bridged(tap())), (TapEnd::Bridge(bridge), 1_500));
+        assert_eq!(refused(bridged(with_v4)), (Code::InvalidAddress, "uplink.address".into()));
+        assert_eq!(refused(bridged(with_v6)), (Code::InvalidAddress, "uplink.address6".into()));
+    }
+
+    #[test]
+    fn a_view_has_a_field_for_each_family() {
+        let uplink = NewUplink { address6: Some("fd00::1/64".into()), ..tap() };
+        let json = serde_json::to_value(uplink.validate().unwrap().view()).unwrap();
+        assert_eq!((json.get("address"), &json["address6"]), (None, &"fd00::1/64".into()));
     }
 
     #[test]
@@ -235,12 +285,32 @@ mod tests {
             (NewUplink { netns: Some(two_ways), ..packet() }, Code::InvalidNetns, "uplink.netns"),
             (NewUplink { bridge: Some("a b".into()), ..tap() }, Code::InvalidDevice, "uplink.bridge"),
             (NewUplink { mtu: Some(575), ..tap() }, Code::InvalidMtu, "uplink.mtu"),
+            (
+                NewUplink { address6: Some("fd00::1/64".into()), mtu: Some(1_279), ..tap() },
+                Code::InvalidMtu,
+                "uplink.mtu",
+            ),
             (NewUplink { mtu: Some(1_500), ..packet() }, Code::UnknownField, "uplink.mtu"),
             (NewUplink { bridge: Some("br0".into()), ..packet() }, Code::UnknownField, "uplink.bridge"),
             (
                 NewUplink { address: Some("10.1.0.1/16".into()), ..packet() },
                 Code::UnknownField,
                 "uplink.address",
+            ),
+            (
+                NewUplink { address6: Some("fd00::1/64".into()), ..packet() },
+                Code::UnknownField,
+                "uplink.address6",
+            ),
+            (
+                NewUplink { address: Some("fd00::1/64".into()), ..tap() },
+                Code::InvalidAddress,
+                "uplink.address",
+            ),
+            (
+                NewUplink { address6: Some("10.1.0.1/16".into()), ..tap() },
+                Code::InvalidAddress,
+                "uplink.address6",
             ),
         ] {
             assert_eq!(refused(uplink), (code, field.into()));
@@ -249,17 +319,32 @@ mod tests {
 
     #[test]
     fn the_address_of_the_vpcs_side_is_a_hosts() {
-        for good in ["10.1.0.1/16", "10.1.0.0/31", "10.1.0.1/32"] {
-            assert!(parse_interface("uplink.address", good).is_ok(), "{good}");
+        let parse = |family, text| parse_interface(family, "uplink.address", text);
+        for (family, good) in [
+            (Family::V4, "10.1.0.1/16"),
+            (Family::V4, "10.1.0.0/31"),
+            (Family::V4, "10.1.0.1/32"),
+            (Family::V6, "fd00::1/64"),
+            (Family::V6, "fd00::/127"),
+            (Family::V6, "fd00::ffff:ffff:ffff:ffff/64"),
+        ] {
+            assert!(parse(family, good).is_ok(), "{good}");
         }
-        for bad in
-            ["10.1.0.1", "10.1.0.0/16", "10.1.255.255/16", "10.1.0.1/33", "127.0.0.1/8", "224.0.0.1/24", "x"]
-        {
-            assert_eq!(
-                parse_interface("uplink.address", bad).unwrap_err().code(),
-                Code::InvalidAddress,
-                "{bad}"
-            );
+        for (family, bad) in [
+            (Family::V4, "10.1.0.1"),
+            (Family::V4, "10.1.0.0/16"),
+            (Family::V4, "10.1.255.255/16"),
+            (Family::V4, "10.1.0.1/33"),
+            (Family::V4, "127.0.0.1/8"),
+            (Family::V4, "224.0.0.1/24"),
+            (Family::V4, "x"),
+            (Family::V6, "fd00::1"),
+            (Family::V6, "fd00::/64"),
+            (Family::V6, "fd00::1/129"),
+            (Family::V6, "fe80::1/64"),
+            (Family::V6, "ff02::1/16"),
+        ] {
+            assert_eq!(parse(family, bad).unwrap_err().code(), Code::InvalidAddress, "{bad}");
         }
     }
 }

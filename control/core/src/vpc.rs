@@ -1,16 +1,18 @@
 //! VPCs: private networks that the gateway has a link to.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::family::Family;
 use crate::limits::EXTERNAL_ADDRESSES;
+use crate::subnet::{NewSubnet, Subnet};
 use crate::{
-    Code, Life, MacAddr, Name, NewPortRange, NewUplink, PortRange, PortRangeView, Problem, State, UplinkId,
-    UplinkSpec, UplinkView, address, cidr,
+    Code, Life, MacAddr, Name, NewPorts, NewUplink, Ports, PortsView, Problem, State, UnsolicitedSyn,
+    UplinkId, UplinkSpec, UplinkView, address,
 };
 
 /// A requested VPC.
@@ -20,18 +22,32 @@ pub struct NewVpc {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
     #[schema(example = "orders")]
     pub name: String,
-    /// The VPC's addresses. Other VPCs may have the same.
+    /// The VPC's IPv4 addresses. Other VPCs may have the same. A VPC has `cidr`, `cidr6` or both.
     #[schema(example = "10.1.0.0/16")]
-    pub cidr: String,
-    /// Addresses inside `cidr` that containers appear as; 1 to 64.
+    pub cidr: Option<String>,
+    /// The VPC's IPv6 addresses.
+    #[schema(example = "fd00::/64")]
+    pub cidr6: Option<String>,
+    /// Addresses inside `cidr` and `cidr6` that containers appear as; 1 to 64 in all.
     #[schema(example = json!(["10.1.0.10"]))]
     pub external_addresses: Vec<String>,
     /// The prefix that is resolved by ARP on the link; `cidr` unless given.
     pub on_link: Option<String>,
+    /// The prefix that is resolved by neighbor discovery on the link; `cidr6` unless given.
+    pub on_link6: Option<String>,
     /// The router for everything else, inside `on_link`.
     pub next_hop: Option<String>,
+    /// The same for IPv6, inside `on_link6` or link-local.
+    pub next_hop6: Option<String>,
     /// External ports that mappings are made from; 1024 to 65535 unless given.
-    pub ports: Option<NewPortRange>,
+    pub ports: Option<NewPorts>,
+    /// Whether ports are given to containers in blocks of 64, so that a log of blocks tells who had which port
+    /// (RFC 6888 REQ-14); not unless given.
+    pub port_blocks: Option<bool>,
+    /// What becomes of a SYN that no mapping takes (RFC 5382 REQ-4): `icmp` (the default) says after 6 seconds that the port is
+    /// unreachable, `silent` says nothing.
+    #[schema(example = "icmp")]
+    pub unsolicited_syn: Option<String>,
     /// The link.
     pub uplink: NewUplink,
 }
@@ -41,16 +57,18 @@ pub struct NewVpc {
 pub struct VpcSpec {
     /// Its name.
     pub name: Name,
-    /// Its addresses.
-    pub cidr: Ipv4Net,
-    /// Addresses that containers appear as; at least one, all different.
-    pub external_addresses: Vec<Ipv4Addr>,
-    /// The prefix that is resolved by ARP.
-    pub on_link: Ipv4Net,
-    /// The router for everything else, if there is one.
-    pub next_hop: Option<Ipv4Addr>,
+    /// What it has of IPv4. A VPC has one family or both.
+    pub ipv4: Option<Subnet>,
+    /// What it has of IPv6.
+    pub ipv6: Option<Subnet>,
+    /// Addresses that containers appear as; at least one, all different, each inside the CIDR of its family.
+    pub external_addresses: Vec<IpAddr>,
     /// External ports that mappings are made from.
-    pub ports: PortRange,
+    pub ports: Ports,
+    /// Whether containers get ports in blocks.
+    pub port_blocks: bool,
+    /// What becomes of a SYN that no mapping takes.
+    pub unsolicited_syn: UnsolicitedSyn,
     /// The link.
     pub uplink: UplinkSpec,
 }
@@ -84,17 +102,32 @@ pub struct Vpc {
 pub struct VpcView {
     /// Its name.
     pub name: String,
-    /// Its addresses.
-    pub cidr: String,
+    /// Its IPv4 addresses, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// Its IPv6 addresses, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cidr6: Option<String>,
     /// Addresses that containers appear as.
     pub external_addresses: Vec<String>,
     /// The prefix that is resolved by ARP.
-    pub on_link: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_link: Option<String>,
+    /// The prefix that is resolved by neighbor discovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_link6: Option<String>,
     /// The router for everything else, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_hop: Option<String>,
+    /// The same for IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_hop6: Option<String>,
     /// External ports that mappings are made from.
-    pub ports: PortRangeView,
+    pub ports: PortsView,
+    /// Whether containers get ports in blocks.
+    pub port_blocks: bool,
+    /// What becomes of a SYN that no mapping takes.
+    pub unsolicited_syn: UnsolicitedSyn,
     /// The link.
     pub uplink: UplinkView,
     /// Where it is in its life.
@@ -113,36 +146,34 @@ impl NewVpc {
     /// Checks everything that can be checked without the machine, and fills in what was left out.
     pub fn validate(self) -> Result<VpcSpec, Problem> {
         let name = Name::parse("name", self.name)?;
-        let cidr = cidr::parse_routable("cidr", &self.cidr)?;
-        let on_link = match self.on_link {
-            Some(text) => cidr::parse_routable("on_link", &text)?,
-            None => cidr,
-        };
-        let next_hop = self.next_hop.map(|text| parse_next_hop(&text, on_link)).transpose()?;
-        let ports = self.ports.map_or(Ok(PortRange::DEFAULT), |range| PortRange::parse("ports", range))?;
-        let uplink = self.uplink.validate()?;
-        let external_addresses = parse_external(&self.external_addresses, cidr)?;
-        for (i, &external) in external_addresses.iter().enumerate() {
-            refuse_taken(i, external, "next hop", next_hop)?;
-            refuse_taken(i, external, "address of the uplink", uplink.address().map(|a| a.addr()))?;
+        let v4 = NewSubnet { cidr: self.cidr, on_link: self.on_link, next_hop: self.next_hop };
+        let v6 = NewSubnet { cidr: self.cidr6, on_link: self.on_link6, next_hop: self.next_hop6 };
+        let (ipv4, ipv6) = (v4.validate(Family::V4)?, v6.validate(Family::V6)?);
+        if ipv4.is_none() && ipv6.is_none() {
+            return Err(Problem::new(Code::MissingField, "a VPC has cidr, cidr6 or both").at("cidr"));
         }
-        Ok(VpcSpec { name, cidr, external_addresses, on_link, next_hop, ports, uplink })
+        let ports = Ports::parse("ports", self.ports.unwrap_or_default())?;
+        let unsolicited_syn = UnsolicitedSyn::parse("unsolicited_syn", self.unsolicited_syn.as_deref())?;
+        let uplink = self.uplink.validate()?;
+        if ipv6.is_some() {
+            uplink.refuse_too_small_for_ipv6()?;
+        }
+        let subnets = || ipv4.iter().chain(&ipv6);
+        let external_addresses = parse_external(&self.external_addresses, ipv4.as_ref(), ipv6.as_ref())?;
+        for (i, &external) in external_addresses.iter().enumerate() {
+            refuse_taken(i, external, "next hop", subnets().filter_map(|subnet| subnet.next_hop))?;
+            refuse_taken(i, external, "address of the uplink", uplink.addresses().iter().map(IpNet::addr))?;
+        }
+        let port_blocks = self.port_blocks.unwrap_or_default();
+        Ok(VpcSpec { name, ipv4, ipv6, external_addresses, ports, port_blocks, unsolicited_syn, uplink })
     }
 }
 
-fn parse_next_hop(text: &str, on_link: Ipv4Net) -> Result<Ipv4Addr, Problem> {
-    let next_hop = address::parse_routable("next_hop", text)?;
-    address::refuse_edge("next_hop", next_hop, on_link)?;
-    if on_link.contains(&next_hop) {
-        return Ok(next_hop);
-    }
-    let detail = format!(
-        "{next_hop} is not inside on_link {on_link}, so ARP cannot find it; choose a router on the link"
-    );
-    Err(Problem::new(Code::InvalidAddress, detail).at("next_hop"))
-}
-
-fn parse_external(texts: &[String], cidr: Ipv4Net) -> Result<Vec<Ipv4Addr>, Problem> {
+fn parse_external(
+    texts: &[String],
+    ipv4: Option<&Subnet>,
+    ipv6: Option<&Subnet>,
+) -> Result<Vec<IpAddr>, Problem> {
     if !(1..=EXTERNAL_ADDRESSES).contains(&texts.len()) {
         let detail = format!("a VPC has 1 to {EXTERNAL_ADDRESSES} external addresses, not {}", texts.len());
         return Err(Problem::new(Code::InvalidAddress, detail).at("external_addresses"));
@@ -150,14 +181,10 @@ fn parse_external(texts: &[String], cidr: Ipv4Net) -> Result<Vec<Ipv4Addr>, Prob
     let mut addresses = Vec::with_capacity(texts.len());
     for (i, text) in texts.iter().enumerate() {
         let field = external_field(i);
-        let external = address::parse_routable(&field, text)?;
-        if !cidr.contains(&external) {
-            let detail = format!(
-                "{external} is not inside the VPC's cidr {cidr}; choose an unused address of the VPC"
-            );
-            return Err(Problem::new(Code::AddressOutsideVpc, detail).at(field));
-        }
-        address::refuse_edge(&field, external, cidr)?;
+        let external = address::parse(&field, text)?;
+        address::refuse_unroutable(&field, external)?;
+        let subnet = if external.is_ipv4() { ipv4 } else { ipv6 };
+        refuse_outside(&field, external, subnet)?;
         if addresses.contains(&external) {
             let detail = format!("{external} is listed twice; list each address once");
             return Err(Problem::new(Code::DuplicateAddress, detail).at(field));
@@ -167,29 +194,70 @@ fn parse_external(texts: &[String], cidr: Ipv4Net) -> Result<Vec<Ipv4Addr>, Prob
     Ok(addresses)
 }
 
-fn refuse_taken(i: usize, external: Ipv4Addr, role: &str, taken: Option<Ipv4Addr>) -> Result<(), Problem> {
-    if taken != Some(external) {
+fn refuse_outside(field: &str, external: IpAddr, subnet: Option<&Subnet>) -> Result<(), Problem> {
+    let name = Family::of(external).field("cidr");
+    let detail = match subnet {
+        Some(Subnet { cidr, .. }) if cidr.contains(&external) => {
+            return address::refuse_edge(field, external, *cidr);
+        }
+        Some(Subnet { cidr, .. }) => {
+            format!("{external} is not inside the VPC's {name} {cidr}; choose an unused address of the VPC")
+        }
+        None => format!("{external} is outside of the VPC, which has no {name}"),
+    };
+    Err(Problem::new(Code::AddressOutsideVpc, detail).at(field))
+}
+
+fn refuse_taken(
+    i: usize,
+    external: IpAddr,
+    role: &str,
+    mut taken: impl Iterator<Item = IpAddr>,
+) -> Result<(), Problem> {
+    if !taken.any(|taken| taken == external) {
         return Ok(());
     }
     let detail = format!("{external} is the {role}; an external address belongs to the gateway alone");
-    Err(Problem::new(Code::InvalidAddress, detail).at(external_field(i)))
+    Err(address::invalid(&external_field(i), detail))
 }
 
 fn external_field(i: usize) -> String {
     format!("external_addresses[{i}]")
 }
 
+impl VpcSpec {
+    /// What it has of each family, IPv4 first.
+    pub fn subnets(&self) -> impl Iterator<Item = &Subnet> {
+        self.ipv4.iter().chain(&self.ipv6)
+    }
+
+    /// External ports of one protocol, over all external addresses of the family that has more of them.
+    pub fn port_count(&self) -> u32 {
+        let v4 = self.external_addresses.iter().filter(|address| address.is_ipv4()).count();
+        let addresses = v4.max(self.external_addresses.len() - v4);
+        self.ports.count() * addresses as u32
+    }
+}
+
 impl Vpc {
     /// What clients see.
     pub fn view(&self) -> VpcView {
         let (spec, link) = (&self.spec, self.life.link());
+        let cidr = |subnet: &Option<Subnet>| subnet.as_ref().map(|s| s.cidr.to_string());
+        let on_link = |subnet: &Option<Subnet>| subnet.as_ref().map(|s| s.on_link.to_string());
+        let next_hop = |subnet: &Option<Subnet>| Some(subnet.as_ref()?.next_hop?.to_string());
         VpcView {
             name: spec.name.to_string(),
-            cidr: spec.cidr.to_string(),
-            external_addresses: spec.external_addresses.iter().map(Ipv4Addr::to_string).collect(),
-            on_link: spec.on_link.to_string(),
-            next_hop: spec.next_hop.map(|a| a.to_string()),
+            cidr: cidr(&spec.ipv4),
+            cidr6: cidr(&spec.ipv6),
+            external_addresses: spec.external_addresses.iter().map(IpAddr::to_string).collect(),
+            on_link: on_link(&spec.ipv4),
+            on_link6: on_link(&spec.ipv6),
+            next_hop: next_hop(&spec.ipv4),
+            next_hop6: next_hop(&spec.ipv6),
             ports: spec.ports.view(),
+            port_blocks: spec.port_blocks,
+            unsolicited_syn: spec.unsolicited_syn,
             uplink: spec.uplink.view(),
             state: self.life.state(),
             mac: link.map(|l| l.mac.to_string()),
@@ -200,106 +268,4 @@ impl Vpc {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::UplinkKind;
-
-    fn vpc() -> NewVpc {
-        NewVpc {
-            name: "orders".into(),
-            cidr: "10.1.0.0/16".into(),
-            external_addresses: vec!["10.1.0.10".into()],
-            on_link: None,
-            next_hop: None,
-            ports: None,
-            uplink: NewUplink {
-                kind: UplinkKind::Tap,
-                netns: None,
-                device: "wharf0".into(),
-                address: Some("10.1.0.1/16".into()),
-                bridge: None,
-                mtu: None,
-            },
-        }
-    }
-
-    fn external(addresses: &[&str]) -> NewVpc {
-        NewVpc { external_addresses: addresses.iter().map(ToString::to_string).collect(), ..vpc() }
-    }
-
-    #[test]
-    fn what_was_left_out_is_filled_in() {
-        let spec = vpc().validate().unwrap();
-        assert_eq!(spec.on_link, spec.cidr);
-        assert_eq!(spec.ports, PortRange::DEFAULT);
-        assert_eq!(spec.next_hop, None);
-    }
-
-    #[test]
-    fn wrong_fields_are_named_with_their_code() {
-        let table = [
-            (NewVpc { name: "Orders".into(), ..vpc() }, Code::InvalidName, "name"),
-            (NewVpc { cidr: "10.1.0.1/16".into(), ..vpc() }, Code::InvalidCidr, "cidr"),
-            (NewVpc { cidr: "169.254.0.0/16".into(), ..vpc() }, Code::InvalidCidr, "cidr"),
-            (NewVpc { on_link: Some("10.1.0.1/24".into()), ..vpc() }, Code::InvalidCidr, "on_link"),
-            (NewVpc { next_hop: Some("10.2.0.1".into()), ..vpc() }, Code::InvalidAddress, "next_hop"),
-            (NewVpc { next_hop: Some("10.1.0.0".into()), ..vpc() }, Code::InvalidAddress, "next_hop"),
-            (
-                NewVpc { next_hop: Some("10.1.0.10".into()), ..vpc() },
-                Code::InvalidAddress,
-                "external_addresses[0]",
-            ),
-            (
-                NewVpc { ports: Some(NewPortRange { first: 2, last: 1 }), ..vpc() },
-                Code::InvalidPorts,
-                "ports",
-            ),
-            (external(&[]), Code::InvalidAddress, "external_addresses"),
-            (external(&["10.1.0.256"]), Code::InvalidAddress, "external_addresses[0]"),
-            (external(&["10.1.0.10", "10.2.0.0"]), Code::AddressOutsideVpc, "external_addresses[1]"),
-            (external(&["10.1.0.0"]), Code::InvalidAddress, "external_addresses[0]"),
-            (external(&["10.1.255.255"]), Code::InvalidAddress, "external_addresses[0]"),
-            (external(&["10.1.0.1"]), Code::InvalidAddress, "external_addresses[0]"),
-            (external(&["10.1.0.5", "10.1.0.5"]), Code::DuplicateAddress, "external_addresses[1]"),
-        ];
-        for (vpc, code, field) in table {
-            let problem = vpc.validate().unwrap_err();
-            assert_eq!((problem.code(), problem.field()), (code, Some(field)), "{problem}");
-        }
-    }
-
-    #[test]
-    fn external_addresses_are_bounded() {
-        let list = |n: u8| (0..n).map(|i| format!("10.1.1.{i}")).collect::<Vec<_>>();
-        assert!(NewVpc { external_addresses: list(64), ..vpc() }.validate().is_ok());
-        let problem = NewVpc { external_addresses: list(65), ..vpc() }.validate().unwrap_err();
-        assert_eq!((problem.code(), problem.field()), (Code::InvalidAddress, Some("external_addresses")));
-    }
-
-    #[test]
-    fn addresses_beside_the_edges_of_the_prefix_are_taken() {
-        for good in ["10.1.0.2", "10.1.255.254"] {
-            assert!(external(&[good]).validate().is_ok(), "{good}");
-        }
-    }
-
-    #[test]
-    fn a_view_shows_the_link_once_it_is_made() {
-        let spec = vpc().validate().unwrap();
-        let mut vpc = Vpc { spec, life: Life::Creating, connectors: BTreeSet::new() };
-        let json = serde_json::to_value(vpc.view()).unwrap();
-        assert_eq!(json["state"], "creating");
-        assert_eq!(json["uplink"]["kind"], "tap");
-        assert_eq!(json["uplink"]["address"], "10.1.0.1/16");
-        assert!(json.get("mac").is_none() && json.get("next_hop").is_none());
-
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        vpc.life =
-            Life::Ready(VpcLink { uplink: UplinkId(1), mac, mtu: 9_000, offloads: vec!["csum".into()] });
-        let json = serde_json::to_value(vpc.view()).unwrap();
-        assert_eq!(json["state"], "ready");
-        assert_eq!(json["mac"], "02:00:00:00:00:01");
-        assert_eq!(json["mtu"], 9_000);
-        assert_eq!(json["offloads"][0], "csum");
-    }
-}
+mod tests;

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use control_core::{Change, ConnectorView, Join, Name, NewConnector, Problem};
-use gateway::{CallError, CommandError};
+use control_core::{
+    Change, ConnectorView, Join, Name, NewConnector, Permission, Problem, Refusal, Resources,
+};
+use gateway::{CallError, CommandError, PortQuota};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -53,6 +55,7 @@ impl App {
     pub(crate) fn delete_connector(&self, name: &str) -> Result<(), Problem> {
         let connector = self.read(|resources| resources.connector(name).map(|c| c.name.clone()))?;
         self.commit(Change::RemoveConnector(connector.clone()))?;
+        self.read(|resources| self.0.quotas.retain(|id| resources.connector_of(id).is_some()));
         tracing::info!(%connector, "connector deleted");
         Ok(())
     }
@@ -80,12 +83,13 @@ impl App {
     async fn join(self, container: Name, connector: Name, started: Instant) -> Result<AttachView, Problem> {
         let _turn = self.0.container_turns.take(&container).await;
         self.commit(Change::Attach { container: container.clone(), connector: connector.clone() })?;
-        let permission = self.read(|resources| resources.permission(&container, &connector))?;
+        let (permission, quota) =
+            self.read(|resources| self.permission(resources, &container, &connector))?;
         let mut acknowledged = started.elapsed();
         if permission.join == Join::Attaching {
             let attachment = convert::attachment(permission.attachment);
-            if let Err(error) = self.gateway().attach(attachment, convert::connector_config(permission)).await
-            {
+            let config = convert::connector_config(permission, quota);
+            if let Err(error) = self.gateway().attach(attachment, config).await {
                 self.commit(Change::Detached { container, connector })?;
                 return Err(failure::of_call(error));
             }
@@ -95,6 +99,19 @@ impl App {
         let attached_in_us = acknowledged.as_micros() as u64;
         tracing::info!(%container, %connector, attached_in_us, "attached");
         Ok(AttachView { container: container.to_string(), connector: connector.to_string(), attached_in_us })
+    }
+
+    /// A permission and its connector's quota, taken while the connector exists.
+    fn permission(
+        &self,
+        resources: &Resources,
+        container: &Name,
+        connector: &Name,
+    ) -> Result<(Permission, PortQuota), Refusal> {
+        let permission = resources.permission(container, connector)?;
+        let limit = permission.policy.translation.as_ref().and_then(|t| t.port_quota);
+        let quota = self.0.quotas.of(permission.connector, limit);
+        Ok((permission, quota))
     }
 
     async fn part(self, container: Name, connector: Name) -> Result<DetachView, Problem> {

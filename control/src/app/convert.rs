@@ -1,19 +1,33 @@
 //! Between the resources' words and the gateway's.
 
+use std::net::IpAddr;
+
 use control_core::{
-    AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, NetnsSpec, Permission,
-    Protocol, TapEnd, UplinkId, UplinkSpec, VpcLink, VpcSpec,
+    AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, Mapping, NetnsSpec,
+    OnDetach, Permission, PortRange, Ports, Protocol, Publication, TapEnd, UdpRefresh, UnsolicitedSyn,
+    UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
 
 /// What the gateway makes a VPC's link from.
 pub(super) fn uplink_spec(spec: &VpcSpec) -> gateway::UplinkSpec {
     gateway::UplinkSpec {
         device: uplink_device(&spec.uplink),
-        on_link: spec.on_link,
-        next_hop: spec.next_hop,
+        on_link: spec.subnets().map(|subnet| subnet.on_link).collect(),
+        next_hops: spec.subnets().filter_map(|subnet| subnet.next_hop).collect(),
         external: spec.external_addresses.clone(),
-        ports: spec.ports.first()..=spec.ports.last(),
+        ports: port_set(&spec.ports),
+        port_blocks: spec.port_blocks,
+        unsolicited: match spec.unsolicited_syn {
+            UnsolicitedSyn::Icmp => gateway::Unsolicited::Icmp,
+            UnsolicitedSyn::Silent => gateway::Unsolicited::Silent,
+        },
     }
+}
+
+fn port_set(ports: &Ports) -> gateway::PortSet {
+    let range = |range: PortRange| range.first()..=range.last();
+    let exclude: Vec<_> = ports.exclude().iter().copied().map(range).collect();
+    gateway::PortSet::new(&[range(ports.range())], &exclude)
 }
 
 fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
@@ -21,7 +35,7 @@ fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
         UplinkSpec::Tap { netns, device, end, mtu } => gateway::UplinkDevice::Tap {
             netns: netns.as_ref().map(netns_of),
             name: device.to_string(),
-            address: if let TapEnd::Address(address) = end { Some(*address) } else { None },
+            addresses: uplink.addresses().to_vec(),
             bridge: if let TapEnd::Bridge(bridge) = end { Some(bridge.to_string()) } else { None },
             mtu: mtu.bytes(),
         },
@@ -33,11 +47,13 @@ fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
 
 /// What the gateway makes a container's link from.
 pub(super) fn attachment_spec(spec: &ContainerSpec) -> gateway::AttachmentSpec {
+    let addressing = |address: IpAddr, gateway: IpAddr| gateway::Addressing { address, gateway };
+    let v4 = addressing(spec.ipv4.address.into(), spec.ipv4.gateway.into());
+    let v6 = spec.ipv6.map(|ipv6| addressing(ipv6.address.into(), ipv6.gateway.into()));
     gateway::AttachmentSpec {
         netns: netns_of(&spec.netns),
         device: spec.device.to_string(),
-        address: spec.address,
-        gateway: spec.gateway,
+        addresses: std::iter::once(v4).chain(v6).collect(),
         mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)),
         mtu: spec.mtu.bytes(),
     }
@@ -71,13 +87,48 @@ pub(super) fn container_link(info: gateway::AttachmentInfo) -> ContainerLink {
     }
 }
 
-/// A permission as an engine needs it.
-pub(super) fn connector_config(permission: Permission) -> gateway::ConnectorConfig {
+/// A permission as an engine needs it. `quota` is the connector's.
+pub(super) fn connector_config(
+    permission: Permission,
+    quota: gateway::PortQuota,
+) -> gateway::ConnectorConfig {
+    let Permission { policy, publications, .. } = permission;
+    let translation = policy.translation.as_ref();
     gateway::ConnectorConfig {
         id: connector(permission.connector),
         uplink: uplink(permission.uplink),
         destinations: permission.destinations,
-        filtering: filtering(permission.filtering),
+        translation: translation.is_some(),
+        mapping: mapping(translation.map(|t| t.mapping).unwrap_or_default()),
+        filtering: filtering(policy.filtering),
+        udp_filtering: filtering(policy.udp_filtering.unwrap_or(policy.filtering)),
+        udp_refresh: match policy.udp_refresh {
+            UdpRefresh::Outbound => gateway::UdpRefresh::Outbound,
+            UdpRefresh::Both => gateway::UdpRefresh::Both,
+        },
+        quota,
+        quota_per_attachment: translation.and_then(|t| t.port_quota_per_container),
+        on_detach: match policy.on_detach {
+            OnDetach::Reset => gateway::OnDetach::Reset,
+            OnDetach::Silent => gateway::OnDetach::Silent,
+        },
+        publications: publications.into_iter().map(publication).collect(),
+    }
+}
+
+const fn publication(publication: Publication) -> gateway::Publication {
+    gateway::Publication {
+        protocol: protocol(publication.protocol),
+        external: publication.external,
+        internal_port: publication.container_port,
+    }
+}
+
+const fn mapping(mapping: Mapping) -> gateway::MappingMode {
+    match mapping {
+        Mapping::EndpointIndependent => gateway::MappingMode::EndpointIndependent,
+        Mapping::AddressDependent => gateway::MappingMode::AddressDependent,
+        Mapping::AddressAndPortDependent => gateway::MappingMode::AddressAndPortDependent,
     }
 }
 
@@ -126,4 +177,5 @@ const _: () = {
     assert!(ours::CONNECTORS_PER_CONTAINER <= theirs::CONNECTORS_PER_ATTACHMENT);
     assert!(ours::DESTINATIONS <= theirs::DESTINATIONS_PER_CONNECTOR);
     assert!(ours::EXTERNAL_ADDRESSES <= theirs::EXTERNAL_ADDRESSES_PER_UPLINK);
+    assert!(ours::PUBLICATIONS <= theirs::PUBLICATIONS_PER_CONNECTOR);
 };

@@ -59,18 +59,20 @@ pub(crate) enum StepFields {
     },
     /// This connector's prefix is the longest that matches.
     Route { connector: String, prefix: String, vpc: String },
-    /// The internal endpoint has this external endpoint already.
+    /// There is a mapping for it already, with this external endpoint.
     MappingReused { external: String },
     /// A new external port would be leased.
     MappingNew {
         external: String,
-        /// Ports free now in the share of the container's worker.
+        /// Ports that nobody has now.
         free_ports: u32,
     },
+    /// The connector does not translate: the VPC sees the container's own address.
+    Routed,
     /// Where the frame goes in the VPC.
     NextHop {
         address: String,
-        /// Absent if it would be asked for by ARP.
+        /// Absent if it would be asked for, by ARP or neighbor discovery.
         #[serde(skip_serializing_if = "Option::is_none")]
         mac: Option<String>,
     },
@@ -163,7 +165,7 @@ impl StepView {
             }
             Step::MappingReused(external) => {
                 let external = external.to_string();
-                let detail = format!("appears as {external}, as its other packets from this port do");
+                let detail = format!("appears as {external}, by a mapping that there is");
                 Self { detail, step: StepFields::MappingReused { external } }
             }
             Step::MappingNew { external, free_ports } => {
@@ -171,11 +173,17 @@ impl StepView {
                 let detail = format!("appears as {external}, on one of {free_ports} free ports");
                 Self { detail, step: StepFields::MappingNew { external, free_ports: *free_ports } }
             }
+            Step::Routed => {
+                let detail =
+                    "the connector does not translate, so that the VPC sees the container's own address";
+                Self { detail: detail.into(), step: StepFields::Routed }
+            }
             Step::NextHop { address, mac } => {
+                let question = if address.is_ipv4() { "ARP" } else { "neighbor discovery" };
                 let (address, mac) = (address.to_string(), mac.map(|mac| mac.to_string()));
                 let detail = match &mac {
                     Some(mac) => format!("to {address} at {mac}"),
-                    None => format!("to {address}, whose MAC address is asked for by ARP"),
+                    None => format!("to {address}, whose MAC address is asked for by {question}"),
                 };
                 Self { detail, step: StepFields::NextHop { address, mac } }
             }
@@ -196,7 +204,8 @@ fn named(name: Option<&control_core::Name>) -> String {
 impl DropItem {
     fn new(drop: &DropView) -> Self {
         let protocol = |number| match number {
-            1 => "icmp".into(),
+            // IP protocols of ICMP and ICMPv6.
+            1 | 58 => "icmp".into(),
             6 => "tcp".into(),
             17 => "udp".into(),
             other => format!("{other}"),
@@ -215,7 +224,9 @@ impl DropItem {
 
 #[cfg(test)]
 mod tests {
-    use gateway::Reason;
+    use std::net::IpAddr;
+
+    use gateway::{PacketSummary, Reason};
 
     use super::*;
 
@@ -225,10 +236,39 @@ mod tests {
             let view = ExplanationView::new(&Resources::default(), &Explanation { steps, reason });
             serde_json::to_value(view).unwrap()["verdict"].clone()
         };
-        let next_hop = || Step::NextHop { address: [10, 1, 0, 1].into(), mac: None };
+        let next_hop = || Step::NextHop { address: IpAddr::from([10, 1, 0, 1]), mac: None };
         assert_eq!(verdict(vec![next_hop()], None), "forward");
         assert_eq!(verdict(vec![next_hop()], Some(Reason::EgressDown)), "drop");
         assert_eq!(verdict(vec![Step::GatewayAnswers], None), "respond");
         assert_eq!(verdict(vec![], Some(Reason::NoConnector)), "drop");
+    }
+
+    #[test]
+    fn steps_say_the_same_to_programs_and_to_people() {
+        let view = |step| serde_json::to_value(StepView::new(&Resources::default(), &step)).unwrap();
+        let routed = view(Step::Routed);
+        assert_eq!(routed["step"], "routed");
+        assert!(routed["detail"].as_str().unwrap().contains("own address"), "{routed}");
+        for (address, question) in [("10.1.0.1", "by ARP"), ("fd00::1", "by neighbor discovery")] {
+            let next_hop = view(Step::NextHop { address: address.parse().unwrap(), mac: None });
+            assert_eq!(next_hop["address"], address);
+            assert!(next_hop["detail"].as_str().unwrap().ends_with(question), "{next_hop}");
+        }
+        let reused = view(Step::MappingReused("[fd00::10]:80".parse().unwrap()));
+        assert_eq!(reused["external"], "[fd00::10]:80");
+    }
+
+    #[test]
+    fn drops_of_both_families_name_the_same_protocols() {
+        let item = |protocol| {
+            let source = Some("[fd00::2]:4000".parse().unwrap());
+            let packet = PacketSummary { protocol: Some(protocol), source, ..PacketSummary::default() };
+            let drop = DropView { ago: std::time::Duration::ZERO, reason: Reason::NoConnector, packet };
+            serde_json::to_value(DropItem::new(&drop)).unwrap()
+        };
+        assert_eq!(item(17)["source"], "[fd00::2]:4000");
+        for (number, name) in [(1, "icmp"), (58, "icmp"), (6, "tcp"), (17, "udp"), (132, "132")] {
+            assert_eq!(item(number)["protocol"], name);
+        }
     }
 }

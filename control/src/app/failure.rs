@@ -91,13 +91,28 @@ fn of_command(error: CommandError) -> Problem {
         }
         CommandError::NotAttached(..) => Problem::new(Code::NotAttached, detail),
         CommandError::DestinationTie { .. } => Problem::new(Code::DestinationTie, detail),
-        CommandError::PortsTooFew { .. } => {
+        CommandError::PublicationTaken { protocol, external } => {
             let detail = format!(
-                "{detail}: a range of {} ports for each of them is always enough",
-                2 * gateway::limits::PORT_BLOCK
+                "{protocol} {external} is another publication's or a live mapping's; publish another port, or end that"
             );
-            Problem::new(Code::InvalidPorts, detail).at("ports")
+            Problem::new(Code::PublicationTaken, detail)
         }
+        CommandError::PublicationUnreachable(external) => {
+            let (family, field) = if external.is_ipv6() { ("IPv6", "address6") } else { ("IPv4", "address") };
+            let detail = format!(
+                "{external} is published, but the container has no {family}; create it with {field}, or publish an address of its own family"
+            );
+            Problem::new(Code::PublicationUnreachable, detail)
+        }
+        CommandError::AddressTaken(address) => {
+            let detail = format!(
+                "another container of this VPC has {address} and no translation; give this one another address, or detach that one"
+            );
+            Problem::new(Code::AddressTaken, detail)
+        }
+        // The resources have refused these two already.
+        CommandError::BlocksWithSharedPorts => Problem::new(Code::InvalidPolicy, detail).at("mapping"),
+        CommandError::NoPorts => Problem::new(Code::InvalidPorts, detail).at("ports"),
         CommandError::TableFull { .. } => Problem::new(Code::LimitReached, detail),
     }
 }
@@ -121,6 +136,7 @@ mod tests {
             netns: None,
             device: "wharf0".into(),
             address: None,
+            address6: None,
             bridge: Some("br0".into()),
             mtu: None,
         };
@@ -135,6 +151,29 @@ mod tests {
             (of_container_link(LinkError::DeviceTaken("eth0".into())), Code::DeviceTaken, "device"),
         ] {
             assert_eq!((problem.code(), problem.field()), (code, Some(field)));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_named() {
+        let external = |text: &str| text.parse().unwrap();
+        let taken = |text| CommandError::PublicationTaken {
+            protocol: gateway::Protocol::Tcp,
+            external: external(text),
+        };
+        for (error, code, said) in [
+            (taken("10.1.0.10:80"), Code::PublicationTaken, "tcp 10.1.0.10:80 "),
+            (taken("[fd00::10]:80"), Code::PublicationTaken, "tcp [fd00::10]:80 "),
+            (
+                CommandError::PublicationUnreachable(external("[fd00::10]:80")),
+                Code::PublicationUnreachable,
+                "with address6",
+            ),
+            (CommandError::AddressTaken([10, 1, 0, 5].into()), Code::AddressTaken, "10.1.0.5 "),
+        ] {
+            let problem = of_command(error);
+            assert_eq!((problem.code(), problem.code().status()), (code, 409));
+            assert!(problem.detail().contains(said), "{}", problem.detail());
         }
     }
 

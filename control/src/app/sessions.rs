@@ -26,7 +26,7 @@ pub(crate) struct SessionItem {
     connector: String,
     vpc: String,
     protocol: Protocol,
-    /// The container's endpoint; for ICMP the query id stands for the port.
+    /// The container's endpoint, such as `169.254.1.2:4000` or `[fd00::2]:4000`; for ICMP the query id stands for the port.
     #[schema(example = "169.254.1.2:4000")]
     internal: String,
     /// What the VPC sees.

@@ -69,10 +69,12 @@ pub(crate) struct TrafficStats {
 pub(crate) struct PortStats {
     external: String,
     protocol: Protocol,
-    /// Ports leased now.
+    /// Ports in use now: leased, shared by several remotes, or resting.
     used: u32,
-    /// Ports free now.
+    /// Ports that nobody has now.
     free: u32,
+    /// Ports that finished sessions have given up for new ones, ever.
+    given_up: u64,
 }
 
 impl App {
@@ -144,6 +146,6 @@ impl WorkerStats {
 impl PortStats {
     fn new(port: &PortUse) -> Self {
         let (external, protocol) = (port.external.to_string(), convert::protocol_back(port.protocol));
-        Self { external, protocol, used: port.used, free: port.free }
+        Self { external, protocol, used: port.used, free: port.free, given_up: port.given_up }
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
-use control_core::{NewContainer, NewVpc, SessionParams};
+use control_core::{NewConnector, NewContainer, NewVpc, SessionParams};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +20,9 @@ fn router() -> Router {
     let vpcs = |State(()): State<()>, Body(vpc): Body<NewVpc>| async move {
         vpc.validate().map(|vpc| vpc.name.to_string()).map_err(Failure::from)
     };
+    let connectors = |Body(connector): Body<NewConnector>| async move {
+        connector.validate().map(|connector| connector.name.to_string()).map_err(Failure::from)
+    };
     let containers = |Body(container): Body<NewContainer>| async move { container.name };
     let sessions = |Query(params): Query<SessionParams>| async move {
         params.validate().map(|filter| filter.limit.to_string()).map_err(Failure::from)
@@ -29,6 +32,7 @@ fn router() -> Router {
     finish(
         Router::new()
             .route("/v1/vpcs", post(vpcs))
+            .route("/v1/connectors", post(connectors))
             .route("/v1/containers", post(containers))
             .route("/v1/sessions", get(sessions))
             .route("/v1/{a}/of/{b}", get(echo))
@@ -115,6 +119,10 @@ async fn wrong_fields_are_named_by_their_whole_path() {
         ("/uplink", Value::Null, "missing_field", "uplink"),
         ("/uplink/kind", Value::Null, "missing_field", "uplink.kind"),
         ("/ports", json!({"first": 1}), "missing_field", "ports.last"),
+        ("/ports", json!({"exclude": [{"first": 1}]}), "missing_field", "ports.exclude[0].last"),
+        ("/ports", json!({"exclude": [{"first": 2, "last": 1}]}), "invalid_ports", "ports.exclude[0]"),
+        ("/ports", json!({"ranges": []}), "unknown_field", "ports.ranges"),
+        ("/port_blocks", json!("yes"), "invalid_type", "port_blocks"),
         ("/name", json!(7), "invalid_type", "name"),
         ("/external_addresses", json!("10.1.0.10"), "invalid_type", "external_addresses"),
         ("/external_addresses", json!(["10.1.0.10", 7]), "invalid_type", "external_addresses[1]"),
@@ -125,10 +133,46 @@ async fn wrong_fields_are_named_by_their_whole_path() {
         ("/uplink/mtu", json!(-1), "invalid_mtu", "uplink.mtu"),
         ("/uplink/netns/pid", json!(1), "invalid_netns", "uplink.netns"),
         ("/cidr", json!("10.1.0.1/16"), "invalid_cidr", "cidr"),
+        ("/cidr6", json!("10.1.0.0/16"), "invalid_cidr", "cidr6"),
     ] {
         let body = vpc_with(pointer, change);
         assert_eq!(post_to("/v1/vpcs", body.clone()).await, expect(422, code, field), "{body}");
     }
+}
+
+#[tokio::test]
+async fn wrong_fields_of_publications_are_named_by_their_whole_path() {
+    for (publication, code, field) in [
+        (json!({"external_port": 80}), "missing_field", "publications[1].protocol"),
+        (json!({"protocol": "tcp"}), "missing_field", "publications[1].external_port"),
+        (json!({"protocol": "tcp", "external_port": "80"}), "invalid_type", "publications[1].external_port"),
+        (json!({"protocol": "tcp", "port": 80}), "unknown_field", "publications[1].port"),
+        (json!({"protocol": "sctp", "external_port": 80}), "invalid_policy", "publications[1].protocol"),
+        (json!("tcp:80"), "invalid_type", "publications[1]"),
+    ] {
+        let good = json!({"protocol": "udp", "external_port": 53});
+        let body = json!({"name": "k", "vpc": "v", "publications": [good, publication]}).to_string();
+        assert_eq!(post_to("/v1/connectors", body.clone()).await, expect(422, code, field), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_valid_requests_are_read() {
+    let address = |i| format!("fd00:1111:2222:3333:4444:5555:6666:{i:04x}");
+    let publication = |i| {
+        let protocol = "tcp";
+        json!({
+            "protocol": protocol, "external_address": address(1), "external_port": 65_000 + i, "container_port": 65_000,
+        })
+    };
+    let connector = json!({
+        "name": "k".repeat(63), "vpc": "v".repeat(63),
+        "destinations": (1..=64).map(|i| format!("{}/128", address(i))).collect::<Vec<_>>(),
+        "publications": (1..=64).map(publication).collect::<Vec<_>>(),
+    });
+    let pretty = serde_json::to_string_pretty(&connector).unwrap();
+    assert!(pretty.len() < BODY_BYTES / 4, "{}", pretty.len());
+    assert_eq!(post_to("/v1/connectors", pretty).await.0, 200);
 }
 
 #[tokio::test]

@@ -17,7 +17,9 @@ Examples:
   A container that a runtime started; $PID is its first process:
     wharf container add c2 --netns pid:$PID --device net0
   An address of its own choice; any number of containers may have the same:
-    wharf container add c3 --netns c3 --address 10.1.0.5";
+    wharf container add c3 --netns c3 --address 10.1.0.5
+  IPv6 too:
+    wharf container add c4 --netns c4 --address6 fd00:1::2";
 
 /// Subcommands of `wharf container`.
 #[derive(Debug, Subcommand)]
@@ -53,6 +55,12 @@ pub(super) struct Add {
     /// The gateway's address on its link, 169.254.1.1 unless set
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<String>,
+    /// Its IPv6 address; it has no IPv6 unless set
+    #[arg(long, value_name = "ADDRESS")]
+    address6: Option<String>,
+    /// The gateway's IPv6 address on its link, a link-local one; fe80::1 unless set
+    #[arg(long, value_name = "ADDRESS", requires = "address6")]
+    gateway6: Option<String>,
     /// MAC address for its device; a random local one unless set
     #[arg(long, value_name = "MAC")]
     mac: Option<String>,
@@ -78,6 +86,8 @@ impl Add {
         resource::set(&mut body, "device", self.device.as_ref());
         resource::set(&mut body, "address", self.address.as_ref());
         resource::set(&mut body, "gateway", self.gateway.as_ref());
+        resource::set(&mut body, "address6", self.address6.as_ref());
+        resource::set(&mut body, "gateway6", self.gateway6.as_ref());
         resource::set(&mut body, "mac", self.mac.as_ref());
         resource::set(&mut body, "mtu", self.mtu);
         body
@@ -92,6 +102,8 @@ struct Shown {
     device: String,
     address: String,
     gateway: String,
+    address6: Option<String>,
+    gateway6: Option<String>,
     mac: Option<String>,
     mtu: u16,
     #[serde(default)]
@@ -101,6 +113,12 @@ struct Shown {
     offloads: Vec<String>,
     #[serde(default)]
     connectors: Vec<String>,
+}
+
+impl Shown {
+    fn addresses(&self) -> Vec<String> {
+        std::iter::once(&self.address).chain(&self.address6).cloned().collect()
+    }
 }
 
 impl Resource for Shown {
@@ -115,7 +133,7 @@ impl Resource for Shown {
                 output::state(&container.state),
                 cell(&container.netns),
                 cell(&container.device),
-                cell(&container.address),
+                output::list(&container.addresses()),
                 cell(container.worker.map_or_else(|| "-".to_owned(), |w| w.to_string())),
                 output::list(&container.connectors),
             ]);
@@ -132,6 +150,8 @@ impl Resource for Shown {
             .property("device", &self.device)
             .property("address", &self.address)
             .property("gateway", &self.gateway)
+            .property_if("address6", self.address6.as_ref())
+            .property_if("gateway6", self.gateway6.as_ref())
             .property_if("mac", self.mac.as_ref())
             .property("mtu", self.mtu)
             .property_if("worker", self.worker)
@@ -141,6 +161,7 @@ impl Resource for Shown {
     }
 
     fn summary(&self) -> String {
-        format!("container {} added: {} in {}, address {}", self.name, self.device, self.netns, self.address)
+        let addresses = joined(&self.addresses());
+        format!("container {} added: {} in {}, address {addresses}", self.name, self.device, self.netns)
     }
 }

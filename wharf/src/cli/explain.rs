@@ -1,6 +1,6 @@
 //! `wharf explain`: what would happen to a container's packet, and why its last ones were dropped.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use anstyle::AnsiColor;
@@ -18,6 +18,7 @@ Examples:
   wharf explain c1 10.1.0.1:80                   a TCP connection
   wharf explain c1 10.1.0.1:53 --protocol udp    a UDP packet
   wharf explain c1 10.1.0.1                      a ping
+  wharf explain c1 '[fd00::1]:80'                a TCP connection by IPv6
   wharf explain c1 --drops                       only the last drops
 Asking changes nothing. A packet that would be dropped is an answer too: the exit code is 0.
 -o json prints {\"explain\": what the API says, \"drops\": [...]};
@@ -69,7 +70,7 @@ impl Protocol {
 /// An address, with a port where the protocol has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Destination {
-    address: Ipv4Addr,
+    address: IpAddr,
     port: Option<u16>,
 }
 
@@ -77,15 +78,19 @@ impl FromStr for Destination {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (address, port) = match text.split_once(':') {
-            Some((address, port)) => (address, Some(port)),
-            None => (text, None),
+        const WRONG: &str = "is not an IP address, with or without :PORT; IPv6 with a port is [ADDRESS]:PORT";
+        if let Ok(address) = text.parse() {
+            return Ok(Self { address, port: None });
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(WRONG)?;
+        let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host.parse().map(IpAddr::V6),
+            None => host.parse().map(IpAddr::V4),
         };
-        let address = address.parse().map_err(|_| "is not an IPv4 address, with or without :PORT")?;
-        match port.map(str::parse) {
-            None => Ok(Self { address, port: None }),
-            Some(Ok(port)) if port > 0 => Ok(Self { address, port: Some(port) }),
-            Some(_) => Err("the port is a number from 1 to 65535"),
+        let address = address.map_err(|_| WRONG)?;
+        match port.parse() {
+            Ok(port) if port > 0 => Ok(Self { address, port: Some(port) }),
+            _ => Err("the port is a number from 1 to 65535"),
         }
     }
 }
@@ -154,8 +159,9 @@ impl Explain {
                 );
             }
             (Protocol::Tcp | Protocol::Udp, None) => {
+                let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
                 return Err(Failure::usage(format_args!("{} needs a port", protocol.name()))
-                    .hint(format_args!("write {address}:PORT")));
+                    .hint(format_args!("write {host}:PORT")));
             }
             _ => {}
         }
@@ -219,9 +225,12 @@ mod tests {
 
     #[test]
     fn destinations() {
-        let address = Ipv4Addr::new(10, 1, 0, 1);
+        let address = IpAddr::from([10, 1, 0, 1]);
         assert_eq!("10.1.0.1".parse(), Ok(Destination { address, port: None }));
         assert_eq!("10.1.0.1:80".parse(), Ok(Destination { address, port: Some(80) }));
+        let address = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!("fd00::1".parse(), Ok(Destination { address, port: None }));
+        assert_eq!("[fd00::1]:80".parse(), Ok(Destination { address, port: Some(80) }));
         for wrong in [
             "",
             ":80",
@@ -230,7 +239,12 @@ mod tests {
             "10.1.0.1:0",
             "10.1.0.1:65536",
             "10.1.0.1:80:81",
-            "::1",
+            "[10.1.0.1]:80",
+            "fd00::1]:80",
+            "[fd00::1]:",
+            "[fd00::1]:0",
+            "[fd00::1]:65536",
+            "[fe80::1%eth0]:80",
             "orders",
         ] {
             assert!(wrong.parse::<Destination>().is_err(), "{wrong}");
@@ -254,6 +268,8 @@ mod tests {
         assert_eq!(body("10.1.0.1:80", None).unwrap()["protocol"], "tcp");
         assert_eq!(body("10.1.0.1", None).unwrap()["protocol"], "icmp");
         assert_eq!(body("10.1.0.1:53", Some(Protocol::Udp)).unwrap()["port"], 53);
+        assert_eq!(body("[fd00::1]:80", None).unwrap()["destination"], "fd00::1");
+        assert_eq!(body("fd00::1", None).unwrap()["protocol"], "icmp");
         assert!(body("10.1.0.1", Some(Protocol::Tcp)).is_err());
         assert!(body("10.1.0.1:80", Some(Protocol::Icmp)).is_err());
     }

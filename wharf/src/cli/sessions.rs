@@ -1,7 +1,7 @@
 //! `wharf sessions`: the live session table.
 
 use std::io::IsTerminal;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   wharf sessions                               all of them
   wharf sessions --vpc orders --protocol tcp   those of one VPC
+  wharf sessions --remote fd00::1              those with one peer
   wharf sessions --container c1 --watch        follow one; Ctrl-C ends
   wharf sessions -o json | jq length           how many there are
   wharf sessions --watch -o json >> log        an array a line, each interval";
@@ -58,7 +59,7 @@ struct Filters {
     protocol: Option<Protocol>,
     /// Only with this peer in the VPC
     #[arg(long, value_name = "ADDRESS")]
-    remote: Option<Ipv4Addr>,
+    remote: Option<IpAddr>,
 }
 
 /// A session as the API shows it.
@@ -186,7 +187,7 @@ mod tests {
             connector: None,
             vpc: None,
             protocol: Some(Protocol::Udp),
-            remote: Some(Ipv4Addr::new(10, 1, 0, 1)),
+            remote: Some(IpAddr::from([10, 1, 0, 1])),
         };
         let path = filters.path(7, Some("x/y="));
         assert_eq!(

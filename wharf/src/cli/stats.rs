@@ -14,7 +14,8 @@ const EXAMPLES: &str = "\
 Examples:
   wharf stats
   wharf stats -o json | jq '.containers[] | {name, drops}'
-SUPER counts frames that carried more than one segment: segmentation offload at work.";
+SUPER counts frames that carried more than one segment: segmentation offload at work.
+GIVEN UP counts ports that finished connections have left to new ones, as none was free.";
 
 /// `wharf stats`.
 #[derive(Debug, Args)]
@@ -62,6 +63,8 @@ struct Ports {
     protocol: String,
     used: u64,
     free: u64,
+    #[serde(default)]
+    given_up: u64,
 }
 
 impl Stats {
@@ -110,10 +113,17 @@ fn links(heading: &str, links: &[Link]) -> Table {
 }
 
 fn ports(vpcs: &[Link]) -> Table {
-    let mut table = Table::new(["VPC", "EXTERNAL", "PROTOCOL", "USED", "FREE"]);
+    let mut table = Table::new(["VPC", "EXTERNAL", "PROTOCOL", "USED", "FREE", "GIVEN UP"]);
     for vpc in vpcs {
         for p in &vpc.ports {
-            table.row([cell(&vpc.name), cell(&p.external), cell(&p.protocol), cell(p.used), cell(p.free)]);
+            table.row([
+                cell(&vpc.name),
+                cell(&p.external),
+                cell(&p.protocol),
+                cell(p.used),
+                cell(p.free),
+                cell(p.given_up),
+            ]);
         }
     }
     table

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Resources, not_found};
 use crate::limits::CONNECTORS;
-use crate::{Connector, ConnectorId, ConnectorSpec, Kind, Name, Refusal};
+use crate::{
+    Connector, ConnectorId, ConnectorSpec, Kind, Mapping, Name, Policy, Publication, Refusal, VpcSpec,
+};
 
 impl Resources {
     pub(crate) fn add_connector(&mut self, spec: ConnectorSpec) -> Result<(), Refusal> {
@@ -18,6 +20,10 @@ impl Resources {
         if vpc.life.ready().is_none() {
             return Err(Refusal::NotReady { kind: Kind::Vpc, name: spec.vpc, state: vpc.life.state() });
         }
+        refuse_unfit(&spec.policy, &vpc.spec)?;
+        let publications = Publication::fit_all(&spec.publications, &vpc.spec)?;
+        let whole_vpc = || vpc.spec.subnets().map(|subnet| subnet.cidr).collect();
+        let destinations = spec.destinations.unwrap_or_else(whole_vpc);
         vpc.connectors.insert(spec.name.clone());
 
         let id = ConnectorId(self.next_connector);
@@ -27,8 +33,9 @@ impl Resources {
             id,
             name: spec.name.clone(),
             vpc: spec.vpc,
-            destinations: spec.destinations.unwrap_or_else(|| vec![vpc.spec.cidr]),
-            filtering: spec.filtering,
+            destinations,
+            policy: spec.policy,
+            publications,
             containers: BTreeSet::new(),
         };
         self.connectors.insert(spec.name, connector);
@@ -51,4 +58,22 @@ impl Resources {
         self.connectors.remove(name);
         Ok(())
     }
+}
+
+/// Refuses what the VPC cannot do.
+fn refuse_unfit(policy: &Policy, vpc: &VpcSpec) -> Result<(), Refusal> {
+    let Some(translation) = &policy.translation else { return Ok(()) };
+    if translation.mapping == Mapping::AddressAndPortDependent && vpc.port_blocks {
+        return Err(Refusal::PortBlocks(vpc.name.clone()));
+    }
+    let ports = vpc.port_count();
+    for (field, quota) in [
+        ("port_quota", translation.port_quota),
+        ("port_quota_per_container", translation.port_quota_per_container),
+    ] {
+        if let Some(quota) = quota.filter(|&quota| quota > ports) {
+            return Err(Refusal::QuotaTooLarge { field, quota, vpc: vpc.name.clone(), ports });
+        }
+    }
+    Ok(())
 }

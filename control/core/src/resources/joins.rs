@@ -18,7 +18,8 @@ impl Resources {
             connector: to.id,
             uplink: self.ready_vpc(to)?,
             destinations: to.destinations.clone(),
-            filtering: to.filtering,
+            policy: to.policy.clone(),
+            publications: to.publications.clone(),
             join,
         })
     }

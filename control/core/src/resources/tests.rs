@@ -1,8 +1,10 @@
+mod policies;
+
 use super::*;
 use crate::limits::CONNECTORS_PER_CONTAINER;
 use crate::{
     Change, Code, ConnectorSpec, ContainerLink, ContainerSpec, MacAddr, NewConnector, NewContainer, NewNetns,
-    NewUplink, NewVpc, Problem, State, UplinkKind, VpcLink, VpcSpec,
+    NewPorts, NewUplink, NewVpc, Problem, State, UplinkKind, VpcLink, VpcSpec,
 };
 
 fn name(text: &str) -> Name {
@@ -10,30 +12,40 @@ fn name(text: &str) -> Name {
 }
 
 fn vpc(text: &str) -> VpcSpec {
+    new_vpc(text).validate().unwrap()
+}
+
+fn new_vpc(text: &str) -> NewVpc {
     let uplink = NewUplink {
         kind: UplinkKind::Packet,
         netns: None,
         device: "eth1".into(),
         address: None,
+        address6: None,
         bridge: None,
         mtu: None,
     };
-    let new = NewVpc {
+    NewVpc {
         name: text.into(),
-        cidr: "10.1.0.0/16".into(),
+        cidr: Some("10.1.0.0/16".into()),
+        cidr6: None,
         external_addresses: vec!["10.1.0.10".into()],
         on_link: None,
+        on_link6: None,
         next_hop: None,
+        next_hop6: None,
         ports: None,
+        port_blocks: None,
+        unsolicited_syn: None,
         uplink,
-    };
-    new.validate().unwrap()
+    }
 }
 
 fn connector(text: &str, vpc: &str, destinations: &[&str]) -> ConnectorSpec {
     let destinations =
         (!destinations.is_empty()).then(|| destinations.iter().map(ToString::to_string).collect());
-    NewConnector { name: text.into(), vpc: vpc.into(), destinations, filtering: None }.validate().unwrap()
+    let new = NewConnector { name: text.into(), vpc: vpc.into(), destinations, ..NewConnector::default() };
+    new.validate().unwrap()
 }
 
 fn container(text: &str) -> ContainerSpec {
@@ -44,6 +56,8 @@ fn container(text: &str) -> ContainerSpec {
         device: None,
         address: None,
         gateway: None,
+        address6: None,
+        gateway6: None,
         mac: None,
         mtu: None,
     };
@@ -173,7 +187,7 @@ fn what_does_not_exist_is_named() {
 #[test]
 fn a_connector_without_destinations_leads_to_the_whole_vpc() {
     let resources = one_of_each();
-    assert_eq!(resources.connector("k").unwrap().destinations, ["10.1.0.0/16".parse::<Ipv4Net>().unwrap()]);
+    assert_eq!(resources.connector("k").unwrap().destinations, ["10.1.0.0/16".parse::<IpNet>().unwrap()]);
 }
 
 #[test]
