@@ -1,14 +1,15 @@
 //! Devices, addresses and routes of a namespace, by netlink.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use gateway::MacAddr;
 use gateway::io::netlink::{answer, exchange};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, RouteMessageBuilder,
@@ -26,6 +27,15 @@ pub enum Switch {
     On,
     /// Disabled.
     Off,
+}
+
+impl Switch {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Namespace {
@@ -76,21 +86,38 @@ impl Namespace {
         })
     }
 
-    /// Gives the device an address and the route to its prefix.
-    pub fn address(&self, device: &str, address: Ipv4Net) -> Result<(), LabError> {
+    /// Gives the device an address and the route to its prefix. An IPv6 address is of use at once: nobody is asked whether it
+    /// is taken.
+    pub fn address(&self, device: &str, address: IpNet) -> Result<(), LabError> {
         self.netlink("give an address to", device, async |handle: Handle| {
-            let (ip, length) = (IpAddr::V4(address.addr()), address.prefix_len());
-            handle.address().add(index(device)?, ip, length).execute().await.map_err(answer)
+            let mut request = handle.address().add(index(device)?, address.addr(), address.prefix_len());
+            if address.addr().is_ipv6() {
+                request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+                request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+            }
+            request.execute().await.map_err(answer)
         })
     }
 
-    /// Routes `destination` to the router `via`. `0.0.0.0/0` makes it the default route.
-    pub fn route(&self, destination: Ipv4Net, via: Ipv4Addr) -> Result<(), LabError> {
+    /// Routes `destination` to the router `via`, of the same IP version. `0.0.0.0/0` or `::/0` makes it the default route.
+    ///
+    /// # Panics
+    /// If the IP versions differ.
+    pub fn route(&self, destination: IpNet, via: impl Into<IpAddr>) -> Result<(), LabError> {
+        let length = destination.prefix_len();
+        let message = match (destination.network(), via.into()) {
+            (IpAddr::V4(network), IpAddr::V4(via)) => {
+                let route = RouteMessageBuilder::<Ipv4Addr>::new();
+                route.destination_prefix(network, length).gateway(via).build()
+            }
+            (IpAddr::V6(network), IpAddr::V6(via)) => {
+                let route = RouteMessageBuilder::<Ipv6Addr>::new();
+                route.destination_prefix(network, length).gateway(via).build()
+            }
+            (network, via) => panic!("a route to {network} cannot lead over {via}"),
+        };
         self.netlink("make route to", &destination.to_string(), async |handle: Handle| {
-            let (network, length) = (destination.network(), destination.prefix_len());
-            let route =
-                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(network, length).gateway(via);
-            handle.route().add(route.build()).execute().await.map_err(answer)
+            handle.route().add(message).execute().await.map_err(answer)
         })
     }
 
@@ -116,8 +143,13 @@ impl Namespace {
 
     /// Turns an offload such as `tx`, `tso` or `gro` on or off, by the program ethtool.
     pub fn offload(&self, device: &str, feature: &str, to: Switch) -> Result<(), LabError> {
-        let to = if to == Switch::On { "on" } else { "off" };
-        let run = self.command("ethtool").args(["-K", device, feature, to]).output();
+        self.offloads(device, &[(feature, to)])
+    }
+
+    /// Turns several offloads on or off at once.
+    pub fn offloads(&self, device: &str, features: &[(&str, Switch)]) -> Result<(), LabError> {
+        let words = features.iter().flat_map(|&(feature, to)| [feature, to.word()]);
+        let run = self.command("ethtool").args(["-K", device]).args(words).output();
         let output = run.map_err(|e| LabError::kernel("start", "ethtool", e))?;
         if output.status.success() {
             return Ok(());

@@ -64,7 +64,7 @@ fn a_router_forwards_between_two_links() -> Result<(), LabError> {
     {
         let gateway: ipnet::Ipv4Net = gateway.parse().unwrap();
         router.veth(device, side, "eth0")?;
-        router.address(device, gateway)?;
+        router.address(device, gateway.into())?;
         side.address("eth0", own.parse().unwrap())?;
         side.route("0.0.0.0/0".parse().unwrap(), gateway.addr())?;
     }
@@ -112,9 +112,9 @@ fn servers_tell_who_they_are_and_whom_they_saw() -> Result<(), LabError> {
     let payload: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
 
     let tag = left.run(|| traffic::tcp_exchange(from, tcp.address(), &payload, PATIENCE)).unwrap();
-    assert_eq!((tag.as_str(), tcp.peers()), ("right-tcp", vec![from]));
+    assert_eq!((tag.as_str(), tcp.peers()), ("right-tcp", vec![from.into()]));
     let tag = left.run(|| traffic::udp_exchange(from, udp.address(), &payload[..1000], PATIENCE)).unwrap();
-    assert_eq!((tag.as_str(), udp.peers()), ("right-udp", vec![from]));
+    assert_eq!((tag.as_str(), udp.peers()), ("right-udp", vec![from.into()]));
     let body = left.run(|| traffic::fetch(http.address(), PATIENCE)).unwrap();
     let client = http.clients()[0];
     assert_eq!(*client.ip(), LEFT);

@@ -189,24 +189,30 @@ fn policies_that_contradict_each_other_are_refused() {
 fn what_another_container_has_in_the_vpc_cannot_be_attached_again() {
     let world = World::start("bad-attach");
     let api = &world.scene.api;
-    world.scene.container("c2", "orders");
+    for name in ["r1", "r2"] {
+        let namespace = world.scene.namespace(name);
+        let body = json!({"name": name, "netns": {"name": namespace.name()}, "address": "10.9.0.2"});
+        api.made("containers", &body);
+    }
     for (name, policy, code, said) in [
         ("web", json!({"publications": published("tcp", 80)}), "publication_taken", format!("{EXTERNAL}:80")),
-        ("plain", json!({"translation": false}), "address_taken", INTERNAL.to_string()),
+        ("plain", json!({"translation": false}), "address_taken", "10.9.0.2".to_owned()),
     ] {
         let mut connector = json!({"name": name, "vpc": "orders", "destinations": ["10.1.0.1/32"]});
         connector.as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
         assert_eq!(api.post("/v1/connectors", &connector).0, 201);
-        api.attach("c1", name);
-        let (status, problem) = api.put(&format!("/v1/containers/c2/connectors/{name}"));
+        api.attach("r1", name);
+        let (status, problem) = api.put(&format!("/v1/containers/r2/connectors/{name}"));
         assert_eq!((status, &problem["code"]), (409, &code.into()), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(&said), "{problem}");
-        assert_eq!(api.get(&format!("/v1/connectors/{name}")).1["containers"], json!(["c1"]));
+        assert_eq!(api.get(&format!("/v1/connectors/{name}")).1["containers"], json!(["r1"]));
         // What was taken is free again.
-        api.detach("c1", name);
-        api.attach("c2", name);
-        api.detach("c2", name);
+        api.detach("r1", name);
+        api.attach("r2", name);
+        api.detach("r2", name);
     }
+    let (status, problem) = api.put("/v1/containers/c1/connectors/plain");
+    assert_eq!((status, &problem["code"]), (409, &"address_not_routable".into()), "{problem}");
 }
 
 /// A list of one publication.

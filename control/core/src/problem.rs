@@ -94,6 +94,8 @@ codes! {
     PublicationUnreachable = "publication_unreachable", 409;
     /// The VPC sees another container of this address already, by a connector without translation.
     AddressTaken = "address_taken", 409;
+    /// The connector has no translation, and nobody may route the container's address.
+    AddressNotRoutable = "address_not_routable", 409;
     /// A bound of the gateway is reached.
     LimitReached = "limit_reached", 409;
     /// The connector is not attached to the container.

@@ -110,6 +110,12 @@ fn of_command(error: CommandError) -> Problem {
             );
             Problem::new(Code::AddressTaken, detail)
         }
+        CommandError::AddressNotRoutable(address) => {
+            let detail = format!(
+                "translation is off and {address} is not routable, so that the VPC cannot see it; create the container with another address"
+            );
+            Problem::new(Code::AddressNotRoutable, detail)
+        }
         // The resources have refused these two already.
         CommandError::BlocksWithSharedPorts => Problem::new(Code::InvalidPolicy, detail).at("mapping"),
         CommandError::NoPorts => Problem::new(Code::InvalidPorts, detail).at("ports"),
@@ -170,6 +176,11 @@ mod tests {
                 "with address6",
             ),
             (CommandError::AddressTaken([10, 1, 0, 5].into()), Code::AddressTaken, "10.1.0.5 "),
+            (
+                CommandError::AddressNotRoutable([169, 254, 1, 2].into()),
+                Code::AddressNotRoutable,
+                "169.254.1.2 is not routable",
+            ),
         ] {
             let problem = of_command(error);
             assert_eq!((problem.code(), problem.code().status()), (code, 409));

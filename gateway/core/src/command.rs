@@ -298,6 +298,9 @@ pub enum CommandError {
     /// Translation is off, and another container of that VPC has the same address.
     #[error("another container without translation has the address {0} in this VPC")]
     AddressTaken(IpAddr),
+    /// Translation is off, and nobody may route the container's address (RFC 3927 §7, RFC 4291 §2.5.6).
+    #[error("{0} is not routable, so that the VPC cannot see it")]
+    AddressNotRoutable(IpAddr),
     /// The policy cannot work.
     #[error("port blocks and address-and-port-dependent mapping exclude each other")]
     BlocksWithSharedPorts,

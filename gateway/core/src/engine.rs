@@ -12,6 +12,7 @@ mod report;
 mod unsolicited;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 
 use self::ending::Endings;
 use self::links::{Attachment, Base, Uplink};
@@ -27,7 +28,7 @@ use crate::wire::{
     Carried, Ethernet, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, VNET_LEN, addresses, tcp_flag,
 };
 use crate::{
-    AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Reason, UplinkId, Verdict, WorkerSlot,
+    AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Protocol, Reason, UplinkId, Verdict, WorkerSlot,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -50,8 +51,8 @@ pub struct Engine {
     endings: Endings,
     /// When the neighbors of which uplink want attention.
     neighbor_timers: BTreeSet<(Instant, UplinkId)>,
-    /// When ports of which uplink have rested.
-    rests: BTreeSet<(Instant, UplinkId)>,
+    /// When the first of which pool's ports has rested.
+    rests: BTreeSet<(Instant, PoolId)>,
     /// When which container is to hear of its router.
     advertisements: BTreeSet<(Instant, AttachmentId)>,
     outbox: VecDeque<Transmit>,
@@ -91,6 +92,9 @@ impl From<Reason> for Refusal {
         Self { reason, mtu: 0 }
     }
 }
+
+/// The ports of one uplink's address and protocol.
+type PoolId = (UplinkId, IpAddr, Protocol);
 
 /// Destination and source of a frame that the gateway sends.
 type MacPair = (MacAddr, MacAddr);
@@ -175,8 +179,8 @@ impl Engine {
         while let Some((_, uplink)) = pop_due(&mut self.neighbor_timers, now) {
             self.serve_neighbors(now, uplink);
         }
-        while let Some((_, uplink)) = pop_due(&mut self.rests, now) {
-            self.end_rests(now, uplink);
+        while let Some((_, pool)) = pop_due(&mut self.rests, now) {
+            self.end_rests(now, pool);
         }
         while let Some((_, attachment)) = pop_due(&mut self.advertisements, now) {
             self.advertise(now, attachment);
@@ -270,7 +274,7 @@ impl Engine {
         let Ok((ethernet, Carried::Ip(family))) = Ethernet::parse(frame) else { return };
         let (source, destination) = addresses(&frame[IP..], family);
         // RFC 1122 §3.2.2, RFC 4443 §2.4: not about what was sent to many, nor to somebody who cannot be one host.
-        let broadcast = destination == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+        let broadcast = destination == IpAddr::V4(Ipv4Addr::BROADCAST);
         if destination.is_multicast() || broadcast || !ethernet.source.is_unicast() {
             return;
         }
@@ -366,17 +370,15 @@ impl Engine {
         Some(inside.min(outside).saturating_sub((ip + TCP_LEN) as u16))
     }
 
-    /// The ports of an uplink that have rested are free again.
-    fn end_rests(&mut self, now: Instant, uplink: UplinkId) {
-        let addresses = self.uplinks.get(&uplink).map_or(0, |u| u.external().len());
-        for index in 0..addresses {
-            for protocol in crate::Protocol::ALL {
-                let Some(u) = self.uplinks.get_mut(&uplink) else { return };
-                u.pools[index][protocol as usize].ports.end_rests(now);
-                let address = u.external()[index];
-                self.tell_of_blocks(uplink, address, protocol);
-            }
-        }
+    /// The ports of a pool that have rested are free again.
+    fn end_rests(&mut self, now: Instant, pool: PoolId) {
+        let (uplink, external, protocol) = pool;
+        let Some(u) = self.uplinks.get_mut(&uplink) else { return };
+        let Some(ports) = u.pool_mut(external, protocol).map(|pool| &mut pool.ports) else { return };
+        ports.end_rests(now);
+        let next = ports.next_rest();
+        self.rests.extend(next.map(|at| (at, pool)));
+        self.tell_of_blocks(uplink, external, protocol);
     }
 }
 

@@ -123,7 +123,6 @@ impl PortPool {
     }
 
     /// When the next rest is over.
-    #[cfg(test)]
     pub(crate) fn next_rest(&self) -> Option<Instant> {
         self.resting.front().map(|(until, _)| *until)
     }

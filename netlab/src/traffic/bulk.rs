@@ -1,11 +1,11 @@
 //! As much as TCP carries, for a while, in either direction.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::service::{Service, Shared};
-use super::{ANY, tcp_connect};
+use super::{any_like, tcp_connect};
 use crate::Namespace;
 
 /// Bytes a system call. Large enough that the kernel builds full super-packets.
@@ -24,7 +24,7 @@ pub struct Bulk(Service);
 
 impl Bulk {
     /// Listens in the namespace. Port 0 takes a free one.
-    pub fn start(namespace: &Namespace, address: SocketAddrV4) -> io::Result<Self> {
+    pub fn start(namespace: &Namespace, address: impl Into<SocketAddr>) -> io::Result<Self> {
         let serve = |shared: &Shared, mut stream: TcpStream, _peer| {
             let mut direction = [0];
             if !shared.readable(&stream) {
@@ -33,11 +33,11 @@ impl Bulk {
             stream.read_exact(&mut direction)?;
             if direction[0] == DOWNLOAD { send(shared, &mut stream) } else { receive(shared, &mut stream) }
         };
-        Service::tcp(namespace, address, serve).map(Self)
+        Service::tcp(namespace, address.into(), serve).map(Self)
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddrV4 {
+    pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 }
@@ -60,8 +60,8 @@ impl Throughput {
 }
 
 /// Sends to a [`Bulk`] server for `duration`.
-pub fn upload(server: SocketAddrV4, duration: Duration) -> io::Result<Throughput> {
-    let mut stream = tcp_connect(ANY, server, PATIENCE)?;
+pub fn upload(server: SocketAddr, duration: Duration) -> io::Result<Throughput> {
+    let mut stream = tcp_connect(any_like(server), server, PATIENCE)?;
     let block = vec![0x5a; BLOCK];
     let start = Instant::now();
     stream.write_all(&[UPLOAD])?;
@@ -75,8 +75,8 @@ pub fn upload(server: SocketAddrV4, duration: Duration) -> io::Result<Throughput
 }
 
 /// Receives from a [`Bulk`] server for `duration`.
-pub fn download(server: SocketAddrV4, duration: Duration) -> io::Result<Throughput> {
-    let mut stream = tcp_connect(ANY, server, PATIENCE)?;
+pub fn download(server: SocketAddr, duration: Duration) -> io::Result<Throughput> {
+    let mut stream = tcp_connect(any_like(server), server, PATIENCE)?;
     let mut block = vec![0; BLOCK];
     let start = Instant::now();
     stream.write_all(&[DOWNLOAD])?;

@@ -1,7 +1,7 @@
 //! Echo over TCP and UDP, with a tag that proves which server answered.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::service::{Service, Shared};
@@ -17,7 +17,7 @@ pub struct TcpEcho(Service);
 
 impl TcpEcho {
     /// Listens in the namespace. Port 0 takes a free one.
-    pub fn start(namespace: &Namespace, address: SocketAddrV4, tag: &str) -> io::Result<Self> {
+    pub fn start(namespace: &Namespace, address: impl Into<SocketAddr>, tag: &str) -> io::Result<Self> {
         let greeting = format!("{tag}\n");
         let serve = move |shared: &Shared, mut stream: std::net::TcpStream, _peer| {
             stream.write_all(greeting.as_bytes())?;
@@ -30,16 +30,16 @@ impl TcpEcho {
             }
             Ok(())
         };
-        Service::tcp(namespace, address, serve).map(Self)
+        Service::tcp(namespace, address.into(), serve).map(Self)
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddrV4 {
+    pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
     /// The remote side of every connection so far, in order.
-    pub fn peers(&self) -> Vec<SocketAddrV4> {
+    pub fn peers(&self) -> Vec<SocketAddr> {
         self.0.peers()
     }
 }
@@ -50,7 +50,8 @@ pub struct UdpEcho(Service);
 
 impl UdpEcho {
     /// Listens in the namespace. Port 0 takes a free one.
-    pub fn start(namespace: &Namespace, address: SocketAddrV4, tag: &str) -> io::Result<Self> {
+    pub fn start(namespace: &Namespace, address: impl Into<SocketAddr>, tag: &str) -> io::Result<Self> {
+        let address = address.into();
         let socket = namespace.run(|| UdpSocket::bind(address))?;
         let bound = socket.local_addr()?;
         let tag = format!("{tag} ");
@@ -67,20 +68,20 @@ impl UdpEcho {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddrV4 {
+    pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
     /// The sender of every datagram so far, in order.
-    pub fn peers(&self) -> Vec<SocketAddrV4> {
+    pub fn peers(&self) -> Vec<SocketAddr> {
         self.0.peers()
     }
 }
 
 /// Sends `payload` to a [`TcpEcho`], checks that it comes back unchanged, and returns the server's tag.
 pub fn tcp_exchange(
-    from: SocketAddrV4,
-    to: SocketAddrV4,
+    from: impl Into<SocketAddr>,
+    to: impl Into<SocketAddr>,
     payload: &[u8],
     patience: Duration,
 ) -> io::Result<String> {
@@ -101,14 +102,14 @@ pub fn tcp_exchange(
 
 /// Sends `payload` to a [`UdpEcho`] once, checks that it comes back unchanged, and returns the server's tag.
 pub fn udp_exchange(
-    from: SocketAddrV4,
-    to: SocketAddrV4,
+    from: impl Into<SocketAddr>,
+    to: impl Into<SocketAddr>,
     payload: &[u8],
     patience: Duration,
 ) -> io::Result<String> {
-    let socket = UdpSocket::bind(from)?;
+    let socket = UdpSocket::bind(from.into())?;
     socket.set_read_timeout(Some(patience))?;
-    socket.connect(to)?;
+    socket.connect(to.into())?;
     socket.send(payload)?;
     let mut buffer = vec![0; DATAGRAM];
     let n = socket.recv(&mut buffer)?;

@@ -1,17 +1,17 @@
 //! A web server that says who it is and whom it saw, and the client for it. Just enough of HTTP/1.1 for `curl` as well.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use super::service::{Service, Shared};
-use super::{ANY, tcp_connect};
+use super::{any_like, tcp_connect};
 use crate::Namespace;
 
 /// Longest request that is read. Bytes.
 const REQUEST: u64 = 8 * 1024;
 
-/// Answers `GET /` by `{"server":"…","client":"address:port"}`.
+/// Answers `GET /` by `{"server":"…","client":"address:port"}`, over IPv4.
 #[derive(Debug)]
 pub struct Http(Service);
 
@@ -27,21 +27,28 @@ impl Http {
             // A client that never asks must not keep the server from stopping.
             if shared.readable(&stream) { answer(&stream, &name, peer) } else { Ok(()) }
         };
-        Service::tcp(namespace, address, serve).map(Self)
+        Service::tcp(namespace, address.into(), serve).map(Self)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddrV4 {
-        self.0.address()
+        v4(self.0.address())
     }
 
     /// The clients so far, in order.
     pub fn clients(&self) -> Vec<SocketAddrV4> {
-        self.0.peers()
+        self.0.peers().into_iter().map(v4).collect()
     }
 }
 
-fn answer(mut stream: &TcpStream, name: &str, peer: SocketAddrV4) -> io::Result<()> {
+fn v4(address: SocketAddr) -> SocketAddrV4 {
+    match address {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(_) => unreachable!("the socket was bound to an IPv4 address"),
+    }
+}
+
+fn answer(mut stream: &TcpStream, name: &str, peer: SocketAddr) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut lines = BufReader::new(stream.take(REQUEST)).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
@@ -59,8 +66,9 @@ fn answer(mut stream: &TcpStream, name: &str, peer: SocketAddrV4) -> io::Result<
 }
 
 /// Fetches `/` and returns the body; any answer but 200 is an error.
-pub fn fetch(server: SocketAddrV4, patience: Duration) -> io::Result<String> {
-    let mut stream = tcp_connect(ANY, server, patience)?;
+pub fn fetch(server: impl Into<SocketAddr>, patience: Duration) -> io::Result<String> {
+    let server = server.into();
+    let mut stream = tcp_connect(any_like(server), server, patience)?;
     write!(stream, "GET / HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;

@@ -1,7 +1,7 @@
 //! What the servers have in common: a listener in a namespace, threads that stop, and the peers that came.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,7 +19,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Service {
     shared: Arc<Shared>,
-    address: SocketAddrV4,
+    address: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Service {
 #[derive(Debug)]
 pub(super) struct Shared {
     stop: EventFd,
-    peers: Mutex<Vec<SocketAddrV4>>,
+    peers: Mutex<Vec<SocketAddr>>,
 }
 
 impl Service {
@@ -40,21 +40,21 @@ impl Service {
         let shared = Arc::new(Shared { stop, peers: Mutex::default() });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("netlab-server".into()).spawn(move || serve(&theirs))?;
-        Ok(Self { shared, address: v4(address), thread: Some(thread) })
+        Ok(Self { shared, address, thread: Some(thread) })
     }
 
     /// Accepts TCP connections at `address` in the namespace, each served on a thread of its own.
     pub(super) fn tcp(
         namespace: &Namespace,
-        address: SocketAddrV4,
-        serve: impl Fn(&Shared, TcpStream, SocketAddrV4) -> io::Result<()> + Send + Sync + 'static,
+        address: SocketAddr,
+        serve: impl Fn(&Shared, TcpStream, SocketAddr) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = namespace.run(|| TcpListener::bind(address))?;
         Self::start(listener.local_addr()?, move |shared| {
             thread::scope(|scope| {
                 while shared.readable(&listener) {
                     let Ok((stream, peer)) = listener.accept() else { continue };
-                    let peer = shared.note(peer);
+                    shared.note(peer);
                     let serve = &serve;
                     // An error of one connection is its peer's business; the peer sees it end.
                     scope.spawn(move || {
@@ -67,11 +67,11 @@ impl Service {
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddrV4 {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn peers(&self) -> Vec<SocketAddrV4> {
+    pub(super) fn peers(&self) -> Vec<SocketAddr> {
         self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -102,16 +102,7 @@ impl Shared {
     }
 
     /// Remembers a peer.
-    pub(super) fn note(&self, peer: SocketAddr) -> SocketAddrV4 {
-        let peer = v4(peer);
+    pub(super) fn note(&self, peer: SocketAddr) {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
-        peer
-    }
-}
-
-fn v4(address: SocketAddr) -> SocketAddrV4 {
-    match address {
-        SocketAddr::V4(address) => address,
-        SocketAddr::V6(_) => unreachable!("the socket was bound to an IPv4 address"),
     }
 }

@@ -265,11 +265,12 @@ impl Engine {
             return;
         };
         let rest = mapping.open_to_all.then(|| now + PORT_REST);
+        let first = pool.ports.next_rest().is_none();
         pool.ports.release(lease, rest);
-        self.tell_of_blocks(key.uplink, external.ip(), key.protocol);
-        if rest.is_some() {
-            self.rests.insert((now + PORT_REST, key.uplink));
+        if let Some(at) = pool.ports.next_rest().filter(|_| first) {
+            self.rests.insert((at, (key.uplink, external.ip(), key.protocol)));
         }
+        self.tell_of_blocks(key.uplink, external.ip(), key.protocol);
     }
 
     /// Puts a session into the table and counts it.

@@ -13,7 +13,7 @@ use crate::ports::Want;
 use crate::respond::Arp;
 use crate::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Instant,
-    MappingMode, OnDetach, Publication, Reason, UplinkConfig, UplinkId,
+    MappingMode, OnDetach, Publication, Reason, UplinkConfig, UplinkId, route,
 };
 
 impl Engine {
@@ -73,7 +73,7 @@ impl Engine {
         if let Some(at) = self.uplinks.remove(&id).and_then(|uplink| uplink.armed) {
             self.neighbor_timers.remove(&(at, id));
         }
-        self.rests.retain(|&(_, uplink)| uplink != id);
+        self.rests.retain(|&(_, (uplink, ..))| uplink != id);
         self.forget_link(Link::Uplink(id));
         self.unasked.remove_uplink(id);
         Ok(applied)
@@ -166,6 +166,10 @@ impl Engine {
         let shared = connector.mapping == MappingMode::AddressAndPortDependent && connector.translation;
         if shared && uplink.config.port_blocks {
             return Err(CommandError::BlocksWithSharedPorts);
+        }
+        let own = attachment.config.addresses.iter().map(|a| a.address).find(|&a| route::is_forbidden(a));
+        if let Some(own) = own.filter(|_| !connector.translation) {
+            return Err(CommandError::AddressNotRoutable(own));
         }
         let unreachable = |p: &&Publication| attachment.config.addressing(p.external.ip()).is_none();
         match connector.publications.iter().find(unreachable) {

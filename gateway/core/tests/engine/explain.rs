@@ -121,10 +121,8 @@ fn the_steps_tell_the_way_of_the_packet() {
     let remote = endpoint(SERVER, 53);
     let prefix = "10.1.0.0/16".parse().expect("a prefix");
     let route = Step::Route { connector: TO_A, prefix, uplink: VPC_A };
-    let next_hop = |address: Ipv4Addr| Step::NextHop {
-        address: address.into(),
-        mac: Some(host_mac(VPC_A, address)),
-    };
+    let next_hop =
+        |address: Ipv4Addr| Step::NextHop { address: address.into(), mac: Some(host_mac(VPC_A, address)) };
 
     let new = agree(&mut rig, C1, udp(remote), "new");
     let mapping = Step::MappingNew { external: EXTERNAL.into(), free_ports: 64_512 };

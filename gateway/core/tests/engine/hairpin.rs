@@ -58,7 +58,10 @@ fn rfc5508_req_7_an_error_about_a_hairpinned_packet_comes_back_with_the_packet_t
     let unreachable = Carries::Icmp { kind: 3, code: 3, rest: 0 };
     let error = Packet::outbound(C2, unreachable, 0, arrived.source).with_payload(arrived.embedded(28));
     let (to, told) = rig.forward(inside(C2), &error);
-    assert_eq!((to, told.source, told.destination), (inside(C1), endpoint(EXTERNAL, 0), endpoint(CONTAINER, 0)));
+    assert_eq!(
+        (to, told.source, told.destination),
+        (inside(C1), endpoint(EXTERNAL, 0), endpoint(CONTAINER, 0))
+    );
     // Source, destination and ports as C1 sent them; the TTL has gone down on the way.
     let quoted = &told.payload;
     assert_eq!(quoted[12..16], CONTAINER.octets());
