@@ -1,8 +1,9 @@
 //! Packet sockets with a vnet header: the raw way to an existing device that carries super-packets both ways.
 //!
 //! Source: packet(7), net/packet/af_packet.c. The socket sees what the device receives for this host and for
-//! everybody; what others send out of the device, frames for other hosts and VLAN-tagged frames are filtered in the
-//! kernel. (A stripped VLAN tag is not in the bytes, so without the filter a tagged frame would look untagged.)
+//! everybody, and neighbor discovery, which is multicast; what others send out of the device, frames for other hosts and
+//! VLAN-tagged frames are filtered in the kernel. (A stripped VLAN tag is not in the bytes, so without the filter a tagged
+//! frame would look untagged.)
 //!
 //! With several workers each has a socket, and the sockets are one fanout group: the kernel gives each frame to one of them,
 //! as the [steering program](super::steering) says.
@@ -24,14 +25,24 @@ const SKF_AD_OFF: u32 = (-0x1000_i32).cast_unsigned();
 const SKF_AD_PKTTYPE: u32 = 4;
 const SKF_AD_VLAN_TAG_PRESENT: u32 = 48;
 const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
 const JUMP_IF_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
 const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
-/// Takes untagged frames for this host or for everybody.
-const FILTER: [libc::sock_filter; 6] = [
+/// Next header of ICMPv6, which neighbor discovery is a part of (RFC 4861 §4).
+const ICMPV6: u32 = 58;
+
+/// Takes untagged frames for this host or for everybody, and of multicast ones ICMPv6.
+const FILTER: [libc::sock_filter; 11] = [
     statement(LOAD_BYTE, SKF_AD_OFF + SKF_AD_PKTTYPE),
-    jump(JUMP_IF_GREATER, libc::PACKET_BROADCAST as u32, 3, 0),
+    jump(JUMP_IF_GREATER, libc::PACKET_MULTICAST as u32, 8, 0),
+    jump(JUMP_IF_EQUAL, libc::PACKET_MULTICAST as u32, 0, 4),
+    // The Ethernet type, and the next header of the IPv6 header behind it.
+    statement(LOAD_HALF, 12),
+    jump(JUMP_IF_EQUAL, libc::ETH_P_IPV6 as u32, 0, 5),
+    statement(LOAD_BYTE, 14 + 6),
+    jump(JUMP_IF_EQUAL, ICMPV6, 0, 3),
     statement(LOAD_BYTE, SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT),
     jump(JUMP_IF_EQUAL, 0, 0, 1),
     statement(RETURN, u32::MAX),
@@ -97,7 +108,7 @@ impl Packet {
         // SAFETY: `fd` was opened just now and nobody else has it.
         let packet = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
         packet
-            .configure()
+            .configure(index)
             .map_err(|source| LinkError::System { step: "set up the packet socket", source })?;
         packet.bind(index).map_err(|source| LinkError::System { step: "bind the packet socket", source })?;
         Ok(packet)
@@ -108,11 +119,20 @@ impl Packet {
         self.address().is_ok_and(|address| address.sll_ifindex > 0)
     }
 
-    fn configure(&self) -> io::Result<()> {
+    fn configure(&self, index: u32) -> io::Result<()> {
         self.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
         self.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)?;
         self.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &SOCKET_BUFFER)?;
         self.set(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SOCKET_BUFFER)?;
+        // A network card passes on the multicast frames that somebody has asked for. The kernel counts those who do, and
+        // takes us off when the socket is closed.
+        let all_multicast = libc::packet_mreq {
+            mr_ifindex: index.cast_signed(),
+            mr_type: libc::PACKET_MR_ALLMULTI as u16,
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &all_multicast)?;
         self.filter(&CLOSED)
     }
 
