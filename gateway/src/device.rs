@@ -18,9 +18,10 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
-use crate::io::netlink::{answer, exchange};
+use crate::io::netlink::{answer, exchange, without_queueing};
 use crate::io::netns::run_in;
 use crate::io::{Device, Packet, Staging};
+use crate::placement::Spread;
 use crate::{Addressing, AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice, UplinkSpec};
 
 /// Frames that the kernel queues towards the gateway before it drops. Linux's default for Ethernet.
@@ -28,7 +29,8 @@ const TRANSMIT_QUEUE: u32 = 1000;
 
 /// An open device and what was learned about it.
 pub(crate) struct Opened {
-    pub(crate) device: Device,
+    /// One, or one for each worker.
+    pub(crate) queues: Vec<Device>,
     /// For an attachment the container's, for an uplink the gateway's.
     pub(crate) mac: MacAddr,
     /// Bytes of IPv4 packet.
@@ -70,12 +72,12 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
             Errno::EEXIST => LinkError::DefaultRouteTaken,
             _ => setting_up("set up the container's device", source),
         })?;
-        Ok(Opened { device: Device::Tap(tap), mac, mtu: spec.mtu, key: None })
+        Ok(Opened { queues: vec![Device::Tap(tap)], mac, mtu: spec.mtu, key: None })
     })
 }
 
 /// Makes or opens a VPC's device.
-pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened, LinkError> {
+pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec, spread: Spread) -> Result<Opened, LinkError> {
     match &spec.device {
         UplinkDevice::Tap { netns, name, addresses, bridge, mtu } => {
             let mac = random_mac()?;
@@ -84,10 +86,13 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened
                 check_not_local(&spec.external)?;
                 bridge.as_deref().map(bridge_index).transpose()
             })?;
-            let tap = staging.create_tap(&netns, name)?;
+            let taps = staging.create_queues(&netns, name, spread)?;
             inside(netns, || {
                 exchange(async |handle| {
                     let index = if_nametoindex(name.as_str())?;
+                    if taps.len() > 1 {
+                        lighten(&handle, index).await;
+                    }
                     set_up(&handle, index, None, *mtu, bridge).await?;
                     for address in addresses {
                         add_address(&handle, index, *address).await?;
@@ -95,11 +100,12 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec) -> Result<Opened
                     Ok(())
                 })
                 .map_err(|source| setting_up("set up the uplink's device", source))?;
-                Ok(Opened { device: Device::Tap(tap), mac, mtu: *mtu, key: None })
+                let queues = taps.into_iter().map(Device::Tap).collect();
+                Ok(Opened { queues, mac, mtu: *mtu, key: None })
             })
         }
         UplinkDevice::Packet { netns, name } => {
-            inside(open_netns(netns.as_ref())?, || open_packet(name, &spec.external))
+            inside(open_netns(netns.as_ref())?, || open_packet(name, &spec.external, spread))
         }
     }
 }
@@ -112,7 +118,7 @@ fn setting_up(step: &'static str, source: io::Error) -> LinkError {
     }
 }
 
-fn open_packet(name: &str, external: &[IpAddr]) -> Result<Opened, LinkError> {
+fn open_packet(name: &str, external: &[IpAddr], spread: Spread) -> Result<Opened, LinkError> {
     let index = index(name)?;
     check_not_local(external)?;
     let link = exchange(async |handle| link(&handle, index).await)
@@ -131,8 +137,8 @@ fn open_packet(name: &str, external: &[IpAddr]) -> Result<Opened, LinkError> {
     let netns = std::fs::metadata("/proc/thread-self/ns/net")
         .map_err(|source| LinkError::System { step: "look at the namespace", source })?;
     let key = DeviceKey { netns: netns.ino(), index };
-    let device = Device::Packet(Packet::open(index)?);
-    Ok(Opened { device, mac, mtu: mtu.unwrap_or(1500), key: Some(key) })
+    let queues = Packet::open_queues(index, spread)?.into_iter().map(Device::Packet).collect();
+    Ok(Opened { queues, mac, mtu: mtu.unwrap_or(1500), key: Some(key) })
 }
 
 /// A packet socket sees copies. A kernel that forwards will route the originals too: it answers with ICMP errors and
@@ -198,6 +204,14 @@ async fn quieten(handle: &Handle, index: u32) {
     if let Err(e) = handle.link().set(link.build()).execute().await {
         // A kernel without IPv6 is quiet by itself.
         tracing::debug!(error = %answer(e), "link-local addresses stay on");
+    }
+}
+
+/// Asks for no queueing discipline. The kernel makes a device with several queues for 256 of them, and by default each gets
+/// its own discipline, which takes some 6 MB together. A TAP device has no use for it, as it drops what it has no room for.
+async fn lighten(handle: &Handle, index: u32) {
+    if let Err(error) = without_queueing(handle, index).await {
+        tracing::debug!(%error, "the default queueing disciplines stay");
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::device::{DeviceKey, Opened, open_attachment, open_uplink, random_mac};
 use crate::io::{Device, Staging};
 use crate::losses::{Identity, Message, Watched};
-use crate::placement::{reader_of, worker_of};
+use crate::placement::{Spread, worker_of};
 use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
     Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
@@ -70,24 +70,26 @@ impl Handle {
             UplinkDevice::Tap { name, .. } => (name.clone(), None),
         };
         let netns = netns.map(|netns| (netns.clone(), Identity::of(&netns)));
+        let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
+        let spread = Spread::of(id, self.workers());
         let staging = Arc::clone(&self.staging);
         let (spec, opened) =
-            blocking(move || open_uplink(&staging, &spec).map(|opened| (spec, opened))).await?;
-        let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
-        let Opened { device, mac, mtu, key } = opened;
+            blocking(move || open_uplink(&staging, &spec, spread).map(|opened| (spec, opened))).await?;
+        let Opened { queues, mac, mtu, key } = opened;
+        let queues: Vec<_> = queues.into_iter().map(Arc::new).collect();
+        let device = &queues[0];
         let UplinkSpec { on_link, next_hops, external, ports, port_blocks, unsolicited, .. } = spec;
         let space = AddressSpace::new(external, ports, self.workers() as u16);
-        let worker = reader_of(id, self.workers()) as u16;
+        let worker = spread.reader() as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
         let config = UplinkConfig { id, mac, mtu, on_link, next_hops, space, port_blocks, unsolicited };
-        let device = Arc::new(device);
         if let Some(key) = key {
-            self.claim(key, &device).ok_or(LinkError::DeviceTaken(name))?;
-            let watched = Watched { uplink: id, device: Arc::downgrade(&device), netns };
+            self.claim(key, device).ok_or(LinkError::DeviceTaken(name))?;
+            let watched = Watched { uplink: id, device: Arc::downgrade(device), netns };
             // The receiver ends after the workers.
             let _ = self.losses.send(Message::Watch(watched));
         }
-        self.add_link_everywhere(Link::Uplink(id), device, Command::AddUplink(config)).await?;
+        self.add_link_everywhere(Link::Uplink(id), queues, spread, Command::AddUplink(config)).await?;
         Ok(info)
     }
 
@@ -115,7 +117,8 @@ impl Handle {
         let (spec, opened) =
             blocking(move || open_attachment(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = AttachmentId(self.next.attachment.fetch_add(1, Relaxed));
-        let Opened { device, mac, mtu, .. } = opened;
+        let Opened { mut queues, mac, mtu, .. } = opened;
+        let device = queues.remove(0);
         let AttachmentSpec { addresses, .. } = spec;
         let worker = self.worker_of(id);
         let info = AttachmentInfo { id, mac, worker: worker as u16, offloads: device.offloads().to_vec() };
@@ -123,10 +126,12 @@ impl Handle {
         let device = Arc::new(device);
         let (link, command) = (Link::Attachment(id), Command::AddAttachment(config));
         let shared = Arc::clone(&device);
-        let added = self.call(worker, move |w| w.add_link(link, shared, command)).await;
+        let add = move |w: &mut Worker| w.add_link(link, shared, command).map_err(AddError::from);
+        let added = self.call(worker, move |w| add(w).and_then(|()| w.watch(link))).await;
         match added {
             Ok(Ok(())) => Ok(info),
             failed => {
+                let _ = self.call(worker, move |w| w.remove_link(link).map(drop)).await;
                 close(vec![device]).await;
                 Err(not_added(failed))
             }
@@ -234,30 +239,47 @@ impl Handle {
         Ok(self.call(self.worker_of(attachment), move |w| w.apply(command)).await??)
     }
 
-    /// Gives a link to every worker, or to none. Its reader comes last, when all others can take what it hands off.
+    /// Gives a link to every worker, or to none.
     async fn add_link_everywhere(
         &self,
         link: Link,
-        device: Arc<Device>,
+        queues: Vec<Arc<Device>>,
+        spread: Spread,
         command: Command,
     ) -> Result<(), LinkError> {
-        let Link::Uplink(id) = link else { unreachable!("attachments live in one worker") };
-        let reader = reader_of(id, self.workers());
-        let order = (1..=self.workers()).map(|step| (reader + step) % self.workers());
-        let mut have_it = Vec::new();
-        for worker in order {
-            let (shared, command) = (Arc::clone(&device), command.clone());
-            let added = self.call(worker, move |w| w.add_link(link, shared, command)).await;
-            if !matches!(added, Ok(Ok(()))) {
-                for worker in have_it {
-                    let _ = self.call(worker, move |w| w.remove_link(link).map(drop)).await;
-                }
-                close(vec![device]).await;
-                return Err(not_added(added));
+        let added = self.add_and_watch(link, &queues, spread, command).await;
+        if !matches!(added, Ok(Ok(()))) {
+            for worker in 0..self.workers() {
+                // Some do not have it.
+                let _ = self.call(worker, move |w| w.remove_link(link).map(drop)).await;
             }
-            have_it.push(worker);
+            close(queues).await;
+            return Err(not_added(added));
         }
         Ok(())
+    }
+
+    /// Nobody reads before all have the link: they can then take what is handed off, and a loss that one of them notices is
+    /// everybody's.
+    async fn add_and_watch(
+        &self,
+        link: Link,
+        queues: &[Arc<Device>],
+        spread: Spread,
+        command: Command,
+    ) -> Result<Result<(), AddError>, CallError> {
+        for worker in 0..self.workers() {
+            let (device, command) = (Arc::clone(spread.pick(queues, worker)), command.clone());
+            if let Err(failed) = self.call(worker, move |w| w.add_link(link, device, command)).await? {
+                return Ok(Err(failed.into()));
+            }
+        }
+        for worker in (0..self.workers()).filter(|&worker| spread.reads(queues, worker)) {
+            if let Err(failed) = self.call(worker, move |w| w.watch(link)).await? {
+                return Ok(Err(failed));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Does `job` on a worker's thread, between two batches.

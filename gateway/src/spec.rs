@@ -100,7 +100,7 @@ pub struct UplinkInfo {
     pub mac: MacAddr,
     /// Its MTU. Bytes.
     pub mtu: u16,
-    /// Index of the worker that reads it.
+    /// Index of the worker that reads what belongs to no port: ARP, Neighbor Discovery, fragments.
     pub worker: u16,
     /// Offloads that the kernel accepted.
     pub offloads: Vec<&'static str>,

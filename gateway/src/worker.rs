@@ -22,7 +22,6 @@ pub(crate) use run::start;
 
 use crate::io::Device;
 use crate::losses::Message;
-use crate::placement::reader_of;
 
 /// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
 pub(crate) struct Worker {
@@ -96,23 +95,23 @@ impl Worker {
         self.engine.apply(self.clock.now(), command)
     }
 
-    /// Takes a link in: into the engine first, then its device into the set that is read.
+    /// Takes a link in. Its device is written to, and read once the link is watched.
     pub(crate) fn add_link(
         &mut self,
         link: Link,
         device: Arc<Device>,
         command: Command,
-    ) -> Result<(), AddError> {
+    ) -> Result<(), CommandError> {
         self.apply(command)?;
-        if self.reads(link) {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, run::token(link));
-            if let Err(errno) = self.epoll.add(device.as_fd(), event) {
-                self.apply(run::removal(link)).expect("the link was added a moment ago");
-                return Err(AddError::Watch(errno.into()));
-            }
-        }
         self.devices.insert(link, device);
         Ok(())
+    }
+
+    /// Takes the link's device into the set that is read. Does nothing if the link was lost in the meantime.
+    pub(crate) fn watch(&mut self, link: Link) -> Result<(), AddError> {
+        let Some(device) = self.devices.get(&link) else { return Ok(()) };
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, run::token(link));
+        self.epoll.add(device.as_fd(), event).map_err(|errno| AddError::Watch(errno.into()))
     }
 
     /// Lets a link go: its sessions end. The device is the caller's to close, on a thread that may wait: the kernel
@@ -120,10 +119,8 @@ impl Worker {
     pub(crate) fn remove_link(&mut self, link: Link) -> Result<(Applied, Arc<Device>), CommandError> {
         let applied = self.apply(run::removal(link))?;
         let device = self.devices.remove(&link).expect("every link of the engine has a device");
-        if self.reads(link) {
-            // A device that is gone is not in the set any more.
-            let _ = self.epoll.delete(device.as_fd());
-        }
+        // A device that is gone is not in the set any more, nor was one that another worker reads.
+        let _ = self.epoll.delete(device.as_fd());
         Ok((applied, device))
     }
 
@@ -135,16 +132,9 @@ impl Worker {
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
     }
-
-    fn reads(&self, link: Link) -> bool {
-        match link {
-            Link::Attachment(_) => true,
-            Link::Uplink(id) => reader_of(id, self.slot.count().into()) == self.slot.index().into(),
-        }
-    }
 }
 
-/// Why a link was not taken in. Nothing changed.
+/// Why a link was not taken in and watched.
 #[derive(Debug)]
 pub(crate) enum AddError {
     Refused(CommandError),

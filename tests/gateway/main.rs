@@ -4,4 +4,5 @@ mod fixture;
 mod hairpin;
 mod packet_uplink;
 mod path_mtu;
+mod steering;
 mod tap;

@@ -1,6 +1,8 @@
 //! Uplinks by packet socket on an existing device.
 
-use gateway::{Event, LinkError, UplinkDevice};
+use std::net::{SocketAddrV6, UdpSocket};
+
+use gateway::{Event, Link, LinkError, UplinkDevice};
 use netlab::Lab;
 use netlab::traffic::{TcpEcho, UdpEcho, ping, tcp_exchange, udp_exchange};
 use tests::{EXTERNAL, PATIENCE, SERVER};
@@ -96,6 +98,43 @@ fn a_device_that_goes_under_a_flood_is_noticed_every_time() {
         });
         assert_eq!(gone, Event::UplinkGone(uplink));
     }
+}
+
+#[test]
+fn of_multicast_frames_only_neighbor_discovery_is_received() {
+    let fixture = Fixture::start(2);
+    let lab = Lab::new("multicast").unwrap();
+    let (vpc, edge) = (lab.namespace("vpc").unwrap(), lab.namespace("edge").unwrap());
+    // No link-local addresses, which the kernel would look for routers from.
+    for namespace in [&vpc, &edge] {
+        namespace.sysctl("net.ipv6.conf.default.addr_gen_mode", "1").unwrap();
+    }
+    edge.veth("up0", &vpc, "eth0").unwrap();
+    vpc.address("eth0", format!("{}/16", SERVER.ip()).parse().unwrap()).unwrap();
+    let address = vpc.command("ip").args(["addr", "add", "fd00::1/64", "dev", "eth0", "nodad"]).status();
+    assert!(address.unwrap().success());
+    let uplink = fixture.uplink(UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() });
+    let received = || {
+        let stats = fixture.wait(fixture.handle.stats()).unwrap();
+        let report = stats.links.into_iter().find(|report| report.link == Link::Uplink(uplink));
+        report.unwrap().counters.received.frames
+    };
+    let before = received();
+    let others = 100;
+    vpc.run(|| {
+        let v4 = UdpSocket::bind((*SERVER.ip(), 0)).unwrap();
+        let v6 = UdpSocket::bind("[fd00::1]:0").unwrap();
+        let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+        let all_nodes = SocketAddrV6::new("ff02::1".parse().unwrap(), 9, 0, index);
+        for _ in 0..others {
+            v4.send_to(b"x", "224.0.0.251:9").unwrap();
+            v6.send_to(b"x", all_nodes).unwrap();
+        }
+        // The kernel looks for this neighbor.
+        v6.send_to(b"x", "[fd00::2]:9").unwrap();
+    });
+    tests::eventually("the question for the neighbor", || received() > before);
+    assert!(received() - before < others);
 }
 
 #[test]

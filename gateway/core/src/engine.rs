@@ -28,7 +28,8 @@ use crate::wire::{
     Carried, Ethernet, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, VNET_LEN, addresses, tcp_flag,
 };
 use crate::{
-    AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Protocol, Reason, UplinkId, Verdict, WorkerSlot,
+    AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Protocol, Reason, UplinkId, Verdict,
+    WorkerSlot,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

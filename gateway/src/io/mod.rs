@@ -6,6 +6,7 @@ pub mod netns;
 mod packet;
 mod random;
 mod staging;
+mod steering;
 mod tap;
 
 pub(crate) use device::{Device, Failure};

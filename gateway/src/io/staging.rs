@@ -16,7 +16,9 @@ use rtnetlink::LinkUnspec;
 use super::Tap;
 use super::netlink::{answer, exchange};
 use super::netns::run_in;
+use super::steering::not_steered;
 use crate::LinkError;
+use crate::placement::Spread;
 
 /// A namespace without a name, with nothing in it but devices on their way.
 #[derive(Debug)]
@@ -35,22 +37,50 @@ impl Staging {
 
     /// Makes a TAP device called `name` in `target`. It is down there.
     pub(crate) fn create_tap(&self, target: &OwnedFd, name: &str) -> Result<Tap, LinkError> {
-        let make = || {
-            let (tap, temporary) = Tap::create()?;
+        self.create(target, name, Tap::create)
+    }
+
+    /// The same with a queue for each worker, in the order of `spread`; with a single one if there is one worker, or if the
+    /// kernel does not steer.
+    pub(crate) fn create_queues(
+        &self,
+        target: &OwnedFd,
+        name: &str,
+        spread: Spread,
+    ) -> Result<Vec<Tap>, LinkError> {
+        self.create(target, name, || {
+            if spread.workers() > 1 {
+                match Tap::create_steered(spread) {
+                    Ok(made) => return Ok(made),
+                    Err(source) => not_steered(&source),
+                }
+            }
+            Tap::create().map(|(tap, temporary)| (vec![tap], temporary))
+        })
+    }
+
+    fn create<T: Send>(
+        &self,
+        target: &OwnedFd,
+        name: &str,
+        make: impl FnOnce() -> Result<(T, String), LinkError> + Send,
+    ) -> Result<T, LinkError> {
+        let stage = || {
+            let (device, temporary) = make()?;
             let moved = exchange(async |handle| {
                 let index = if_nametoindex(temporary.as_str())?;
                 let link = LinkUnspec::new_with_index(index).name(name).setns_by_fd(target.as_raw_fd());
                 handle.link().set(link.build()).execute().await.map_err(answer)
             });
             match moved {
-                Ok(()) => Ok(tap),
+                Ok(()) => Ok(device),
                 Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => {
                     Err(LinkError::DeviceTaken(name.into()))
                 }
                 Err(source) => Err(LinkError::System { step: "move the device into its namespace", source }),
             }
         };
-        run_in(self.0.as_fd(), make)
+        run_in(self.0.as_fd(), stage)
             .unwrap_or_else(|source| Err(LinkError::System { step: "enter the staging namespace", source }))
     }
 }

@@ -12,12 +12,15 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::steering::{Program, View};
 use crate::LinkError;
+use crate::placement::Spread;
 
 /// Device names of at most this many bytes, and a zero (include/uapi/linux/if.h). Bytes.
 const IFNAMSIZ: usize = 16;
 
 const IFF_TAP: u16 = 0x0002;
+const IFF_MULTI_QUEUE: u16 = 0x0100;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
 
@@ -47,13 +50,19 @@ struct IfReq {
 const _: () = assert!(size_of::<IfReq>() == size_of::<libc::ifreq>());
 
 mod ioctl {
-    // include/uapi/linux/if_tun.h: _IOW('T', 202, int) and _IOW('T', 208, unsigned int).
+    // include/uapi/linux/if_tun.h: _IOW('T', 202, int), _IOW('T', 208, unsigned int) and _IOR('T', 224, int), which
+    // reads from us all the same.
     nix::ioctl_write_ptr_bad!(
         tunsetiff,
         nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
         super::IfReq
     );
     nix::ioctl_write_int_bad!(tunsetoffload, nix::request_code_write!(b'T', 208, size_of::<libc::c_uint>()));
+    nix::ioctl_write_ptr_bad!(
+        tunsetsteeringebpf,
+        nix::request_code_read!(b'T', 224, size_of::<libc::c_int>()),
+        libc::c_int
+    );
 }
 
 /// An open TAP device.
@@ -66,21 +75,29 @@ pub(crate) struct Tap {
 impl Tap {
     /// Makes a device in this thread's namespace, under a name that the kernel chooses.
     pub(super) fn create() -> Result<(Self, String), LinkError> {
-        let fd = open("/dev/net/tun", OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|e| refused("open /dev/net/tun", e))?;
-        let mut request = IfReq {
-            name: *b"tap%d\0\0\0\0\0\0\0\0\0\0\0",
-            flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
-            padding: [0; 22],
-        };
-        // SAFETY: the descriptor is open, and `request` is a live, whole `struct ifreq` with a terminated name;
-        // the kernel reads it and writes the name back into it during the call only.
-        unsafe { ioctl::tunsetiff(fd.as_raw_fd(), &raw mut request) }
-            .map_err(|e| refused("make the TAP device", e))?;
-        let name = request.name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let name = String::from_utf8_lossy(name).into_owned();
+        let mut name = ANY_NAME;
+        let fd = open_device().map_err(|e| refused("open /dev/net/tun", e))?;
+        attach(&fd, &mut name, FLAGS).map_err(|e| refused("make the TAP device", e))?;
         let offloads = probe_offloads(&fd);
-        Ok((Self { fd, offloads }, name))
+        Ok((Self { fd, offloads }, text(name)))
+    }
+
+    /// The same with a queue for each worker, and a program that steers frames to them. Queues are numbered as they are
+    /// attached, which has to be before the device is moved: a queue finds its device by name and namespace.
+    pub(super) fn create_steered(spread: Spread) -> io::Result<(Vec<Self>, String)> {
+        let program = Program::load(View::Ethernet, spread)?;
+        let mut name = ANY_NAME;
+        let queues = (0..spread.workers())
+            .map(|_| {
+                let fd = open_device()?;
+                attach(&fd, &mut name, FLAGS | IFF_MULTI_QUEUE).map(|()| fd)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        // SAFETY: the descriptor is open, and the number of the program's is live for the call.
+        unsafe { ioctl::tunsetsteeringebpf(queues[0].as_raw_fd(), &program.number()) }?;
+        // They are the device's, not a queue's.
+        let offloads = probe_offloads(&queues[0]);
+        Ok((queues.into_iter().map(|fd| Self { fd, offloads }).collect(), text(name)))
     }
 
     pub(super) fn offloads(&self) -> &'static [&'static str] {
@@ -92,6 +109,31 @@ impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+const FLAGS: u16 = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+
+/// A name that the kernel completes.
+const ANY_NAME: [u8; IFNAMSIZ] = *b"tap%d\0\0\0\0\0\0\0\0\0\0\0";
+
+fn open_device() -> Result<OwnedFd, Errno> {
+    open("/dev/net/tun", OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Makes the device of that name, or a further queue of it. The name is then the kernel's choice.
+fn attach(fd: &OwnedFd, name: &mut [u8; IFNAMSIZ], flags: u16) -> Result<(), Errno> {
+    let mut request = IfReq { name: *name, flags, padding: [0; 22] };
+    // SAFETY: the descriptor is open, and `request` is a live, whole `struct ifreq` with a terminated name;
+    // the kernel reads it and writes the name back into it during the call only.
+    unsafe { ioctl::tunsetiff(fd.as_raw_fd(), &raw mut request) }?;
+    *name = request.name;
+    Ok(())
+}
+
+/// A name up to its zero.
+fn text(name: [u8; IFNAMSIZ]) -> String {
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// Asks for the most offloads that this kernel knows.

@@ -126,9 +126,8 @@ impl Worker {
             HandedKind::Whole => self.engine.handle_whole(now, from, frame.into_vec()),
             HandedKind::Owned => match self.engine.handle_packet(now, Link::Uplink(from), &mut frame) {
                 Verdict::Forward(to) => self.send(to, &frame),
-                Verdict::HandOff { to, .. } => {
-                    unreachable!("worker {} says that {to} owns what was handed to it", self.slot.index())
-                }
+                // The port has another worker since it was handed over.
+                Verdict::HandOff { to, from } => self.hand_to(to, from, HandedKind::Owned, &frame),
                 Verdict::Respond | Verdict::Share | Verdict::Hold | Verdict::Drop(_) => {}
             },
         }
