@@ -1,17 +1,19 @@
 //! The reference: what a correct NAT does, in maps and sets, from the RFCs and the documentation of the policies. It sees no
 //! frames. What an engine may choose, addresses and ports, it checks and adopts.
 
-use crate::driver::frame::tcp_flag::{ACK, FIN, RST, SYN};
-use gateway_core::{AttachmentId, ConnectorConfig, ConnectorId, Filtering, Instant, MappingMode, Protocol};
-use gateway_core::{Publication, Reason, SessionState, SessionState::*, UdpRefresh, UplinkId, limits::*};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+
+use crate::frame::tcp_flag::{ACK, FIN, RST, SYN};
+use gateway_core::{AttachmentId, ConnectorConfig, ConnectorId, Filtering as F, Instant, MappingMode as M};
+use gateway_core::{Protocol, Publication, Reason, SessionState, UdpRefresh, UplinkId, limits::*};
+use {Protocol::*, SessionState::*};
 
 /// Protocol, internal and remote endpoint, as the container sends.
 pub(crate) type Flow = (Protocol, SocketAddr, SocketAddr);
 pub(crate) type Key = (AttachmentId, Flow);
 /// Sessions that are equal in this have one mapping. The last two: translated, and the remotes that it is for.
-type Scope = (AttachmentId, UplinkId, Protocol, SocketAddr, bool, Option<(IpAddr, Option<u16>)>);
+pub(crate) type Scope = (AttachmentId, UplinkId, Protocol, SocketAddr, bool, Option<(IpAddr, Option<u16>)>);
 /// A connector, and which quota it has of how many ports.
 pub(crate) type Policy = (ConnectorConfig, (u32, Option<u32>));
 /// A TCP segment: flags, whether its receiver would believe it, whether it acknowledges the other end's FIN.
@@ -65,31 +67,227 @@ impl Model {
         }
         opens?;
         let none = self.containers[&key.0].policies.is_empty();
-        let policy = self.route(key).ok_or(if none { Reason::NoConnector } else { Reason::NoRoute })?;
+        let policy = self.route(key.0, key.1.2).ok_or(if none { Reason::NoConnector } else { Reason::NoRoute })?;
         let known = self.known(scope(key, &policy.0));
         if known.is_some() || !policy.0.translation {
             return Ok(known);
         }
-        let obstacles = self.addresses(key, policy).into_iter().map(|a| self.obstacles(key, policy, a));
-        let mut refusals = obstacles.map(|o| o.into_iter().find(|o| o.1.is_empty()).map(|o| o.0));
-        match refusals.try_fold(Reason::NoExternalAddress, |_, refusal| refusal) {
-            Some(reason) => Err(reason),
-            None => Ok(None),
+        let stuck = |&a: &IpAddr| self.obstacles(key, policy, a).into_iter().find(|o| o.1.is_empty()).map(|o| o.0);
+        let addresses = self.addresses(key, policy);
+        let reason = addresses.iter().map(stuck).min().unwrap_or(Some(Reason::NoExternalAddress));
+        reason.map_or(Ok(None), Err)
+    }
+
+    /// Opens the session of a packet that leaves by an endpoint of the engine's choice, if that is one to choose. `gone`: whether
+    /// the engine has ended a session to make room.
+    pub(crate) fn open(&mut self, key: Key, external: SocketAddr, gone: impl Fn(Key) -> bool) -> bool {
+        let policy = self.route(key.0, key.1.2).expect("it may leave").clone();
+        let scope = scope(key, &policy.0);
+        if let Some(known) = self.known(scope) {
+            self.begin(key, known, policy.0.id, true);
+            return self.mappings[&known].external == external;
+        }
+        while let Some((_, givers)) = self.obstacles(key, &policy, external.ip()).pop() {
+            let gave_up = |id: &u64| self.sessions_of(*id).all(|(key, _)| gone(*key));
+            let Some(giver) = givers.into_iter().find(gave_up) else { return false };
+            let keys: Vec<_> = self.sessions_of(giver).map(|(key, _)| *key).collect();
+            keys.into_iter().for_each(|key| self.end(key));
+        }
+        let translated = self.addresses(key, &policy).contains(&external.ip()) && self.is_usable(scope, external);
+        let mapping = self.map(scope, &policy, external, None);
+        self.begin(key, mapping, policy.0.id, true);
+        if policy.0.translation { translated } else { external == key.1.1 }
+    }
+
+    /// The session of a packet from a VPC to `external`; if that is new, by which mapping, if there is one, and connector.
+    pub(crate) fn inbound(&self, uplink: UplinkId, (protocol, external, remote): Flow, opens: Result<(), Reason>) -> Result<(Key, Option<(Option<u64>, ConnectorId)>), Reason> {
+        let routed = self.containers.iter().find(|(_, c)| c.is_routed(uplink, external.ip())).map(|c| *c.0);
+        if !self.uplinks[&uplink].0.contains(&external.ip()) && routed.is_none() {
+            return Err(Reason::NotExternalAddress);
+        }
+        let key_by = |m: &Mapping| (m.scope.0, (protocol, m.scope.3, remote));
+        let mut here = self.mappings.iter().filter(|(_, m)| {
+            (m.scope.1, m.scope.2, m.external, m.rests) == (uplink, protocol, external, None)
+        });
+        let live = |(id, m): &(&u64, &Mapping)| self.sessions.get(&key_by(m)).is_some_and(|s| s.mapping == **id);
+        if let Some((_, mapping)) = here.clone().find(live) {
+            return Ok((key_by(mapping), None));
+        }
+        let target = here.find(|(_, m)| !m.is_shared());
+        let own = routed.map(|id| (id, (protocol, external, remote)));
+        let key = target.map(|(_, m)| key_by(m)).or(own).ok_or(Reason::NoMapping)?;
+        let publisher = target.filter(|(_, m)| m.publication.is_some()).map(|(_, m)| m.connector);
+        let policy = match publisher {
+            Some(connector) => self.containers[&key.0].policies.get(&connector),
+            None => self.route(key.0, remote),
+        };
+        let (c, _) = policy.filter(|(c, _)| c.uplink == uplink && reaches(c, remote).is_some()).ok_or(Reason::Filtered)?;
+        let filtering = if protocol == Udp { c.udp_filtering } else { c.filtering };
+        let covers = |m: &Mapping| m.scope.5.is_none_or(|scope| scope.0 == remote.ip());
+        let lets_in = publisher.is_some() || c.mapping != M::AddressAndPortDependent && match (target, filtering) {
+            (None, filtering) => !c.translation && filtering == F::EndpointIndependent,
+            (Some((_, m)), F::EndpointIndependent) => covers(m),
+            (Some((id, _)), F::AddressDependent) => self.sessions_of(*id).any(|(k, _)| k.1.2.ip() == remote.ip()),
+            (_, F::AddressAndPortDependent) => false,
+        };
+        if !lets_in || self.sessions.contains_key(&key) {
+            return Err(Reason::Filtered);
+        }
+        opens.map(|()| (key, Some((target.map(|t| *t.0), c.id))))
+    }
+
+    /// Opens a session of a known mapping.
+    pub(crate) fn begin(&mut self, key: Key, mapping: u64, connector: ConnectorId, outbound: bool) {
+        let state = match key.1.0 {
+            Tcp if outbound => Opening,
+            Tcp => OpeningInbound,
+            Udp | Icmp => Active,
+        };
+        let udp_refresh = self.containers[&key.0].policies[&connector].0.udp_refresh;
+        let expires = self.now + idle(key.1.0, state);
+        self.sessions.insert(key, Session { mapping, connector, state, expires, udp_refresh, acknowledged: [false; 2] });
+        self.settle(mapping);
+    }
+
+    /// A packet of a session passes. States as in RFC 7857 §2, RFC 6146 §3.5.2.
+    pub(crate) fn touch(&mut self, key: Key, outbound: bool, segment: Option<Segment>) {
+        let s = self.sessions.get_mut(&key).expect("a live session");
+        let (before, mut flags) = (s.state, 0);
+        if let Some((segment_flags, believed, acknowledges)) = segment {
+            flags = segment_flags;
+            let opens = flags & (SYN | ACK | RST | FIN) == SYN && !matches!(before, Opening | OpeningInbound | Established);
+            if opens {
+                s.acknowledged = [false; 2];
+            }
+            s.acknowledged[usize::from(outbound)] |= believed && acknowledges;
+            s.state = match (before, outbound) {
+                _ if !believed => before,
+                _ if flags & RST != 0 => Reset,
+                (_, true) if opens => Opening,
+                (_, false) if opens => OpeningInbound,
+                (Opening, false) | (OpeningInbound, true) if flags & SYN != 0 => Established,
+                (Established, true) if flags & FIN != 0 => FinOutbound,
+                (Established, false) if flags & FIN != 0 => FinInbound,
+                (FinOutbound, false) | (FinInbound, true) if flags & FIN != 0 => Closing,
+                (Reset, _) => Established,
+                _ => before,
+            };
+            if s.state == Closing && s.acknowledged == [true; 2] {
+                s.state = Finished;
+            }
+        }
+        let refreshes = match (key.1.0, s.state) {
+            (Tcp, Established | FinOutbound | FinInbound) => flags & RST == 0,
+            (Tcp, state) => state != before,
+            (protocol, _) => outbound || protocol == Udp && s.udp_refresh == UdpRefresh::Both,
+        };
+        if refreshes {
+            s.expires = self.now + idle(key.1.0, s.state);
+        }
+        let mapping = s.mapping;
+        self.settle(mapping);
+    }
+
+    /// Ends a session.
+    pub(crate) fn end(&mut self, key: Key) {
+        let session = self.sessions.remove(&key).expect("a live session");
+        self.settle(session.mapping);
+    }
+
+    /// Time has come to `now`.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.now = now;
+        let over: Vec<_> = self.sessions.iter().filter(|(_, s)| s.expires <= now).map(|(key, _)| *key).collect();
+        over.into_iter().for_each(|key| self.end(key));
+        self.mappings.retain(|_, m| m.rests.is_none_or(|until| until > now));
+    }
+
+    /// A mapping without sessions ends, unless it is a publication; one with finished TCP sessions only can give up its port.
+    pub(crate) fn settle(&mut self, id: u64) {
+        let empty = self.sessions_of(id).next().is_none();
+        let finished = self.sessions_of(id).all(|(_, s)| matches!(s.state, Finished | Reset));
+        let Some(m) = self.mappings.get_mut(&id) else { return };
+        let gives = finished && m.scope.2 == Tcp && m.quota.is_some();
+        m.finished = m.finished.or(Some(self.now)).filter(|_| gives);
+        if empty && m.publication.is_none() && m.rests_afterwards {
+            // RFC 6888 REQ-8.
+            (m.quota, m.rests) = (None, Some(self.now + PORT_REST));
+        } else if empty && m.publication.is_none() {
+            self.mappings.remove(&id);
         }
     }
 
-    /// The session of a packet that leaves by the endpoint that the engine chose; `gone`: which others it ended for that.
-    pub(crate) fn open(&mut self, key: Key, external: SocketAddr, gone: impl Fn(Key) -> bool) -> bool {
-        let policy = self.route(key).expect("it may leave").clone();
-        let (config, scope) = (&policy.0, scope(key, &policy.0));
-        let mapping = self.known(scope).unwrap_or_else(|| {
-            while let Some((_, givers)) = self.obstacles(key, &policy, external.ip()).pop() {
-                let gave_up = |id: &u64| self.sessions_of(*id).all(|(key, _)| gone(*key));
-                let Some(giver) = givers.into_iter().find(gave_up) else { break };
-                let keys: Vec<_> = self.sessions_of(giver).map(|(key, _)| *key).collect();
-                keys.iter().for_each(|key| self.end(key));
-            }
-            let usable = if config.translation { self.is_usable(scope, external) } else { external == key.1.1 };
-            self.map(scope, config.id, external)
-        });
+    /// A new mapping.
+    pub(crate) fn map(&mut self, scope: Scope, policy: &Policy, external: SocketAddr, publication: Option<Publication>) -> u64 {
+        let c = &policy.0;
+        let leased = publication.is_none() && c.translation;
+        let open = c.udp_filtering == F::EndpointIndependent && c.mapping != M::AddressAndPortDependent;
+        let paired = (scope.1, external.is_ipv4());
+        self.containers.get_mut(&scope.0).filter(|_| leased).into_iter().for_each(|c| drop(c.paired.insert(paired, external.ip())));
+        let quota = leased.then_some(policy.1.0);
+        let rests_afterwards = leased && open && scope.2 == Udp;
+        let mapping = Mapping { scope, connector: c.id, external, publication, quota, rests_afterwards, finished: None, rests: None };
+        self.made += 1;
+        self.mappings.insert(self.made, mapping);
+        self.made
     }
+
+    /// What is in the way of a new mapping, and the finished mappings that could give it up: the first of them to finish.
+    fn obstacles(&self, key: Key, (c, quota): &Policy, address: IpAddr) -> Vec<(Reason, Vec<u64>)> {
+        let wanted = scope(key, c);
+        let finished = |serves: &dyn Fn(&Mapping) -> bool| {
+            let same = |m: &Mapping| wanted.2 == Tcp && m.scope.0.0 % self.workers == key.0.0 % self.workers;
+            let givers = self.mappings.iter().filter(|(_, m)| m.finished.is_some() && same(m) && serves(m));
+            let first = givers.clone().map(|(_, m)| m.finished).min();
+            givers.filter(|(_, m)| Some(m.finished) == first).map(|(id, _)| *id).collect::<Vec<_>>()
+        };
+        let full = |limit: Option<u32>, counts: &dyn Fn(&Mapping) -> bool| {
+            limit.is_some_and(|limit| self.mappings.values().filter(|m| counts(m)).count() >= limit as usize)
+        };
+        let mut found = Vec::new();
+        let shared = |s: Scope| s.5.filter(|r| r.1.is_some());
+        let same_port = |m: &Mapping| (m.scope.1, m.external.ip(), shared(m.scope)) == (wanted.1, address, shared(wanted));
+        if c.translation && !self.uplinks[&c.uplink].1.iter().any(|&port| self.is_usable(wanted, (address, port).into())) {
+            found.push((Reason::PortsExhausted, finished(&same_port)));
+        }
+        let own = |m: &Mapping| m.quota.is_some() && (m.connector, m.scope.0) == (c.id, key.0);
+        let all = |m: &Mapping| m.quota == Some(quota.0);
+        if c.translation && full(c.quota_per_attachment, &own) {
+            found.push((Reason::QuotaReached, finished(&own)));
+        } else if c.translation && full(quota.1, &all) {
+            found.push((Reason::QuotaReached, finished(&all)));
+        }
+        found
+    }
+
+    /// Whether nobody stands in the way of a mapping with this external endpoint.
+    pub(crate) fn is_usable(&self, scope: Scope, external: SocketAddr) -> bool {
+        let apart = |m: &Mapping| {
+            let both_shared = m.is_shared() && scope.5.is_some_and(|r| r.1.is_some()) && m.scope.5 != scope.5;
+            (m.scope.1, m.scope.2, m.external) != (scope.1, scope.2, external)
+                || both_shared && m.scope.0.0 % self.workers == scope.0.0 % self.workers
+        };
+        self.uplinks[&scope.1].1.contains(&external.port()) && self.mappings.values().all(apart)
+    }
+
+    /// The addresses that a container may appear as: always the same one (RFC 4787 REQ-2).
+    fn addresses(&self, key: Key, policy: &Policy) -> Vec<IpAddr> {
+        let paired = self.containers[&key.0].paired.get(&(policy.0.uplink, key.1.1.is_ipv4()));
+        let family = self.uplinks[&policy.0.uplink].0.iter().filter(|a| a.is_ipv4() == key.1.1.is_ipv4());
+        paired.map_or_else(|| family.copied().collect(), |paired| vec![*paired])
+    }
+
+    /// The connector with the longest prefix.
+    fn route(&self, id: AttachmentId, remote: SocketAddr) -> Option<&Policy> {
+        let policies = self.containers[&id].policies.values();
+        policies.filter(|p| reaches(&p.0, remote).is_some()).max_by_key(|p| reaches(&p.0, remote))
+    }
+
+    fn known(&self, scope: Scope) -> Option<u64> {
+        self.mappings.iter().find(|(_, m)| m.scope == scope && m.rests.is_none()).map(|(id, _)| *id)
+    }
+
+    pub(crate) fn sessions_of(&self, mapping: u64) -> impl Iterator<Item = (&Key, &Session)> {
+        let Some(m) = self.mappings.get(&mapping) ...
+    }
+}

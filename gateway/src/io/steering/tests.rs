@@ -13,7 +13,7 @@ fn spreads() -> impl Iterator<Item = Spread> {
 
 /// The queue of the worker that owns `port`, by what the engine says of it.
 fn queue_of_owner(spread: Spread, port: u16) -> u32 {
-    spread.queue_of(WorkerSlot::new(0, WORKERS as u16).owner_of(port).into())
+    spread.queue_of(WorkerSlot::new(0, WORKERS as u16).home_of(port).into())
 }
 
 /// A port of each block around the whole range, and the ends of a few.
@@ -161,7 +161,7 @@ fn a_reader_alone_would_hand_over_half_of_what_two_workers_get() {
     let programs = Programs::load(spread);
     let slot = WorkerSlot::new(0, 2);
     let all: Vec<_> = ports().collect();
-    let of_others = all.iter().filter(|&&port| slot.owner_of(port) != 0).count();
+    let of_others = all.iter().filter(|&&port| slot.home_of(port) != 0).count();
     assert!(
         (all.len() * 45 / 100..all.len() * 55 / 100).contains(&of_others),
         "{of_others} of {}",
@@ -169,7 +169,7 @@ fn a_reader_alone_would_hand_over_half_of_what_two_workers_get() {
     );
     let wrong = all.iter().filter(|&&port| {
         let [queue, _] = programs.run(&v4(ipv4(UDP, 0, &from_to(53, port))));
-        queue != spread.queue_of(slot.owner_of(port).into())
+        queue != spread.queue_of(slot.home_of(port).into())
     });
     assert_eq!(wrong.count(), 0);
 }
