@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 
@@ -88,17 +88,17 @@ impl Crowd {
     }
 
     /// The external endpoints of the sessions from [`PORT`]: one of its own for every container.
-    fn external(&self, protocol: &str) -> BTreeSet<SocketAddrV4> {
+    fn external(&self, protocol: &str) -> BTreeSet<SocketAddr> {
         let sessions = self.scene.api.sessions(&format!("vpc=orders&protocol={protocol}&limit=7"));
-        let internal = SocketAddrV4::new(INTERNAL, PORT).to_string();
+        let internal = SocketAddr::new(INTERNAL.into(), PORT).to_string();
         let ours: Vec<_> = sessions.iter().filter(|session| session["internal"] == internal).collect();
         assert_eq!(ours.len(), COUNT, "{sessions:?}");
         let containers: BTreeSet<_> = ours.iter().map(|session| session["container"].as_str()).collect();
         assert_eq!(containers.len(), COUNT);
         let endpoint = |session: &&serde_json::Value| session["external"].as_str().unwrap().parse().unwrap();
-        let external: BTreeSet<SocketAddrV4> = ours.iter().map(endpoint).collect();
+        let external: BTreeSet<SocketAddr> = ours.iter().map(endpoint).collect();
         assert_eq!(external.len(), COUNT, "an external endpoint is nobody else's");
-        assert!(external.iter().all(|endpoint| *endpoint.ip() == EXTERNAL));
+        assert!(external.iter().all(|endpoint| endpoint.ip() == EXTERNAL));
         external
     }
 }

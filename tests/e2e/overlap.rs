@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::thread;
 
 use netlab::Namespace;
@@ -82,7 +82,7 @@ struct World {
     scene: Scene,
     vpcs: Vec<Namespace>,
     containers: Vec<Namespace>,
-    server: SocketAddrV4,
+    server: SocketAddr,
 }
 
 impl World {
@@ -91,7 +91,7 @@ impl World {
         // One worker, as two never use the same external ports.
         let scene = Scene::with(Daemon::start_with(&["--workers", "1"]), topic);
         let vpcs: Vec<_> = VPCS.iter().map(|name| vpc(&scene, name)).collect();
-        let mut server = SERVER;
+        let mut server = SocketAddr::V4(SERVER);
         let mut servers = Vec::new();
         for (vpc, name) in vpcs.iter().zip(VPCS) {
             // The first takes a free port, the second the same.

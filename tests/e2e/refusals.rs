@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 use tests::{CIDR, EXTERNAL};
 
-use crate::fixture::{INTERNAL, Scene};
+use crate::fixture::Scene;
 use crate::footprint::{devices, staged_devices};
 
 /// What is changed of a valid body (by JSON pointer; `null` removes the field), and how that is refused.

@@ -1,13 +1,15 @@
 //! The reference: what a correct NAT does, in maps and sets, from the RFCs and the documentation of the policies. It sees no
 //! frames. What an engine may choose, addresses and ports, it checks and adopts.
 
+mod config;
+mod life;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::frame::tcp_flag::{ACK, FIN, RST, SYN};
-use gateway_core::{AttachmentId, ConnectorConfig, ConnectorId, Filtering as F, Instant, MappingMode as M};
-use gateway_core::{Protocol, Publication, Reason, SessionState, UdpRefresh, UplinkId, limits::*};
-use {Protocol::*, SessionState::*};
+use gateway_core::MappingMode::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
+use gateway_core::{AttachmentId, ConnectorConfig, ConnectorId, Filtering, Instant, Protocol, Publication};
+use gateway_core::{Reason, SessionState, UdpRefresh, UplinkId};
 
 /// Protocol, internal and remote endpoint, as the container sends.
 pub(crate) type Flow = (Protocol, SocketAddr, SocketAddr);
@@ -122,13 +124,13 @@ impl Model {
             None => self.route(key.0, remote),
         };
         let (c, _) = policy.filter(|(c, _)| c.uplink == uplink && reaches(c, remote).is_some()).ok_or(Reason::Filtered)?;
-        let filtering = if protocol == Udp { c.udp_filtering } else { c.filtering };
+        let filtering = if protocol == Protocol::Udp { c.udp_filtering } else { c.filtering };
         let covers = |m: &Mapping| m.scope.5.is_none_or(|scope| scope.0 == remote.ip());
-        let lets_in = publisher.is_some() || c.mapping != M::AddressAndPortDependent && match (target, filtering) {
-            (None, filtering) => !c.translation && filtering == F::EndpointIndependent,
-            (Some((_, m)), F::EndpointIndependent) => covers(m),
-            (Some((id, _)), F::AddressDependent) => self.sessions_of(*id).any(|(k, _)| k.1.2.ip() == remote.ip()),
-            (_, F::AddressAndPortDependent) => false,
+        let lets_in = publisher.is_some() || c.mapping != AddressAndPortDependent && match (target, filtering) {
+            (None, filtering) => !c.translation && filtering == Filtering::EndpointIndependent,
+            (Some((_, m)), Filtering::EndpointIndependent) => covers(m),
+            (Some((id, _)), Filtering::AddressDependent) => self.sessions_of(*id).any(|(k, _)| k.1.2.ip() == remote.ip()),
+            (_, Filtering::AddressAndPortDependent) => false,
         };
         if !lets_in || self.sessions.contains_key(&key) {
             return Err(Reason::Filtered);
@@ -136,96 +138,15 @@ impl Model {
         opens.map(|()| (key, Some((target.map(|t| *t.0), c.id))))
     }
 
-    /// Opens a session of a known mapping.
-    pub(crate) fn begin(&mut self, key: Key, mapping: u64, connector: ConnectorId, outbound: bool) {
-        let state = match key.1.0 {
-            Tcp if outbound => Opening,
-            Tcp => OpeningInbound,
-            Udp | Icmp => Active,
-        };
-        let udp_refresh = self.containers[&key.0].policies[&connector].0.udp_refresh;
-        let expires = self.now + idle(key.1.0, state);
-        self.sessions.insert(key, Session { mapping, connector, state, expires, udp_refresh, acknowledged: [false; 2] });
-        self.settle(mapping);
-    }
-
-    /// A packet of a session passes. States as in RFC 7857 §2, RFC 6146 §3.5.2.
-    pub(crate) fn touch(&mut self, key: Key, outbound: bool, segment: Option<Segment>) {
-        let s = self.sessions.get_mut(&key).expect("a live session");
-        let (before, mut flags) = (s.state, 0);
-        if let Some((segment_flags, believed, acknowledges)) = segment {
-            flags = segment_flags;
-            let opens = flags & (SYN | ACK | RST | FIN) == SYN && !matches!(before, Opening | OpeningInbound | Established);
-            if opens {
-                s.acknowledged = [false; 2];
-            }
-            s.acknowledged[usize::from(outbound)] |= believed && acknowledges;
-            s.state = match (before, outbound) {
-                _ if !believed => before,
-                _ if flags & RST != 0 => Reset,
-                (_, true) if opens => Opening,
-                (_, false) if opens => OpeningInbound,
-                (Opening, false) | (OpeningInbound, true) if flags & SYN != 0 => Established,
-                (Established, true) if flags & FIN != 0 => FinOutbound,
-                (Established, false) if flags & FIN != 0 => FinInbound,
-                (FinOutbound, false) | (FinInbound, true) if flags & FIN != 0 => Closing,
-                (Reset, _) => Established,
-                _ => before,
-            };
-            if s.state == Closing && s.acknowledged == [true; 2] {
-                s.state = Finished;
-            }
-        }
-        let refreshes = match (key.1.0, s.state) {
-            (Tcp, Established | FinOutbound | FinInbound) => flags & RST == 0,
-            (Tcp, state) => state != before,
-            (protocol, _) => outbound || protocol == Udp && s.udp_refresh == UdpRefresh::Both,
-        };
-        if refreshes {
-            s.expires = self.now + idle(key.1.0, s.state);
-        }
-        let mapping = s.mapping;
-        self.settle(mapping);
-    }
-
-    /// Ends a session.
-    pub(crate) fn end(&mut self, key: Key) {
-        let session = self.sessions.remove(&key).expect("a live session");
-        self.settle(session.mapping);
-    }
-
-    /// Time has come to `now`.
-    pub(crate) fn advance(&mut self, now: Instant) {
-        self.now = now;
-        let over: Vec<_> = self.sessions.iter().filter(|(_, s)| s.expires <= now).map(|(key, _)| *key).collect();
-        over.into_iter().for_each(|key| self.end(key));
-        self.mappings.retain(|_, m| m.rests.is_none_or(|until| until > now));
-    }
-
-    /// A mapping without sessions ends, unless it is a publication; one with finished TCP sessions only can give up its port.
-    pub(crate) fn settle(&mut self, id: u64) {
-        let empty = self.sessions_of(id).next().is_none();
-        let finished = self.sessions_of(id).all(|(_, s)| matches!(s.state, Finished | Reset));
-        let Some(m) = self.mappings.get_mut(&id) else { return };
-        let gives = finished && m.scope.2 == Tcp && m.quota.is_some();
-        m.finished = m.finished.or(Some(self.now)).filter(|_| gives);
-        if empty && m.publication.is_none() && m.rests_afterwards {
-            // RFC 6888 REQ-8.
-            (m.quota, m.rests) = (None, Some(self.now + PORT_REST));
-        } else if empty && m.publication.is_none() {
-            self.mappings.remove(&id);
-        }
-    }
-
     /// A new mapping.
     pub(crate) fn map(&mut self, scope: Scope, policy: &Policy, external: SocketAddr, publication: Option<Publication>) -> u64 {
         let c = &policy.0;
         let leased = publication.is_none() && c.translation;
-        let open = c.udp_filtering == F::EndpointIndependent && c.mapping != M::AddressAndPortDependent;
+        let open = c.udp_filtering == Filtering::EndpointIndependent && c.mapping != AddressAndPortDependent;
         let paired = (scope.1, external.is_ipv4());
         self.containers.get_mut(&scope.0).filter(|_| leased).into_iter().for_each(|c| drop(c.paired.insert(paired, external.ip())));
         let quota = leased.then_some(policy.1.0);
-        let rests_afterwards = leased && open && scope.2 == Udp;
+        let rests_afterwards = leased && open && scope.2 == Protocol::Udp;
         let mapping = Mapping { scope, connector: c.id, external, publication, quota, rests_afterwards, finished: None, rests: None };
         self.made += 1;
         self.mappings.insert(self.made, mapping);
@@ -236,7 +157,7 @@ impl Model {
     fn obstacles(&self, key: Key, (c, quota): &Policy, address: IpAddr) -> Vec<(Reason, Vec<u64>)> {
         let wanted = scope(key, c);
         let finished = |serves: &dyn Fn(&Mapping) -> bool| {
-            let same = |m: &Mapping| wanted.2 == Tcp && m.scope.0.0 % self.workers == key.0.0 % self.workers;
+            let same = |m: &Mapping| wanted.2 == Protocol::Tcp && m.scope.0.0 % self.workers == key.0.0 % self.workers;
             let givers = self.mappings.iter().filter(|(_, m)| m.finished.is_some() && same(m) && serves(m));
             let first = givers.clone().map(|(_, m)| m.finished).min();
             givers.filter(|(_, m)| Some(m.finished) == first).map(|(id, _)| *id).collect::<Vec<_>>()
@@ -287,7 +208,44 @@ impl Model {
         self.mappings.iter().find(|(_, m)| m.scope == scope && m.rests.is_none()).map(|(id, _)| *id)
     }
 
-    pub(crate) fn sessions_of(&self, mapping: u64) -> impl Iterator<Item = (&Key, &Session)> {
-        let Some(m) = self.mappings.get(&mapping) ...
+    pub(crate) fn sessions_of(&self, mapping: u64) -> impl Iterator<Item = (&Key, &Session)> + Clone {
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let m = self.mappings.get(&mapping).map(|m| (m.scope.0, (m.scope.2, m.scope.3)));
+        let from = m.map(|(id, (protocol, internal))| (id, (protocol, internal, nowhere)));
+        let sessions = from.into_iter().flat_map(|from| self.sessions.range(from..));
+        sessions
+            .take_while(move |(key, _)| Some((key.0, (key.1.0, key.1.1))) == m)
+            .filter(move |(_, session)| session.mapping == mapping)
     }
+}
+
+impl Mapping {
+    /// Whether others can have its port with other remotes (RFC 7857 §3).
+    fn is_shared(&self) -> bool {
+        self.scope.5.is_some_and(|remotes| remotes.1.is_some())
+    }
+}
+
+impl Container {
+    /// Whether the VPC sees this address of it as it is.
+    fn is_routed(&self, uplink: UplinkId, address: IpAddr) -> bool {
+        let own = |(c, _): &Policy| !c.translation && c.uplink == uplink;
+        self.addresses.contains(&address) && self.policies.values().any(own)
+    }
+}
+
+/// Which mapping a session of this connector has (RFC 4787 §4.1); query ids do not depend on the remote (RFC 5508 REQ-1).
+fn scope((id, (protocol, internal, remote)): Key, c: &ConnectorConfig) -> Scope {
+    let remotes = match c.mapping {
+        _ if protocol == Protocol::Icmp || !c.translation => None,
+        EndpointIndependent => None,
+        AddressDependent => Some((remote.ip(), None)),
+        AddressAndPortDependent => Some((remote.ip(), Some(remote.port()))),
+    };
+    (id, c.uplink, protocol, internal, c.translation, remotes)
+}
+
+/// The longest prefix of a connector that contains the remote.
+fn reaches(c: &ConnectorConfig, remote: SocketAddr) -> Option<u8> {
+    c.destinations.iter().filter(|prefix| prefix.contains(&remote.ip())).map(|prefix| prefix.prefix_len()).max()
 }

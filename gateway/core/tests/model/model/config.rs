@@ -1,0 +1,87 @@
+//! What the control plane changes.
+
+use gateway_core::{AttachmentId, ConnectorId, Publication, UplinkId};
+use gateway_core::MappingMode::EndpointIndependent;
+
+use super::{Key, Model, Policy, scope};
+
+impl Model {
+    /// Attaches a connector, or changes its policy for sessions to come; `false`: refused, nothing has changed.
+    pub(crate) fn attach(&mut self, id: AttachmentId, policy: Policy) -> bool {
+        let c = &policy.0;
+        let container = &self.containers[&id];
+        let mut others = container.policies.values().filter(|(other, _)| other.id != c.id);
+        let tie = others.any(|(other, _)| other.destinations.iter().any(|d| c.destinations.contains(d)));
+        let published = if c.translation { &c.publications[..] } else { &[] };
+        let foreign = |p: &Publication| !container.addresses.iter().any(|a| a.is_ipv4() == p.external.is_ipv4());
+        let taken = |p: &Publication| {
+            let own = |m: &super::Mapping| m.publication.is_some() && (m.scope.0, m.connector) == (id, c.id);
+            let at = (c.uplink, p.protocol, p.external);
+            !self.uplinks[&c.uplink].0.contains(&p.external.ip())
+                || published.iter().filter(|o| (o.protocol, o.external) == (p.protocol, p.external)).count() > 1
+                || self.mappings.values().any(|m| (m.scope.1, m.scope.2, m.external) == at && !own(m))
+        };
+        let routed = |address| {
+            let mut others = self.containers.iter().filter(|other| *other.0 != id);
+            others.any(|(_, other)| other.is_routed(c.uplink, address))
+        };
+        if tie
+            || c.publications.iter().any(foreign)
+            || published.iter().any(taken)
+            || !c.translation && container.addresses.iter().any(|&a| routed(a))
+        {
+            return false;
+        }
+        self.unpublish(id, c.id, published);
+        for &publication in published {
+            let Publication { protocol, external, internal_port } = publication;
+            if !self.mappings.values().any(|m| m.connector == c.id && m.publication == Some(publication)) {
+                let like = |a: &&std::net::IpAddr| a.is_ipv4() == external.is_ipv4();
+                let own = *self.containers[&id].addresses.iter().find(like).expect("checked");
+                let flow = (protocol, (own, internal_port).into(), external);
+                let mut any = c.clone();
+                any.mapping = EndpointIndependent;
+                self.map(scope((id, flow), &any), &policy, external, Some(publication));
+            }
+        }
+        self.containers.get_mut(&id).expect("known").policies.insert(c.id, policy);
+        true
+    }
+
+    /// Ends publications that are not to stay, and their sessions.
+    fn unpublish(&mut self, id: AttachmentId, connector: ConnectorId, stay: &[Publication]) {
+        let ends = |m: &super::Mapping| m.publication.is_some_and(|p| !stay.contains(&p));
+        let of = |m: &super::Mapping| (m.scope.0, m.connector) == (id, connector);
+        let gone: Vec<u64> = self.mappings.iter().filter(|(_, m)| of(m) && ends(m)).map(|(id, _)| *id).collect();
+        for mapping in gone {
+            let keys: Vec<Key> = self.sessions_of(mapping).map(|(key, _)| *key).collect();
+            self.mappings.get_mut(&mapping).expect("there").publication = None;
+            keys.into_iter().for_each(|key| self.end(key));
+            self.settle(mapping);
+        }
+    }
+
+    /// Detaches a connector: its sessions end.
+    pub(crate) fn detach(&mut self, id: AttachmentId, connector: ConnectorId) {
+        let own = |key: &Key, c: ConnectorId| (key.0, c) == (id, connector);
+        let keys: Vec<Key> =
+            self.sessions.iter().filter(|(key, s)| own(key, s.connector)).map(|(key, _)| *key).collect();
+        keys.into_iter().for_each(|key| self.end(key));
+        self.unpublish(id, connector, &[]);
+        self.containers.get_mut(&id).expect("known").policies.remove(&connector);
+    }
+
+    pub(crate) fn remove_container(&mut self, id: AttachmentId) {
+        let connectors: Vec<ConnectorId> = self.containers[&id].policies.keys().copied().collect();
+        connectors.into_iter().for_each(|connector| self.detach(id, connector));
+        self.containers.remove(&id);
+    }
+
+    pub(crate) fn remove_uplink(&mut self, uplink: UplinkId) {
+        let policies = self.containers.iter().flat_map(|(id, c)| c.policies.values().map(|p| (*id, p.0.uplink, p.0.id)));
+        let joined: Vec<_> = policies.filter(|p| p.1 == uplink).collect();
+        joined.into_iter().for_each(|(id, _, connector)| self.detach(id, connector));
+        self.mappings.retain(|_, m| m.scope.1 != uplink);
+        self.uplinks.remove(&uplink);
+    }
+}

@@ -1,0 +1,103 @@
+//! What becomes of sessions and mappings: TCP states, timers, ends.
+
+use std::time::Duration;
+
+use gateway_core::SessionState::{self, *};
+use gateway_core::limits::{ICMP_QUERY_IDLE, PORT_REST, TCP_ESTABLISHED, TCP_TRANSITORY, UDP_IDLE};
+use gateway_core::{ConnectorId, Instant, Protocol, UdpRefresh};
+use Protocol::{Icmp, Tcp, Udp};
+
+use super::{Key, Model, Segment, Session};
+use crate::frame::flag::{ACK, FIN, RST, SYN};
+
+impl Model {
+    /// Opens a session of a known mapping.
+    pub(crate) fn begin(&mut self, key: Key, mapping: u64, connector: ConnectorId, outbound: bool) {
+        let state = match key.1.0 {
+            Tcp if outbound => Opening,
+            Tcp => OpeningInbound,
+            Udp | Icmp => Active,
+        };
+        let udp_refresh = self.containers[&key.0].policies[&connector].0.udp_refresh;
+        let expires = self.now + idle(key.1.0, state);
+        self.sessions.insert(key, Session { mapping, connector, state, expires, udp_refresh, acknowledged: [false; 2] });
+        self.settle(mapping);
+    }
+
+    /// A packet of a session passes. States as in RFC 7857 §2, RFC 6146 §3.5.2.
+    pub(crate) fn touch(&mut self, key: Key, outbound: bool, segment: Option<Segment>) {
+        let s = self.sessions.get_mut(&key).expect("a live session");
+        let (before, mut flags) = (s.state, 0);
+        if let Some((segment_flags, believed, acknowledges)) = segment {
+            flags = segment_flags;
+            let opens = flags & (SYN | ACK | RST | FIN) == SYN && !matches!(before, Opening | OpeningInbound | Established);
+            if opens {
+                s.acknowledged = [false; 2];
+            }
+            s.acknowledged[usize::from(outbound)] |= believed && acknowledges;
+            s.state = match (before, outbound) {
+                _ if !believed => before,
+                _ if flags & RST != 0 => Reset,
+                (_, true) if opens => Opening,
+                (_, false) if opens => OpeningInbound,
+                (Opening, false) | (OpeningInbound, true) if flags & SYN != 0 => Established,
+                (Established, true) if flags & FIN != 0 => FinOutbound,
+                (Established, false) if flags & FIN != 0 => FinInbound,
+                (FinOutbound, false) | (FinInbound, true) if flags & FIN != 0 => Closing,
+                (Reset, _) => Established,
+                _ => before,
+            };
+            if s.state == Closing && s.acknowledged == [true; 2] {
+                s.state = Finished;
+            }
+        }
+        let refreshes = match (key.1.0, s.state) {
+            (Tcp, Established | FinOutbound | FinInbound) => flags & RST == 0,
+            (Tcp, state) => state != before,
+            (protocol, _) => outbound || protocol == Udp && s.udp_refresh == UdpRefresh::Both,
+        };
+        if refreshes {
+            s.expires = self.now + idle(key.1.0, s.state);
+        }
+        let mapping = s.mapping;
+        self.settle(mapping);
+    }
+
+    /// Ends a session.
+    pub(crate) fn end(&mut self, key: Key) {
+        let session = self.sessions.remove(&key).expect("a live session");
+        self.settle(session.mapping);
+    }
+
+    /// Time has come to `now`.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.now = now;
+        let over: Vec<_> = self.sessions.iter().filter(|(_, s)| s.expires <= now).map(|(key, _)| *key).collect();
+        over.into_iter().for_each(|key| self.end(key));
+        self.mappings.retain(|_, m| m.rests.is_none_or(|until| until > now));
+    }
+
+    /// A mapping without sessions ends, unless it is a publication; one with finished TCP sessions only can give up its port.
+    pub(crate) fn settle(&mut self, id: u64) {
+        let empty = self.sessions_of(id).next().is_none();
+        let finished = self.sessions_of(id).all(|(_, s)| matches!(s.state, Finished | Reset));
+        let Some(m) = self.mappings.get_mut(&id) else { return };
+        let gives = finished && m.scope.2 == Tcp && m.quota.is_some();
+        m.finished = m.finished.or(Some(self.now)).filter(|_| gives);
+        if empty && m.publication.is_none() && m.rests_afterwards {
+            // RFC 6888 REQ-8.
+            (m.quota, m.rests) = (None, Some(self.now + PORT_REST));
+        } else if empty && m.publication.is_none() {
+            self.mappings.remove(&id);
+        }
+    }
+}
+
+fn idle(protocol: Protocol, state: SessionState) -> Duration {
+    match (protocol, state) {
+        (Udp, _) => UDP_IDLE,
+        (Icmp, _) => ICMP_QUERY_IDLE,
+        (Tcp, Established | FinOutbound | FinInbound) => TCP_ESTABLISHED,
+        (Tcp, _) => TCP_TRANSITORY,
+    }
+}
