@@ -4,8 +4,8 @@ use std::net::UdpSocket;
 
 use gateway::{ConnectorConfig, ConnectorId};
 use netlab::traffic::{TcpEcho, UdpEcho, tcp_connect, tcp_exchange, udp_exchange};
-use nix::sys::socket::sockopt::UdpGsoSegment;
 use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::UdpGsoSegment;
 use tests::{PATIENCE, eventually};
 
 use crate::fixture::Fixture;
@@ -48,7 +48,9 @@ fn the_first_packet_of_all_waits_for_neighbor_discovery_and_is_not_lost() {
             let world = World::start("cold", setup);
             let server = UdpEcho::start(&world.vpc, version.server(), "orders").unwrap();
             let container = world.container("c");
-            container.run(|| udp_exchange(version.any(), server.address(), b"x", PATIENCE)).unwrap();
+            let outcome = container.run(|| udp_exchange(version.any(), server.address(), b"x", PATIENCE));
+            let context = || (version, server.peers(), world.all_drops());
+            assert!(outcome.is_ok(), "{outcome:?}: {:?}", context());
             assert_eq!(server.peers().len(), 1, "it was sent once");
         }
     });
@@ -80,7 +82,9 @@ fn a_container_has_default_routes_over_the_gateway() {
     over_tap(|setup| {
         let world = World::start("routes", setup);
         let container = world.container("c");
-        for (arguments, gateway) in [("-4 route show default", "169.254.1.1"), ("-6 route show default", "fe80::1")] {
+        for (arguments, gateway) in
+            [("-4 route show default", "169.254.1.1"), ("-6 route show default", "fe80::1")]
+        {
             let routes = output(&container.namespace, "ip", arguments);
             assert!(routes.contains(&format!("default via {gateway} dev eth0")), "{routes}");
         }
@@ -117,9 +121,9 @@ fn equal_endpoints_of_two_containers_have_a_connection_each_to_one_server() {
             let server = TcpEcho::start(&world.vpc, version.server(), "orders").unwrap();
             let mut from = version.any();
             from.set_port(40_000);
-            let _open = containers.each_ref().map(|container| {
-                container.run(|| tcp_connect(from, server.address(), PATIENCE)).unwrap()
-            });
+            let _open = containers
+                .each_ref()
+                .map(|container| container.run(|| tcp_connect(from, server.address(), PATIENCE)).unwrap());
             eventually("both at the server", || server.peers().len() == 2);
             let [one, other] = server.peers()[..] else { panic!("two peers") };
             assert_eq!((one.ip(), other.ip()), (version.external(), version.external()));

@@ -99,7 +99,9 @@ const ORDERS: [(&str, fn(usize) -> Vec<usize>); 4] = [
     ("reversed", |n| (0..n).rev().collect()),
     ("every one twice", |n| (0..n).flat_map(|i| [i, i]).collect()),
     ("odd ones first", |n| (1..n).step_by(2).chain((0..n).step_by(2)).collect()),
-    ("reversed and the last ones twice", |n| (0..n).rev().flat_map(|i| vec![i; 1 + usize::from(i > n / 2)]).collect()),
+    ("reversed and the last ones twice", |n| {
+        (0..n).rev().flat_map(|i| vec![i; 1 + usize::from(i > n / 2)]).collect()
+    }),
 ];
 
 /// A UDP session through the gateway, both ends in our hands.

@@ -17,7 +17,8 @@ fn pings_larger_than_the_mtu_are_answered() {
             let to = version.server().ip();
             for options in ["-s 4000", "-s 4000 -M dont", "-s 60000", "-s 60000 -M dont"] {
                 // ping compares what comes back byte by byte.
-                let said = output(&container.namespace, "ping", &format!("-n -c 3 -i 0.1 -W 5 {options} {to}"));
+                let said =
+                    output(&container.namespace, "ping", &format!("-n -c 3 -i 0.1 -W 5 {options} {to}"));
                 let fine = said.contains("3 received") && !said.contains("wrong data");
                 assert!(fine, "{version:?} {options}: {said}\n{:?}", world.all_drops());
             }

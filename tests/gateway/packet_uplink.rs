@@ -29,7 +29,7 @@ fn a_veth_in_another_namespace_carries_tcp_udp_and_ping_until_it_goes() {
         assert_eq!(udp_exchange(any_port(), udp.address(), b"x", PATIENCE).unwrap(), "orders");
         ping(*SERVER.ip(), 1, 2, PATIENCE).unwrap();
     });
-    assert!(tcp.peers().iter().all(|peer| *peer.ip() == EXTERNAL));
+    assert!(tcp.peers().iter().all(|peer| peer.ip() == EXTERNAL));
     let stats = fixture.wait(fixture.handle.stats()).unwrap();
     let super_packets: Vec<u64> = stats.links.iter().map(|l| l.counters.received.super_packets).collect();
     assert!(super_packets.iter().all(|&n| n > 0), "segmentation offload works both ways: {super_packets:?}");

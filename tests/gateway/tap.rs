@@ -30,7 +30,7 @@ fn tcp_udp_and_ping_reach_the_vpc_with_one_worker_and_with_several() {
         }
         let seen: Vec<_> = tcp.peers().into_iter().chain(udp.peers()).collect();
         assert_eq!(seen.len(), 6);
-        assert!(seen.iter().all(|peer| *peer.ip() == EXTERNAL), "{seen:?}");
+        assert!(seen.iter().all(|peer| peer.ip() == EXTERNAL), "{seen:?}");
     }
 }
 

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::thread;
 
 use gateway::{
-    Addressing, AttachmentId, AttachmentSpec, CallError, ConnectorConfig, ConnectorId, Netns, Reason,
-    UplinkDevice, UplinkId, UplinkSpec,
+    Addressing, AttachmentId, AttachmentSpec, CallError, ConnectorConfig, ConnectorId, Reason, UplinkDevice,
+    UplinkId, UplinkSpec,
 };
 use ipnet::IpNet;
 use netlab::traffic::{ping, ping6};
@@ -108,8 +108,7 @@ fn in_setups(kinds: &[Kind], test: impl Fn(Setup) + Sync) {
             let thread = thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || test(setup));
             (name, thread.unwrap())
         };
-        let threads: Vec<_> =
-            kinds.iter().flat_map(|&kind| [(1, kind), (2, kind)]).map(start).collect();
+        let threads: Vec<_> = kinds.iter().flat_map(|&kind| [(1, kind), (2, kind)]).map(start).collect();
         let failed = threads.into_iter().filter_map(|(name, thread)| thread.join().is_err().then_some(name));
         failed.collect::<Vec<_>>()
     });
@@ -256,10 +255,6 @@ const fn device(kind: Kind) -> &'static str {
 impl Container {
     pub(crate) fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         self.namespace.run(f)
-    }
-
-    pub(crate) fn netns(&self) -> Netns {
-        self.namespace.netns()
     }
 }
 

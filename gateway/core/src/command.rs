@@ -107,7 +107,7 @@ pub struct ConnectorConfig {
     pub mapping: MappingMode,
     /// Which of the destinations may send to a mapping that a container has made.
     pub filtering: Filtering,
-    /// The same for UDP (RFC 7857 §7).
+    /// The same for UDP (RFC 7857 §6).
     pub udp_filtering: Filtering,
     /// Which packets keep a UDP session alive.
     pub udp_refresh: UdpRefresh,

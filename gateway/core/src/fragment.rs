@@ -22,10 +22,11 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
-use self::burden::{Burden, Burdens};
+use self::burden::{Burden, Burdens, Scope};
 pub(crate) use self::datagram::Whole;
 use self::datagram::{Datagram, Place};
 use self::piece::{DatagramId, Fragment};
@@ -35,6 +36,8 @@ use crate::{Instant, Link, Reason};
 /// What a datagram in reassembly costs without its fragments: its entries in tables that are half full at worst. Bytes.
 const DATAGRAM: usize = 2 * size_of::<(Key, Datagram)>()
     + 2 * size_of::<(Instant, Key)>()
+    + 4 * size_of::<(Scope, BTreeSet<(Instant, Key)>)>()
+    + 4 * size_of::<(Instant, Key)>()
     + 2 * size_of::<((Link, IpAddr), Burden)>()
     + 2 * size_of::<(Link, Burden)>()
     + datagram::FIRST_PIECES;
@@ -44,6 +47,10 @@ pub(crate) struct Reassembly {
     datagrams: HashMap<Key, Datagram, ahash::RandomState>,
     /// One entry per datagram: when its time is over.
     timers: BTreeSet<(Instant, Key)>,
+    /// Of each link and remote address, the oldest first.
+    order: HashMap<Scope, BTreeSet<(Instant, Key)>, ahash::RandomState>,
+    /// Those that gave way to others and have not been told of.
+    evicted: VecDeque<Expired>,
     burdens: Burdens,
 }
 
@@ -73,6 +80,8 @@ impl Reassembly {
         Self {
             datagrams: HashMap::with_hasher(hasher.clone()),
             timers: BTreeSet::new(),
+            order: HashMap::with_hasher(hasher.clone()),
+            evicted: VecDeque::new(),
             burdens: Burdens::new(hasher),
         }
     }
@@ -123,8 +132,11 @@ impl Reassembly {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// The next datagram whose time is over at `now`.
+    /// The next datagram that gave way to another one, or whose time is over at `now`. Ask after every [`Self::insert`].
     pub(crate) fn next_expired(&mut self, now: Instant) -> Option<Expired> {
+        if let Some(evicted) = self.evicted.pop_front() {
+            return Some(evicted);
+        }
         let &(_, key) = self.timers.first().filter(|&&(at, _)| at <= now)?;
         let datagram = self.remove(key)?;
         let fragments = datagram.fragments;
@@ -158,6 +170,9 @@ impl Reassembly {
         let due = now + REASSEMBLY_TIME;
         self.datagrams.insert(key, Datagram::new(due, DATAGRAM));
         self.timers.insert((due, key));
+        for scope in key.scopes() {
+            self.order.entry(scope).or_default().insert((due, key));
+        }
         Ok(0)
     }
 
@@ -173,12 +188,37 @@ impl Reassembly {
     fn remove(&mut self, key: Key) -> Option<Datagram> {
         let datagram = self.datagrams.remove(&key)?;
         self.timers.remove(&(datagram.due, key));
+        for scope in key.scopes() {
+            if let Entry::Occupied(mut order) = self.order.entry(scope) {
+                order.get_mut().remove(&(datagram.due, key));
+                if order.get().is_empty() {
+                    order.remove();
+                }
+            }
+        }
         let burden = Burden { datagrams: 1, bytes: datagram.bytes };
         self.burdens.give_back(key.link, key.datagram.source, burden);
         Some(datagram)
     }
 
+    /// Makes room for more of a datagram, at the cost of older ones of the same link or address.
     fn take(&mut self, key: Key, more: Burden) -> Result<(), Reason> {
-        self.burdens.take(key.link, key.datagram.source, more)
+        while let Err(full) = self.burdens.take(key.link, key.datagram.source, more) {
+            let oldest = self.oldest(full).filter(|&oldest| oldest != key).ok_or(Reason::FragmentsFull)?;
+            let fragments = self.remove(oldest).map_or(0, |datagram| datagram.fragments);
+            let reason = Reason::FragmentsFull;
+            self.evicted.push_back(Expired { from: oldest.link, fragments, reason, first: None });
+        }
+        Ok(())
+    }
+
+    fn oldest(&self, scope: Scope) -> Option<Key> {
+        self.order.get(&scope)?.first().map(|&(_, key)| key)
+    }
+}
+
+impl Key {
+    fn scopes(self) -> [Scope; 2] {
+        [Scope::Link(self.link), Scope::Remote(self.link, self.datagram.source)]
     }
 }

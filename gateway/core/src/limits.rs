@@ -67,8 +67,11 @@ pub const RECENT_DROPS: usize = 32;
 /// An established TCP session without traffic. RFC 5382 REQ-5: at least 2 h 4 min.
 pub const TCP_ESTABLISHED: Duration = Duration::from_secs(7_440);
 
-/// A TCP session that is opening, closing, finished or reset. RFC 5382 REQ-5, RFC 7857 §2: 4 min.
-pub const TCP_TRANSITORY: Duration = Duration::from_secs(240);
+/// A TCP session that is opening. RFC 5382 REQ-5, RFC 7857 §2.1: 4 min.
+pub const TCP_OPENING: Duration = Duration::from_secs(240);
+
+/// A TCP session that is closing, finished or reset. RFC 5382 REQ-5, RFC 7857 §2.1, §2.2: 4 min.
+pub const TCP_CLOSING: Duration = Duration::from_secs(240);
 
 /// A UDP session since its last outbound packet. RFC 4787 REQ-5: 5 min recommended.
 pub const UDP_IDLE: Duration = Duration::from_secs(300);
@@ -170,7 +173,8 @@ pub const REASSEMBLY_BYTES_PER_REMOTE: usize = 256 * 1024;
 /// 48 bytes).
 pub const SEGMENTS_PER_SUPER_PACKET: usize = 1_366;
 
-const _: () = assert!(TCP_ESTABLISHED.as_secs() > TCP_TRANSITORY.as_secs());
+const _: () = assert!(TCP_ESTABLISHED.as_secs() > TCP_OPENING.as_secs());
+const _: () = assert!(TCP_ESTABLISHED.as_secs() > TCP_CLOSING.as_secs());
 const _: () = assert!(DEFAULT_PORTS.start().is_multiple_of(PORT_BLOCK));
 const _: () = assert!(FRAGMENTS_PER_DATAGRAM * 552 > 65_535);
 const _: () = assert!(SEGMENTS_PER_SUPER_PACKET * 48 > 65_535);

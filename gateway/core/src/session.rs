@@ -101,7 +101,7 @@ impl Session {
             self.state = self.track.advance(before, direction, segment);
         }
         let refreshes = match (self.inside.protocol, self.state) {
-            // RFC 4787 REQ-6: inbound packets do not refresh, unless the connector says so (RFC 7857 §6).
+            // RFC 4787 REQ-6: inbound packets do not refresh, unless the connector says so (RFC 7857 §7).
             (Protocol::Udp, _) if self.udp_refresh == UdpRefresh::Both => true,
             (Protocol::Udp | Protocol::Icmp, _) => direction == Direction::Outbound,
             // RFC 7857 §2.2: a RST does not refresh. Transitory states end their time after they begin.

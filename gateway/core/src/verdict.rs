@@ -85,7 +85,7 @@ reasons! {
     FragmentInvalid = "fragment_invalid",
     /// Fragments of one datagram overlap, so that none of them can be trusted (RFC 5722).
     FragmentOverlap = "fragment_overlap",
-    /// Too much waits for missing fragments already.
+    /// Too much waits for missing fragments: the oldest gave way, or a datagram is too large for what one may have.
     FragmentsFull = "fragments_full",
     /// Fragments are missing after 30 s; the sender was told by ICMP if the first one came.
     FragmentTimeout = "fragment_timeout",

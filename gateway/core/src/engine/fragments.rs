@@ -16,7 +16,10 @@ impl Engine {
         from: Link,
         frame: &[u8],
     ) -> Result<Verdict, Refusal> {
-        let Some(whole) = self.reassembly.insert(now, from, frame)? else { return Ok(Verdict::Hold) };
+        let taken = self.reassembly.insert(now, from, frame);
+        // Older ones may have given way.
+        self.expire_fragments(now);
+        let Some(whole) = taken? else { return Ok(Verdict::Hold) };
         let mut datagram = whole.frame;
         self.whole = Some(whole.largest);
         let verdict = self.settle(now, from, &mut datagram);
@@ -24,7 +27,7 @@ impl Engine {
         Ok(verdict)
     }
 
-    /// Ends datagrams whose fragments did not all come in time (RFC 792, RFC 4443 §3.3: the sender of the first one is told).
+    /// Ends datagrams that gave way to others, or whose fragments did not all come in time (RFC 792, RFC 4443 §3.3: the sender of the first one is told).
     pub(super) fn expire_fragments(&mut self, now: Instant) {
         while let Some(expired) = self.reassembly.next_expired(now) {
             let reason = expired.reason;

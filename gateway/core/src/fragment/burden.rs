@@ -3,18 +3,27 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::Link;
 use crate::limits::{
     REASSEMBLIES, REASSEMBLIES_PER_LINK, REASSEMBLIES_PER_LINK_CROWDED, REASSEMBLIES_PER_REMOTE,
     REASSEMBLY_BYTES, REASSEMBLY_BYTES_PER_LINK, REASSEMBLY_BYTES_PER_LINK_CROWDED,
     REASSEMBLY_BYTES_PER_REMOTE,
 };
-use crate::{Link, Reason};
 
 /// Datagrams that are not complete, and the memory that they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Burden {
     pub(super) datagrams: usize,
     pub(super) bytes: usize,
+}
+
+/// Whose bound does not allow more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// The link's, or that of all links together.
+    Link(Link),
+    /// That of one remote address of an uplink.
+    Remote(Link, IpAddr),
 }
 
 /// The burdens of everybody.
@@ -47,15 +56,16 @@ impl Burdens {
     }
 
     /// Lets `source` on `link` cause `more`, if everybody's bounds allow it.
-    pub(super) fn take(&mut self, link: Link, source: IpAddr, more: Burden) -> Result<(), Reason> {
+    pub(super) fn take(&mut self, link: Link, source: IpAddr, more: Burden) -> Result<(), Scope> {
         let link_burden = self.by_link.get(&link).copied().unwrap_or_default();
         let remote_burden = self.by_remote.get(&(link, source)).copied().unwrap_or_default();
         let crowded = self.total.datagrams > TOTAL.datagrams / 2 || self.total.bytes > TOTAL.bytes / 2;
-        let fits = self.total.and(more).is_within(TOTAL)
-            && link_burden.and(more).is_within(if crowded { LINK_CROWDED } else { LINK })
-            && remote_burden.and(more).is_within(REMOTE);
-        if !fits {
-            return Err(Reason::FragmentsFull);
+        if !remote_burden.and(more).is_within(REMOTE) {
+            return Err(Scope::Remote(link, source));
+        }
+        let link_bound = if crowded { LINK_CROWDED } else { LINK };
+        if !self.total.and(more).is_within(TOTAL) || !link_burden.and(more).is_within(link_bound) {
+            return Err(Scope::Link(link));
         }
         self.total = self.total.and(more);
         self.by_link.insert(link, link_burden.and(more));

@@ -508,17 +508,27 @@ fn a_datagram_of_too_many_fragments_is_not_kept_on() {
     assert_eq!(r.insert(at(0), C, &piece(1, 6, 0, true)), Ok(None), "another datagram is not affected");
 }
 
-/// Sends fragments of ever new datagrams until one is refused; returns how many were not.
+/// Sends fragments of ever new datagrams, many more than fit; returns how many are kept.
 fn flood(r: &mut Reassembly, link: Link, host: u8, data: &[u8]) -> usize {
-    let mut taken = 0;
-    for id in 0..=u16::MAX {
-        match r.insert(at(0), link, &piece_of(host, id, 0, true, data)) {
-            Ok(None) => taken += 1,
-            Err(Reason::FragmentsFull) => return taken,
-            other => panic!("{other:?}"),
-        }
+    let before = r.len();
+    for id in 0..1000 {
+        let taken = r.insert(at(0), link, &piece_of(host, id, 0, true, data));
+        assert!(matches!(taken, Ok(None) | Err(Reason::FragmentsFull)), "{taken:?}");
     }
-    panic!("no bound");
+    let told = std::iter::from_fn(|| r.next_expired(at(0)));
+    assert!(told.map(|e| (e.from, e.reason)).all(|told| told == (link, Reason::FragmentsFull)));
+    r.len() - before
+}
+
+#[test]
+fn rfc4787_req_14a_the_oldest_datagrams_give_way_to_those_in_order() {
+    let mut r = reassembly();
+    for host in 0..=255 {
+        flood(&mut r, U, host, &[0; 8]);
+        assert_eq!(r.insert(at(0), U, &piece(host, 2000, 0, true)), Ok(None), "{host}");
+        assert!(r.insert(at(0), U, &piece(host, 2000, 16, false)).unwrap().is_some(), "{host}");
+    }
+    assert!(r.len() <= REASSEMBLIES_PER_LINK);
 }
 
 #[test]

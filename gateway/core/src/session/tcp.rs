@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{TCP_ESTABLISHED, TCP_TRANSITORY};
+use crate::limits::{TCP_CLOSING, TCP_ESTABLISHED, TCP_OPENING};
 use crate::packet::Packet;
 use crate::translate::{TCP_OPTION_SCALE, tcp_option};
 use crate::wire::tcp_flag::{ACK, FIN, RST, SYN};
@@ -223,7 +223,8 @@ pub(crate) const fn opening(direction: Direction) -> SessionState {
 pub(crate) const fn idle_limit(state: SessionState) -> Duration {
     match state {
         S::Established | S::FinOutbound | S::FinInbound => TCP_ESTABLISHED,
-        _ => TCP_TRANSITORY,
+        S::Opening | S::OpeningInbound => TCP_OPENING,
+        _ => TCP_CLOSING,
     }
 }
 
@@ -276,7 +277,9 @@ mod tests {
 
     fn run(segments: &[(Direction, u8)]) -> SessionState {
         let mut connection = Connection::established();
-        segments.iter().for_each(|&(direction, flags)| drop(connection.sends(direction, flags, 0)));
+        for &(direction, flags) in segments {
+            connection.sends(direction, flags, 0);
+        }
         connection.state
     }
 

@@ -72,7 +72,7 @@ fn a_tcp_connection_that_the_remote_opens_is_established_and_lasts() {
     assert_eq!(state(&mut rig, SYN, false), SessionState::OpeningInbound);
     assert_eq!(state(&mut rig, SYN | ACK, true), SessionState::Established);
     assert_eq!(state(&mut rig, ACK, false), SessionState::Established);
-    rig.run_until(rig.now + limits::TCP_TRANSITORY * 2);
+    rig.run_until(rig.now + limits::TCP_CLOSING * 2);
     assert!(rig.sessions().iter().any(|s| s.remote == stranger), "the opening timer does not end it");
 }
 

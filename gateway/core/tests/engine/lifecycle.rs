@@ -6,11 +6,21 @@ use gateway_core::{
 };
 
 use crate::support::packet::{Carries, Packet};
-use crate::support::rig::Rig;
+use crate::support::rig::{Rig, Sent};
 use crate::support::*;
 
 fn syn(id: AttachmentId, port: u16) -> Packet {
     Packet::outbound(id, Carries::Tcp(SYN), port, endpoint(SERVER, 80))
+}
+
+/// How many ends of TCP sessions the engine tells that they are over. It sends nothing else.
+fn resets(rig: &mut Rig) -> usize {
+    let sent = rig.drain();
+    for Sent { frame, .. } in &sent {
+        let packet = Packet::read(frame);
+        assert!(matches!(packet.carries, Carries::Tcp(flags) if flags & RST != 0), "{packet:?}");
+    }
+    sent.len()
 }
 
 #[test]
@@ -24,6 +34,7 @@ fn detach_ends_the_sessions_of_that_pair_and_frees_their_ports_at_once() {
 
     let ended = rig.apply(Command::Detach { attachment: C1, connector: TO_A });
     assert_eq!((ended, rig.engine.session_count(), rig.ports_used()), (10, 1, 1));
+    assert_eq!(resets(&mut rig), 20, "both ends of each are told");
     assert_eq!([inside(C1), inside(C2), outside(VPC_A)].map(|l| rig.sessions_of(l)), [0, 1, 1]);
     rig.refused(inside(C1), syn(C1, 4000).frame(), Reason::NoConnector).expect("the sender is told");
     let back = Packet::inbound(VPC_A, Carries::Tcp(SYN | ACK), endpoint(SERVER, 80), other);
@@ -60,7 +71,7 @@ fn a_new_container_with_the_same_address_inherits_no_session() {
     let remote = endpoint(SERVER, 80);
     let external = rig.open(C1, Carries::Tcp(SYN), 4000, remote);
     assert_eq!(rig.apply(Command::RemoveAttachment(C1)), 1);
-    assert_eq!(rig.ports_used(), 0);
+    assert_eq!((rig.ports_used(), resets(&mut rig)), (0, 1));
 
     let heir = AttachmentId(11);
     rig.add_attachment(heir);
@@ -79,6 +90,7 @@ fn a_vpc_that_goes_takes_its_sessions_and_connectors_and_leaves_the_other() {
         rig.forward(inside(id), &syn(id, 4000));
     }
     assert_eq!(rig.apply(Command::RemoveUplink(VPC_A)), 2);
+    assert_eq!(resets(&mut rig), 2, "the containers are told");
     assert_eq!((rig.engine.session_count(), rig.ports_used()), (1, 1));
     rig.refused(inside(C1), syn(C1, 4000).frame(), Reason::NoConnector);
     rig.forward(inside(C3), &syn(C3, 4000));
@@ -90,7 +102,7 @@ fn a_vpc_that_goes_takes_its_sessions_and_connectors_and_leaves_the_other() {
 
 #[test]
 fn a_vpc_that_goes_takes_what_waits_for_its_neighbors() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::unresolved_without_ipv6().resolved();
     let packet = Packet::outbound(C1, Carries::Udp, 4000, endpoint(NOBODY, 53));
     assert_eq!(rig.deliver(inside(C1), packet.frame()).verdict, Verdict::Hold);
     rig.apply(Command::RemoveUplink(VPC_A));
@@ -117,6 +129,7 @@ fn attach_and_detach_ten_thousand_times_leaves_nothing() {
         let verdict = rig.engine.handle_packet(rig.now, inside(C4), &mut frame);
         assert_eq!(verdict, Verdict::Forward(outside(VPC_A)));
         assert_eq!(rig.apply(Command::Detach { attachment: C4, connector: TO_A }), 1);
+        assert_eq!(resets(&mut rig), 2);
     }
     assert_eq!((rig.engine.session_count(), rig.ports_used(), rig.sessions_of(inside(C4))), (0, 0, 0));
     assert_eq!(rig.drain(), []);
@@ -154,6 +167,7 @@ fn two_connectors_of_one_container_cannot_claim_one_prefix() {
     assert_eq!(rig.engine.apply(rig.now, attach.clone()), Err(tie));
     assert_eq!(rig.forward(inside(C1), &syn(C1, 4000)).0, outside(VPC_A));
     rig.apply(Command::Detach { attachment: C1, connector: TO_A });
+    assert_eq!(resets(&mut rig), 2);
     assert_eq!(rig.engine.apply(rig.now, attach), Ok(Applied::default()));
     assert_eq!(rig.forward(inside(C1), &syn(C1, 4000)).0, outside(VPC_B));
 }

@@ -222,6 +222,7 @@ fn super_packets_of_64_kib_pass_whole_both_ways() {
         [(TCP, Carries::Tcp(ACK), TCPV4 | ECN), (Carries::Udp, Carries::Udp, UDP_L4)]
     {
         let mut rig = Rig::new();
+        let before = rig.counters()[&inside(C1)].sent.bytes;
         let size = MTU - 40;
         let header = |carries| Vnet { gso_type, ..Vnet::segments(carries, size) };
         let sent = huge(packet(carries));
@@ -238,7 +239,7 @@ fn super_packets_of_64_kib_pass_whole_both_ways() {
         assert!(Packet::read(&step.frame).payload == back.payload);
         let traffic = rig.counters()[&inside(C1)].clone();
         assert_eq!((traffic.received.super_packets, traffic.sent.super_packets), (1, 1));
-        assert_eq!(traffic.sent.bytes, 65_535 + 14);
+        assert_eq!(traffic.sent.bytes - before, 65_535 + 14);
     }
 }
 

@@ -306,6 +306,11 @@ impl Rig {
         released
     }
 
+    /// Takes a packet that another worker has put together.
+    pub(crate) fn take_whole(&mut self, handed: &Handed) {
+        self.engine.handle_whole(self.now, handed.from, handed.frame.clone());
+    }
+
     /// What the engine sends by itself.
     pub(crate) fn drain(&mut self) -> Vec<Sent> {
         let mut sent = Vec::new();

@@ -1,16 +1,26 @@
 //! What becomes of sessions and mappings: TCP states, timers, ends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use gateway_core::SessionState::{self, *};
-use gateway_core::limits::{ICMP_QUERY_IDLE, PORT_REST, TCP_ESTABLISHED, TCP_TRANSITORY, UDP_IDLE};
+use gateway_core::limits::{ICMP_QUERY_IDLE, PORT_REST, TCP_ESTABLISHED, TCP_CLOSING, UDP_IDLE};
 use gateway_core::{ConnectorId, Instant, Protocol, UdpRefresh};
 use Protocol::{Icmp, Tcp, Udp};
 
-use super::{Key, Model, Segment, Session};
+use super::{Key, Model, Segment, Session, scope};
 use crate::frame::flag::{ACK, FIN, RST, SYN};
 
 impl Model {
+    /// Opens the session of a packet that came in, see [`Self::inbound`].
+    pub(crate) fn enter(&mut self, key: Key, external: SocketAddr, (mapping, connector): (Option<u64>, ConnectorId)) {
+        let mapping = mapping.unwrap_or_else(|| {
+            let policy = self.containers[&key.0].policies[&connector].clone();
+            self.map(scope(key, &policy.0), &policy, external, None)
+        });
+        self.begin(key, mapping, connector, false);
+    }
+
     /// Opens a session of a known mapping.
     pub(crate) fn begin(&mut self, key: Key, mapping: u64, connector: ConnectorId, outbound: bool) {
         let state = match key.1.0 {
@@ -98,6 +108,6 @@ fn idle(protocol: Protocol, state: SessionState) -> Duration {
         (Udp, _) => UDP_IDLE,
         (Icmp, _) => ICMP_QUERY_IDLE,
         (Tcp, Established | FinOutbound | FinInbound) => TCP_ESTABLISHED,
-        (Tcp, _) => TCP_TRANSITORY,
+        (Tcp, _) => TCP_CLOSING,
     }
 }

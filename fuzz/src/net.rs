@@ -1,0 +1,275 @@
+//! Engines that share uplinks, driven as a gateway drives them, and what must hold after each step.
+
+mod ledger;
+mod wires;
+
+use std::time::Duration;
+
+use gateway_core::limits::{EVENTS, EXPIRY_BATCH, OUTBOX, RESETS};
+use gateway_core::{
+    Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Engine,
+    Instant, Link, SessionQuery, SessionView, Transmit, UplinkConfig, UplinkId, Verdict, WorkerSlot,
+};
+
+use self::ledger::Ledger;
+use self::wires::Wires;
+use crate::checksum::Errors;
+use crate::layout::Layout;
+
+/// One engine for each worker, with everything that they are told and all that they send.
+pub(crate) struct Net {
+    engines: Vec<Engine>,
+    now: Instant,
+    wires: Wires,
+    ledger: Ledger,
+    /// Every checksum that came in was right, so that every one that leaves has to be.
+    trusted: bool,
+    out: Vec<(Link, Vec<u8>)>,
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// Everything that left by it, itself included.
+    pub(crate) out: Vec<(Link, Vec<u8>)>,
+}
+
+impl Net {
+    /// So many engines without links.
+    pub(crate) fn new(workers: u16) -> Self {
+        let engine = |index| Engine::new(WorkerSlot::new(index, workers), [index as u8 + 7; 32]);
+        Self {
+            engines: (0..workers).map(engine).collect(),
+            now: Instant::ZERO,
+            wires: Wires::default(),
+            ledger: Ledger::default(),
+            trusted: true,
+            out: Vec::new(),
+        }
+    }
+
+    /// Gives a frame to the worker that has the link; `reader` says which one reads it of an uplink.
+    pub(crate) fn send(&mut self, reader: usize, from: Link, frame: &[u8]) -> Outcome {
+        let whole = Layout::of(frame).is_none_or(|layout| layout.part.is_none());
+        self.trusted &= whole && Errors::of(frame).is_none();
+        self.send_trusted(reader, from, frame)
+    }
+
+    /// The same for a frame that the caller answers for: a right part of a right datagram.
+    pub(crate) fn send_trusted(&mut self, reader: usize, from: Link, frame: &[u8]) -> Outcome {
+        let worker = match from {
+            Link::Attachment(id) => self.worker_of(id),
+            Link::Uplink(_) => reader % self.engines.len(),
+        };
+        let verdict = self.deliver(worker, from, frame.to_vec());
+        self.settle();
+        if let Verdict::Forward(to) = verdict {
+            assert_eq!(self.out.len(), 1, "a frame that goes on out of {to} is all that leaves");
+        }
+        Outcome { verdict, out: std::mem::take(&mut self.out) }
+    }
+
+    /// Lets time pass, and everything happen that is due meanwhile. Returns what was sent.
+    pub(crate) fn wait(&mut self, duration: Duration) -> Vec<(Link, Vec<u8>)> {
+        let until = self.now + duration;
+        while let Some((worker, due)) = self.next_timeout().filter(|&(_, due)| due <= until) {
+            self.now = self.now.max(due);
+            let ended = self.engines[worker].handle_timeout(self.now);
+            let next = self.engines[worker].poll_timeout();
+            let done = ended >= EXPIRY_BATCH || next.is_none_or(|next| next > self.now);
+            assert!(done, "what was due at {:?} is done, and {next:?} is not due again", self.now);
+            self.settle();
+        }
+        self.now = until;
+        std::mem::take(&mut self.out)
+    }
+
+    /// Applies a command to the engine that it concerns, or to all; they agree.
+    pub(crate) fn apply(&mut self, command: &Command) -> Result<Applied, CommandError> {
+        let (before, ports) = (self.session_count(), self.port_use());
+        let workers = match command {
+            Command::AddUplink(_) | Command::RemoveUplink(_) => 0..self.engines.len(),
+            Command::AddAttachment(AttachmentConfig { id, .. })
+            | Command::RemoveAttachment(id)
+            | Command::Attach { attachment: id, .. }
+            | Command::Detach { attachment: id, .. } => self.worker_of(*id)..self.worker_of(*id) + 1,
+        };
+        let mut answers = workers.map(|worker| self.engines[worker].apply(self.now, command.clone()));
+        let first = answers.next().expect("there is a worker");
+        let ended = answers.fold(first, |all, one| match (all, one) {
+            (Ok(a), Ok(b)) => Ok(Applied { sessions_ended: a.sessions_ended + b.sessions_ended }),
+            (Err(a), Err(b)) if a == b => Err(a),
+            (a, b) => panic!("workers differ: {a:?}, {b:?}"),
+        });
+        match ended {
+            Ok(Applied { sessions_ended }) => {
+                let gone = before - self.session_count();
+                assert_eq!(sessions_ended, gone, "sessions ended by {command:?}");
+                self.wires.note(command);
+            }
+            Err(error) => {
+                assert_eq!(self.session_count(), before, "{error:?} changes no sessions");
+                assert_eq!(self.port_use(), ports, "{error:?} changes no ports");
+            }
+        }
+        self.settle();
+        ended
+    }
+
+    /// Every live session, in the order of the pages.
+    pub(crate) fn sessions(&self) -> Vec<SessionView> {
+        let mut sessions = Vec::new();
+        for engine in &self.engines {
+            let mut query = SessionQuery { limit: 64, ..SessionQuery::default() };
+            loop {
+                let page = engine.sessions(self.now, &query);
+                sessions.extend(page.sessions);
+                let Some(next) = page.next else { break };
+                query.cursor = next;
+            }
+        }
+        sessions
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.engines.iter().map(Engine::session_count).sum()
+    }
+
+    /// Ports that workers have, and that nobody has, of every external address and protocol.
+    pub(crate) fn port_use(&self) -> Vec<gateway_core::PortUse> {
+        let mut all: Vec<gateway_core::PortUse> = Vec::new();
+        for one in self.engines.iter().flat_map(Engine::port_use) {
+            let same = |other: &&mut gateway_core::PortUse| {
+                (other.uplink, other.external, other.protocol) == (one.uplink, one.external, one.protocol)
+            };
+            match all.iter_mut().find(same) {
+                Some(sum) => {
+                    assert_eq!(sum.free, one.free, "free ports are the same for all workers");
+                    sum.used += one.used;
+                    sum.given_up += one.given_up;
+                }
+                None => all.push(one),
+            }
+        }
+        all.sort_by_key(|one| (one.uplink, one.external, one.protocol));
+        all
+    }
+
+    /// What would happen to a container's packet.
+    pub(crate) fn explain(&self, id: AttachmentId, probe: gateway_core::Probe) {
+        // Whether there is such a container does not matter: nothing may change.
+        drop(self.engines[self.worker_of(id)].explain(self.now, id, probe));
+    }
+
+    /// Removes every link; then nothing is left to wait for.
+    pub(crate) fn tear_down(&mut self, uplinks_first: bool) {
+        let mut links = self.wires.links();
+        if uplinks_first {
+            links.reverse();
+        }
+        for link in links {
+            let command = match link {
+                Link::Attachment(id) => Command::RemoveAttachment(id),
+                Link::Uplink(id) => Command::RemoveUplink(id),
+            };
+            self.apply(&command).expect("the link is there");
+        }
+        self.wait(TEAR_DOWN);
+        assert_eq!(self.session_count(), 0, "no session without links");
+        assert_eq!(self.next_timeout(), None, "nothing is due without links");
+    }
+
+    pub(crate) fn add_uplink(&mut self, config: UplinkConfig) {
+        self.apply(&Command::AddUplink(config)).expect("the uplink is good");
+    }
+
+    pub(crate) fn add_attachment(&mut self, config: AttachmentConfig) {
+        self.apply(&Command::AddAttachment(config)).expect("the attachment is good");
+    }
+
+    pub(crate) fn attach(&mut self, attachment: AttachmentId, connector: ConnectorConfig) {
+        self.apply(&Command::Attach { attachment, connector }).expect("the connector is good");
+    }
+
+    pub(crate) fn detach(&mut self, attachment: AttachmentId, connector: ConnectorId) {
+        self.apply(&Command::Detach { attachment, connector }).expect("the connector is attached");
+    }
+
+    fn worker_of(&self, id: AttachmentId) -> usize {
+        id.0 as usize % self.engines.len()
+    }
+
+    fn next_timeout(&self) -> Option<(usize, Instant)> {
+        let due = |(worker, engine): (usize, &Engine)| engine.poll_timeout().map(|due| (worker, due));
+        self.engines.iter().enumerate().filter_map(due).min_by_key(|&(_, due)| due)
+    }
+
+    /// Gives a frame to a worker, and to the others what they are to have of it.
+    fn deliver(&mut self, worker: usize, from: Link, mut frame: Vec<u8>) -> Verdict {
+        let before = frame.clone();
+        let verdict = self.engines[worker].handle_packet(self.now, from, &mut frame);
+        self.ledger.frame(from, verdict);
+        let untouched = frame == before;
+        match verdict {
+            Verdict::Forward(to) => self.check_out(to, frame),
+            Verdict::HandOff { to, from: uplink } => {
+                assert!(untouched || matches!(from, Link::Attachment(_)), "a frame is handed over as it is");
+                assert_ne!(usize::from(to), worker, "a worker hands over to another one");
+                let again = self.deliver(to.into(), Link::Uplink(uplink), frame);
+                assert!(!matches!(again, Verdict::HandOff { .. }), "the owner of a port knows that it is");
+            }
+            Verdict::Share => {
+                let Link::Uplink(uplink) = from else { panic!("{from} is of one worker only") };
+                for other in (0..self.engines.len()).filter(|&other| other != worker) {
+                    self.engines[other].handle_shared(self.now, uplink, &frame);
+                }
+            }
+            Verdict::Drop(_) | Verdict::Hold => assert!(untouched, "{verdict:?} leaves the frame alone"),
+            Verdict::Respond => {}
+        }
+        verdict
+    }
+
+    /// Takes what the engines have to send, until they have nothing more, and looks at their books.
+    fn settle(&mut self) {
+        let mut taken = 0;
+        while let Some(transmit) = self.engines.iter_mut().find_map(Engine::poll_transmit) {
+            taken += 1;
+            assert!(taken <= self.engines.len() * (OUTBOX + RESETS), "an engine's own frames are bounded");
+            match transmit {
+                Transmit::Frame { to, frame } => {
+                    self.ledger.made(to);
+                    self.check_out(to, frame);
+                }
+                Transmit::Whole { worker, from, frame } => {
+                    self.ledger.whole(from);
+                    self.engines[usize::from(worker)].handle_whole(self.now, from, frame);
+                }
+            }
+        }
+        for engine in &mut self.engines {
+            let events = std::iter::from_fn(|| engine.poll_event()).count();
+            assert!(events <= EVENTS, "an engine's events are bounded");
+        }
+        self.ledger.check(self.engines.iter().flat_map(Engine::counters));
+    }
+
+    fn check_out(&mut self, to: Link, frame: Vec<u8>) {
+        self.wires.check(to, &frame, self.trusted);
+        self.out.push((to, frame));
+    }
+
+    /// Whether every checksum that came in was right.
+    pub(crate) const fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The uplink's or the container's MTU.
+    pub(crate) fn mtu(&self, link: Link) -> usize {
+        self.wires.mtu(link)
+    }
+}
+
+/// For every timer to be over that a link could have left behind.
+const TEAR_DOWN: Duration = Duration::from_secs(10_000);
