@@ -43,11 +43,14 @@ fn tcp_udp_and_ping_pass_over_both_versions() {
 #[test]
 fn the_first_packet_of_all_waits_for_neighbor_discovery_and_is_not_lost() {
     over_both(|setup| {
-        for version in Version::BOTH {
+        for version in [Version::V6] {
             // A VPC that nobody has spoken in yet.
             let world = World::start("cold", setup);
             let server = UdpEcho::start(&world.vpc, version.server(), "orders").unwrap();
             let container = world.container("c");
+            let spawn = |n: &netlab::Namespace, d: &str| { let mut c = std::process::Command::new("sh"); c.args(["-c", &format!("exec tcpdump -l -n -e -tt -i {d} ip6 > /tmp/cap-{:?}-{}-{d}.txt 2>&1", world.setup.kind, world.setup.workers)]); n.spawn(c).unwrap() };
+            let _p = (spawn(&world.vpc, world.device()), spawn(&container.namespace, "eth0"));
+            std::thread::sleep(std::time::Duration::from_millis(300));
             let outcome = container.run(|| udp_exchange(version.any(), server.address(), b"x", PATIENCE));
             let context = || (version, server.peers(), world.all_drops());
             assert!(outcome.is_ok(), "{outcome:?}: {:?}", context());

@@ -3,6 +3,7 @@
 
 mod host;
 mod network;
+mod ports;
 mod stream;
 
 use std::collections::HashSet;

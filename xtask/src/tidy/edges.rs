@@ -168,6 +168,8 @@ const CORES: &[(&str, &[Permitted])] = &[
     (
         "gateway-core",
         &[
+            // Atomic pointers, no I/O: what all workers' engines read without a lock.
+            Permitted::whole("arc-swap"),
             // By default, and with `runtime-rng`, it takes its keys from the operating system.
             Permitted { name: "ahash", without: &["default", "runtime-rng", "compile-time-rng"] },
             Permitted::whole("ipnet"),

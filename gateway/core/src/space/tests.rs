@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::atomic::AtomicBool;
 
 use super::*;
 
@@ -128,46 +127,4 @@ fn an_address_is_found_at_its_place() {
     let space = AddressSpace::new(external.clone(), PortSet::new(&[], &[]), 1);
     assert_eq!([0, 1, 2, 3].map(|i| space.index_of(external[i])), [Some(0), Some(1), Some(2), Some(0)]);
     assert_eq!(space.index_of(IpAddr::V4(Ipv4Addr::LOCALHOST)), None);
-}
-
-#[test]
-fn two_threads_never_have_the_same_port() {
-    let ports = PortSet::new(&[1024..=1400], &[]);
-    let space = space(&ports, 2);
-    let taken: Vec<AtomicBool> = (0..65_536).map(|_| AtomicBool::new(false)).collect();
-    let start = std::sync::Barrier::new(2);
-    let churn = &|worker: u16| {
-        let mut source = source(&space, worker);
-        let mut mine = Vec::new();
-        let hold = |port: u16| {
-            assert!(!taken[usize::from(port)].swap(true, Relaxed), "port {port} was leased twice");
-            assert_eq!(space.owner_of(EXTERNAL, UDP, port), worker);
-        };
-        start.wait();
-        for i in 0..50_000u64 {
-            let random = mix(i * 2 + u64::from(worker));
-            let new: Vec<u16> = match random % 16 {
-                0 => source.take_block(random >> 4).map_or(Vec::new(), |block| block.ports().collect()),
-                1 => Some(1000 + (random >> 4) as u16 % 500)
-                    .filter(|&port| source.take(port))
-                    .into_iter()
-                    .collect(),
-                _ => source.take_any(random >> 4).into_iter().collect(),
-            };
-            for &port in &new {
-                hold(port);
-            }
-            mine.extend(new);
-            // More and more, until there is none; then all of them are given back.
-            let keep = if i % 500 == 499 { 0 } else { mine.len() - usize::from(i % 3 == 0).min(mine.len()) };
-            for port in mine.drain(keep..) {
-                taken[usize::from(port)].store(false, Relaxed);
-                source.give_back(port);
-            }
-        }
-        assert_eq!(source.taken() as usize, mine.len());
-    };
-    std::thread::scope(|scope| [0, 1].map(|worker| scope.spawn(move || churn(worker))).map(|_| ()));
-    assert_eq!(source(&space, 0).free(), ports.len());
-    assert!((0..=u16::MAX).all(|port| space.owner_of(EXTERNAL, UDP, port) == port / PORT_BLOCK % 2));
 }

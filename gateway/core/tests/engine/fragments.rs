@@ -199,16 +199,20 @@ fn rfc5722_overlapping_fragments_end_their_datagram() {
 }
 
 #[test]
-fn what_waits_for_fragments_is_bounded_for_each_link() {
+fn what_waits_for_fragments_is_bounded_for_each_link_and_the_oldest_gives_way() {
     let mut rig = Rig::new();
     let frame = large(endpoint(SERVER, 53)).frame();
     let limit = limits::REASSEMBLIES_PER_LINK as u32;
     for id in 0..limit {
         assert_eq!(rig.deliver(inside(C1), fragment(&frame, 8..16, id)).verdict, Verdict::Hold);
     }
-    assert_eq!(rig.refused(inside(C1), fragment(&frame, 8..16, limit), Reason::FragmentsFull), None);
-    let other = Packet { source_mac: container_mac(C2), destination_mac: gateway_mac(C2), ..large(endpoint(SERVER, 53)) };
-    assert_eq!(rig.deliver(inside(C2), fragment(&other.frame(), 8..16, limit)).verdict, Verdict::Hold);
+    let step = rig.deliver(inside(C1), fragment(&frame, 8..16, limit));
+    assert_eq!((step.verdict, step.sent), (Verdict::Hold, vec![]));
+    assert_eq!(step.drops, [(inside(C1), Reason::FragmentsFull, 1)]);
+    let remote = endpoint(SERVER, 53);
+    let other = Packet { source_mac: container_mac(C2), destination_mac: gateway_mac(C2), ..large(remote) };
+    let step = rig.deliver(inside(C2), fragment(&other.frame(), 8..16, limit));
+    assert_eq!((step.verdict, step.drops), (Verdict::Hold, vec![]), "another container is not affected");
 }
 
 #[test]

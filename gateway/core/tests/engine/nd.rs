@@ -79,8 +79,8 @@ fn a_container_is_told_of_its_router_when_it_asks_and_every_ten_minutes() {
         // Hop limit 64, no flags, half an hour.
         assert_eq!(told.carries, Carries::Icmp { kind: ROUTER_ADVERTISEMENT, code: 0, rest: 0x4000_0708 });
         let mac = [&[1, 1], &gateway_mac(C1).0[..]].concat();
-        let mtu = [[5, 1, 0, 0, 0, 0], [0; 6]].concat()[..6].iter().copied().chain(MTU.to_be_bytes());
-        assert_eq!(told.payload, [vec![0; 8], mac, mtu.collect()].concat());
+        let mtu = [&[5, 1, 0, 0, 0, 0], &MTU.to_be_bytes()[..]].concat();
+        assert_eq!(told.payload, [vec![0; 8], mac, mtu].concat());
     }
     for round in 1..=3 {
         let due = at(600 * round);

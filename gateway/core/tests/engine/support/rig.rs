@@ -217,6 +217,10 @@ impl Rig {
             }
             // ARP can release packets, and these can end; so can a packet whose last fragment came in.
             Verdict::Respond | Verdict::Share => {}
+            // Older fragments give way to new ones.
+            Verdict::Hold => {
+                assert!(step.drops.iter().all(|&(link, reason, _)| (link, reason) == (from, Reason::FragmentsFull)));
+            }
             _ => assert_eq!(step.drops, []),
         }
         step
