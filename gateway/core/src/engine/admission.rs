@@ -53,7 +53,7 @@ impl Engine {
         if route::is_network_or_broadcast(&uplink.config, destination) {
             return Err(Reason::Broadcast);
         }
-        let next_hop = route::next_hop(&uplink.config, destination).ok_or(Reason::NoNextHop)?;
+        let next_hop = uplink.next_hop(destination).ok_or(Reason::NoNextHop)?;
         let source = self.source_of(now, attachment, connector, uplink, tuple)?;
         self.check_session_room(attachment)?;
         let owner = Owner { attachment: id, connector: connector.id, uplink: connector.uplink };

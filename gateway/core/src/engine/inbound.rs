@@ -225,7 +225,7 @@ impl Engine {
         }
         self.check_session_room(attachment)?;
         let uplink = self.uplinks.get(&id).ok_or(Reason::UnknownLink)?;
-        let next_hop = route::next_hop(&uplink.config, remote).ok_or(Reason::NoNextHop)?;
+        let next_hop = uplink.next_hop(remote).ok_or(Reason::NoNextHop)?;
         let owner = Owner { attachment: owner, connector: connector.id, uplink: id };
         let key = MappingKey {
             uplink: id,

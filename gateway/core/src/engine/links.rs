@@ -10,7 +10,7 @@ use crate::ports::PortPool;
 use crate::respond::ErrorBudget;
 use crate::{
     AttachmentConfig, AttachmentId, ConnectorConfig, ConnectorId, Instant, LinkCounters, PacketSummary,
-    Protocol, Reason, UplinkConfig, WorkerSlot,
+    Protocol, Reason, UplinkConfig, WorkerSlot, route,
 };
 
 /// A container's link and what hangs on it.
@@ -141,6 +141,20 @@ impl Uplink {
     /// Whether this is one of the external addresses.
     pub(super) fn is_external(&self, address: IpAddr) -> bool {
         self.config.space.index_of(address).is_some()
+    }
+
+    /// Whether a packet to this address comes back inside.
+    pub(super) fn turns_back(&self, destination: IpAddr) -> bool {
+        self.is_external(destination) || self.config.space.routed(destination).is_some()
+    }
+
+    /// Whose MAC address a frame to `destination` carries; what comes back inside needs nobody's.
+    pub(super) fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
+        if self.turns_back(destination) {
+            Some(destination)
+        } else {
+            route::next_hop(&self.config, destination)
+        }
     }
 
     /// The pool of an external address, if it is one of this uplink's.

@@ -145,8 +145,7 @@ impl Engine {
         frame: &[u8],
     ) -> Result<Option<Exit>, Refusal> {
         let uplink = self.uplinks.get(&way.uplink).ok_or(Reason::EgressDown)?;
-        let back = uplink.is_external(packet.destination)
-            || uplink.config.space.routed(packet.destination).is_some();
+        let back = uplink.turns_back(packet.destination);
         let macs = (uplink.config.mac, uplink.config.mac);
         self.check_fits(packet, uplink.config.mtu)?;
         if back {

@@ -106,7 +106,8 @@ fn fragments_of_different_datagrams_and_links_do_not_mix() {
     let mut rig = Rig::new();
     let remote = endpoint(SERVER, 53);
     let [one, other] = [1, 2].map(|id| cut(&large(remote).frame(), 2000, id));
-    let elsewhere = Packet { source_mac: container_mac(C2), destination_mac: gateway_mac(C2), ..large(remote) };
+    let elsewhere =
+        Packet { source_mac: container_mac(C2), destination_mac: gateway_mac(C2), ..large(remote) };
     let elsewhere = cut(&elsewhere.frame(), 2000, 1);
     assert_eq!(rig.deliver(inside(C1), one[0].clone()).verdict, Verdict::Hold);
     assert_eq!(rig.deliver(inside(C1), other[1].clone()).verdict, Verdict::Hold);
@@ -230,7 +231,11 @@ fn a_datagram_that_stays_incomplete_is_given_up_after_30_s_and_its_sender_told_i
                 (outside(VPC_A), large_back(remote, endpoint(external, 2000)))
             };
             let first = fragment(&packet.frame(), 0..1000, 1);
-            let kept = [first.clone(), fragment(&packet.frame(), 1000..2000, 1), fragment(&packet.frame(), 8..16, 2)];
+            let kept = [
+                first.clone(),
+                fragment(&packet.frame(), 1000..2000, 1),
+                fragment(&packet.frame(), 8..16, 2),
+            ];
             for frame in kept {
                 assert_eq!(rig.deliver(from, frame).verdict, Verdict::Hold);
             }
@@ -258,7 +263,10 @@ fn rfc1122_nobody_is_told_of_an_icmp_error_whose_fragments_are_missing() {
     for (_, _, server) in versions() {
         let mut rig = Rig::new();
         let about = Packet::inbound(VPC_A, Carries::Udp, endpoint(server, 53), endpoint(CONTAINER, 4000));
-        let about = Packet { destination: Packet::outbound(C1, Carries::Udp, 4000, endpoint(server, 53)).source, ..about };
+        let about = Packet {
+            destination: Packet::outbound(C1, Carries::Udp, 4000, endpoint(server, 53)).source,
+            ..about
+        };
         let kind = if server.is_ipv4() { 3 } else { 1 };
         let error = Packet::outbound(C1, Carries::Icmp { kind, code: 1, rest: 0 }, 0, endpoint(server, 0));
         let error = error.with_payload(about.with_payload([0; 600]).embedded(500));

@@ -162,7 +162,8 @@ fn the_gateway_answers_ping_to_both_addresses_of_a_container() {
 fn hosts_that_report_their_groups_are_no_drops() {
     let mut rig = Rig::new();
     let all_routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
-    let report = Packet::outbound(C1, Carries::Icmp { kind: 143, code: 0, rest: 0 }, 0, endpoint(all_routers, 0));
+    let report =
+        Packet::outbound(C1, Carries::Icmp { kind: 143, code: 0, rest: 0 }, 0, endpoint(all_routers, 0));
     let report = Packet { destination_mac: nd::multicast_mac(all_routers), ..report };
     let step = rig.deliver(inside(C1), report.frame());
     assert_eq!((step.verdict, step.sent), (Verdict::Respond, vec![]));

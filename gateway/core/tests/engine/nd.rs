@@ -55,10 +55,8 @@ fn a_container_learns_the_gateways_mac_address() {
 #[test]
 fn rfc4862_the_gateways_address_is_defended_and_any_other_left_alone() {
     let mut rig = unresolved();
-    let anonymous = |target| Nd {
-        mac: None,
-        ..Nd::solicitation((container_mac(C1), Ipv6Addr::UNSPECIFIED), target)
-    };
+    let anonymous =
+        |target| Nd { mac: None, ..Nd::solicitation((container_mac(C1), Ipv6Addr::UNSPECIFIED), target) };
     let step = rig.deliver(inside(C1), anonymous(GATEWAY_V6).frame());
     assert_eq!(Nd::read(&step.sent[0].frame), gateway_answers(EVERYBODY));
     for target in [CONTAINER_V6, LINK_LOCAL, SERVER_V6] {
@@ -131,9 +129,17 @@ fn messages_that_break_a_rule_are_dropped_in_silence() {
 fn rfc6980_messages_in_fragments_are_dropped() {
     let mut rig = Rig::new();
     for fragments in [
-        cut(&Nd { destination: (gateway_mac(C1), GATEWAY_V6), ..Nd::solicitation(SELF, GATEWAY_V6) }.frame(), 8, 1),
+        cut(
+            &Nd { destination: (gateway_mac(C1), GATEWAY_V6), ..Nd::solicitation(SELF, GATEWAY_V6) }.frame(),
+            8,
+            1,
+        ),
         // One fragment that is all (RFC 6946).
-        cut(&Nd { destination: (gateway_mac(C1), GATEWAY_V6), ..Nd::solicitation(SELF, GATEWAY_V6) }.frame(), 800, 2),
+        cut(
+            &Nd { destination: (gateway_mac(C1), GATEWAY_V6), ..Nd::solicitation(SELF, GATEWAY_V6) }.frame(),
+            800,
+            2,
+        ),
     ] {
         let mut last = None;
         for fragment in fragments {

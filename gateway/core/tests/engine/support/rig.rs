@@ -219,7 +219,11 @@ impl Rig {
             Verdict::Respond | Verdict::Share => {}
             // Older fragments give way to new ones.
             Verdict::Hold => {
-                assert!(step.drops.iter().all(|&(link, reason, _)| (link, reason) == (from, Reason::FragmentsFull)));
+                assert!(
+                    step.drops
+                        .iter()
+                        .all(|&(link, reason, _)| (link, reason) == (from, Reason::FragmentsFull))
+                );
             }
             _ => assert_eq!(step.drops, []),
         }
