@@ -265,6 +265,11 @@ impl Net {
         self.trusted
     }
 
+    /// Bytes of the largest packet that a frame becomes on the wire.
+    pub(crate) fn largest(frame: &[u8]) -> usize {
+        wires::largest(frame)
+    }
+
     /// The uplink's or the container's MTU.
     pub(crate) fn mtu(&self, link: Link) -> usize {
         self.wires.mtu(link)

@@ -99,10 +99,12 @@ refused() { ! ip netns exec "$1" curl -s --max-time 2 -o /dev/null "$2"; }
 
 # serve NAMESPACE ADDRESS NAME: a web server on port 80 whose only page is "hello from NAME". Its log is log NAME.
 serve() {
+    local host=$2
+    case $host in *:*) host="[$host]" ;; esac
     mkdir "$work/$3"
     echo "hello from $3" >"$work/$3/index.html"
     ip netns exec "$1" python3 -u -m http.server --bind "$2" --directory "$work/$3" 80 >"$work/$3.log" 2>&1 &
-    wait_for 10 "the server $3" fetch "$1" "http://$2/"
+    wait_for 10 "the server $3" fetch "$1" "http://$host/"
 }
 
 # log NAME: what the server has seen, one line a request, the client's address first.

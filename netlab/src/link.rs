@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use gateway::MacAddr;
 use gateway::io::netlink::{answer, exchange};
@@ -19,6 +21,12 @@ use crate::{LabError, Namespace};
 
 /// UDP port of VXLAN (RFC 7348 §5).
 const VXLAN_PORT: u16 = 4789;
+
+/// How long a new IPv6 address may take to be of use.
+const LOCAL_WAIT: Duration = Duration::from_millis(500);
+
+/// include/uapi/linux/ipv6_route.h
+const RTF_LOCAL: u32 = 0x8000_0000;
 
 /// Position of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +103,11 @@ impl Namespace {
                 request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
                 request.message_mut().header.flags = AddressHeaderFlags::Nodad;
             }
-            request.execute().await.map_err(answer)
+            request.execute().await.map_err(answer)?;
+            if let IpAddr::V6(address) = address.addr() {
+                wait_until_local(address)?;
+            }
+            Ok(())
         })
     }
 
@@ -185,6 +197,26 @@ impl Namespace {
     ) -> Result<(), LabError> {
         self.run(|| exchange(talk)).map_err(|e| LabError::kernel(step, name, e))
     }
+}
+
+/// The kernel takes packets for a new IPv6 address only after a while, when its work queue has made the route to itself
+/// (`addrconf_dad_work`). On a device that is down that does not happen, so that the wait has an end.
+fn wait_until_local(address: Ipv6Addr) -> io::Result<()> {
+    let start = Instant::now();
+    while !is_local(address)? && start.elapsed() < LOCAL_WAIT {
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Whether the namespace of this thread takes packets for the address.
+fn is_local(address: Ipv6Addr) -> io::Result<bool> {
+    // Destination, length of its prefix, source, length, next hop, metric, two counters, flags, device (`rt6_info_route`).
+    let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
+    let own = format!("{:032x} 80", address.to_bits());
+    let flags = |route: &str| u32::from_str_radix(route.split_ascii_whitespace().nth(8)?, 16).ok();
+    let mut to_it = routes.lines().filter(|route| route.starts_with(&own));
+    Ok(to_it.any(|route| flags(route).is_some_and(|flags| flags & RTF_LOCAL != 0)))
 }
 
 /// The device's index in the namespace of this thread.

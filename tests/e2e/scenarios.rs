@@ -29,6 +29,7 @@ scenarios! {
     hundred_containers: "03-hundred-containers.sh";
     bridge: "04-bridge.sh";
     vxlan: "05-vxlan.sh";
+    dual_stack: "06-dual-stack.sh";
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn every_script_has_a_test() {
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let scripts: BTreeSet<_> = names.filter(|name| name.starts_with(|c: char| c.is_ascii_digit())).collect();
     assert_eq!(scripts, SCRIPTS.iter().map(ToString::to_string).collect());
-    assert!(scripts.len() >= 5);
+    assert!(scripts.len() >= 6);
 }
 
 /// Runs a script against a daemon, which has nothing left of it afterwards.

@@ -8,7 +8,7 @@ use netlab::traffic::{TcpEcho, UdpEcho, tcp_connect, tcp_exchange, udp_exchange}
 use tests::{PATIENCE, eventually};
 
 use crate::fixture::SHORT;
-use crate::world::{Container, Version, World, over_both, over_tap, pattern};
+use crate::world::{Container, Version, World, output, over_both, over_tap, pattern};
 
 /// Published, and where that leads to.
 const PORT: u16 = 80;
@@ -30,6 +30,37 @@ fn the_vpc_calls_a_published_port_and_the_container_sees_who_calls() {
                 assert_eq!(tcp_exchange(from, to, &pattern(1_000_000), PATIENCE).unwrap(), "c");
             });
             assert_eq!((tcp.peers(), udp.peers()), (vec![from], vec![from]), "the client's own address");
+        }
+    });
+}
+
+#[test]
+fn the_kernel_beside_a_packet_uplink_keeps_quiet_about_the_external_addresses() {
+    over_both(|setup| {
+        let world = World::start("quiet", setup);
+        let container = publisher(&world, "c");
+        // From now on the kernel of the uplink's namespace can speak.
+        if let Some(edge) = &world.edge {
+            eventually("its link-local address", || {
+                let addresses = output(edge, "ip", "-6 address show dev up0 scope link");
+                addresses.contains("fe80::") && !addresses.contains("tentative")
+            });
+        }
+        for version in Version::BOTH {
+            let (tcp, _udp) = servers(&container, version);
+            let to = SocketAddr::new(version.external(), PORT);
+            for port in 40_000..40_010 {
+                let from = SocketAddr::new(version.server().ip(), port);
+                let called = world.vpc.run(|| tcp_exchange(from, to, b"x", PATIENCE));
+                assert!(called.is_ok(), "{version:?}, {port}: {called:?}");
+            }
+            assert_eq!(tcp.peers().len(), 10);
+        }
+        for (file, counter) in [("snmp6", "Icmp6InDestUnreachs"), ("snmp6", "Icmp6InRedirects")] {
+            let counters = world.vpc.run(|| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")));
+            let counters = counters.unwrap();
+            let line = counters.lines().find(|line| line.starts_with(counter)).unwrap();
+            assert!(line.ends_with("\t0"), "errors that are not ours: {line}");
         }
     });
 }

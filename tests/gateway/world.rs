@@ -119,6 +119,8 @@ fn in_setups(kinds: &[Kind], test: impl Fn(Setup) + Sync) {
 pub(crate) struct World {
     pub(crate) fixture: Fixture,
     pub(crate) vpc: Namespace,
+    /// Where the device of a packet uplink is.
+    pub(crate) edge: Option<Namespace>,
     pub(crate) uplink: UplinkId,
     pub(crate) setup: Setup,
     pub(crate) lab: Lab,
@@ -139,8 +141,9 @@ impl World {
     /// The same with another uplink than the usual one.
     pub(crate) fn with(topic: &str, setup: Setup, change: impl FnOnce(&mut UplinkSpec)) -> Self {
         let (fixture, lab) = (Fixture::start(setup.workers), Lab::new(topic).unwrap());
-        let (vpc, uplink) = add_vpc(&fixture, &lab, "vpc", setup, change);
-        Self { fixture, vpc, uplink, setup, lab }
+        let edge = (setup.kind == Kind::Packet).then(|| lab.namespace("edge").unwrap());
+        let (vpc, uplink) = add_vpc(&fixture, &lab, "vpc", edge.as_ref(), setup.mtu, change);
+        Self { fixture, vpc, edge, uplink, setup, lab }
     }
 
     /// The VPC's device.

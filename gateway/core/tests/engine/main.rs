@@ -14,6 +14,7 @@ mod lifecycle;
 mod mss;
 mod nd;
 mod paging;
+mod policies;
 mod properties;
 mod rate_limit;
 mod refusals;

@@ -379,6 +379,7 @@ fn every_reason_has_its_test() {
         R::FragmentInvalid | R::FragmentOverlap | R::FragmentsFull | R::FragmentTimeout => "fragments",
         R::NdInvalid | R::NdNotForGateway => "nd",
         R::NoExternalAddress | R::ExtensionHeader => "ipv6",
+        R::QuotaReached => "here (sessions) and policies (ports)",
         R::IcmpErrorUnrelated => "icmp_errors",
         R::NextHopUnreachable | R::NextHopQueueFull => "arp",
         R::OutboxFull => "rate_limit",
@@ -401,7 +402,6 @@ fn every_reason_has_its_test() {
         | R::SourceInvalid
         | R::DestinationForbidden
         | R::Broadcast
-        | R::QuotaReached
         | R::GatewayAddress
         | R::TtlExpired
         | R::TransportInvalid

@@ -2,6 +2,7 @@
 
 mod compare;
 mod config;
+mod oddities;
 mod packets;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use gateway_core::{
-    AddressSpace, AttachmentId, ConnectorId, Filtering, Instant, MappingMode, PortQuota, Protocol, UplinkId,
+    AddressSpace, AttachmentId, ConnectorId, Filtering, Instant, Link, MappingMode, PortQuota, Protocol, UplinkId,
 };
 
 use crate::frame::Body;
@@ -85,7 +86,7 @@ pub(crate) enum Op {
     In(UplinkId, Flow, Body),
     ErrorOut(Key),
     ErrorIn(UplinkId, Flow),
-    Pieces(u8),
+    Pieces(Link, (SocketAddr, SocketAddr), u8),
     Wait(Duration),
     Control(String),
 }

@@ -191,6 +191,12 @@ impl Model {
         self.uplinks[&scope.1].1.contains(&external.port()) && self.mappings.values().all(apart)
     }
 
+    /// Whether a container that has no external address yet can have got one without a free port.
+    pub(crate) fn may_be_exhausted(&self, key: Key) -> bool {
+        let Some(policy) = self.route(key.0, key.1.2) else { return false };
+        self.addresses(key, policy).into_iter().any(|a| self.obstacles(key, policy, a).iter().any(|o| o.1.is_empty()))
+    }
+
     /// The addresses that a container may appear as: always the same one (RFC 4787 REQ-2).
     fn addresses(&self, key: Key, policy: &Policy) -> Vec<IpAddr> {
         let paired = self.containers[&key.0].paired.get(&(policy.0.uplink, key.1.1.is_ipv4()));
@@ -228,7 +234,7 @@ impl Mapping {
 
 impl Container {
     /// Whether the VPC sees this address of it as it is.
-    fn is_routed(&self, uplink: UplinkId, address: IpAddr) -> bool {
+    pub(crate) fn is_routed(&self, uplink: UplinkId, address: IpAddr) -> bool {
         let own = |(c, _): &Policy| !c.translation && c.uplink == uplink;
         self.addresses.contains(&address) && self.policies.values().any(own)
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use gateway_core::{
-    AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Event, Filtering, PortBlock,
+    Addressing, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Event, Filtering, PortBlock,
     PortQuota, Protocol, Publication, Reason, UplinkConfig, UplinkId, Verdict, limits,
 };
 
 use super::{Error, KINDS, Net, nets, received, rig_with, seen};
 use crate::support::fragments::cut;
 use crate::support::packet::{Carries, Packet};
-use crate::support::rig::{Rig, connector, space, uplink_config};
+use crate::support::rig::{Rig, attachment_config, connector, space, uplink_config};
 use crate::support::tcp::By::{Container, Remote};
 use crate::support::tcp::Connection;
 use crate::support::*;
@@ -123,20 +123,28 @@ fn rfc6888_req_6_translation_is_off_for_chosen_destinations() {
         destinations: vec![IpAddr::from(SERVER).into(), IpAddr::from(SERVER_V6).into()],
         ..connector(ConnectorId(9), VPC_A)
     };
+    let id = AttachmentId(50);
     for net in nets() {
         for (carries, answer) in KINDS {
+            let address: IpAddr = if net.is_v4() { [172, 16, 0, 5].into() } else { "fd00:5::5".parse().expect("one") };
             let mut rig = Rig::new();
-            rig.attach_with(C1, own.clone());
-            let port = if carries == Carries::EchoRequest { 0 } else { 80 };
-            let internal = endpoint(net.container, 4000);
-            let sent = Packet::outbound(C1, carries, 4000, endpoint(net.server, port));
-            let (_, arrived) = rig.forward(inside(C1), &sent);
-            assert_eq!(arrived, seen(&sent, internal));
+            let addresses = vec![Addressing { address, gateway: net.gateway }];
+            rig.apply(Command::AddAttachment(AttachmentConfig { addresses, ..attachment_config(id) }));
+            rig.drain();
+            rig.attach(id, TO_A, VPC_A);
+            rig.attach_with(id, own.clone());
+            let internal = endpoint(address, 4000);
+            let to = |remote| {
+                let remote = endpoint(remote, if carries == Carries::EchoRequest { 0 } else { 80 });
+                Packet { source: internal, ..Packet::outbound(id, carries, 4000, remote) }
+            };
+            let sent = to(net.server);
+            assert_eq!(rig.forward(inside(id), &sent).1, seen(&sent, internal));
             let back = Packet::inbound(VPC_A, answer, sent.destination, internal);
-            assert_eq!(rig.forward(outside(VPC_A), &back), (inside(C1), received(&back, C1, internal)));
+            assert_eq!(rig.forward(outside(VPC_A), &back), (inside(id), received(&back, id, internal)));
             assert_eq!(rig.ports_used(), 0);
             // Not so for others.
-            assert_eq!(rig.open(C1, carries, 4000, endpoint(net.other, port)).ip(), net.external);
+            assert_eq!(rig.forward(inside(id), &to(net.other)).1.source.ip(), net.external);
         }
     }
 }

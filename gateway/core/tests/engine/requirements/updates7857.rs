@@ -205,7 +205,8 @@ fn rfc7857_sec_7_whether_strangers_keep_a_mapping_alive_is_the_connectors_choice
                 assert_eq!(rig.run_until(at(second)), ended);
                 rig.forward(outside(VPC_A), &stranger);
             }
-            ends_at(&mut rig, at(end));
+            assert_eq!(rig.run_until(just_before(at(end))), 0);
+            assert_eq!(rig.run_until(at(end)), 1);
         }
     }
 }

@@ -26,7 +26,9 @@ impl Transport {
         let ip = &frame[IP..];
         if ip[0] >> 4 == 4 {
             let (start, end) = (IP + usize::from(ip[0] & 0x0f) * 4, IP + usize::from(word(ip, 2)));
-            return (word(ip, 6) & 0x3fff == 0).then_some(Self { protocol: ip[9], start, end });
+            // In front of More Fragments and the offset are two bits more.
+            let is_whole = word(ip, 6) << 2 == 0;
+            return is_whole.then_some(Self { protocol: ip[9], start, end });
         }
         let end = IP + 40 + usize::from(word(ip, 4));
         let (mut protocol, mut start) = (ip[6], IP + 40);

@@ -1,0 +1,11 @@
+//! Random operations on the engine, compared with a model of a correct NAT; what the ports are good for; floods.
+//!
+//! `WHARF_MODEL_STEPS` says how many steps each mode takes, `WHARF_MODEL_SEED` repeats a run.
+
+mod driver;
+mod frame;
+mod model;
+mod modes;
+mod random;
+mod tcp;
+mod world;

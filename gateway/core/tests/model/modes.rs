@@ -1,0 +1,61 @@
+//! Every mapping and filtering mode, with one worker and with two.
+
+use gateway_core::{Filtering, MappingMode};
+
+use crate::driver::{Driver, Pace, Settings, Tally};
+
+/// Steps of each mode, unless `WHARF_MODEL_STEPS` says otherwise.
+const STEPS: u64 = 10_000;
+
+pub(crate) fn environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// The seed of this run. It is printed, so that a failure can be repeated.
+pub(crate) fn seed() -> u64 {
+    let seed = environment("WHARF_MODEL_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |now| now.as_nanos() as u64)
+    });
+    println!("WHARF_MODEL_SEED={seed}");
+    seed
+}
+
+fn run(mapping: MappingMode, filtering: Filtering, workers: u16) -> Tally {
+    let steps = environment("WHARF_MODEL_STEPS").unwrap_or(STEPS);
+    let tally = Driver::new(Settings { mapping, filtering, workers, seed: seed(), steps, pace: Pace::Leaps }).run();
+    println!("{mapping:?} {filtering:?}: {tally:?}");
+    // A run that has not met these has tested nothing.
+    let met = [tally.sent, tally.hairpins, tally.entered, tally.exhausted, tally.filtered, tally.errors, tally.whole];
+    assert!(met.iter().all(|&n| n > steps / 10_000), "{tally:?}");
+    tally
+}
+
+macro_rules! modes {
+    ($($name:ident: $mapping:ident, $filtering:ident;)+) => {
+        $(#[test]
+        fn $name() {
+            run(MappingMode::$mapping, Filtering::$filtering, 1);
+        })+
+    };
+}
+
+modes! {
+    eim_with_eif_does_what_the_model_does: EndpointIndependent, EndpointIndependent;
+    eim_with_adf_does_what_the_model_does: EndpointIndependent, AddressDependent;
+    eim_with_apdf_does_what_the_model_does: EndpointIndependent, AddressAndPortDependent;
+    adm_with_eif_does_what_the_model_does: AddressDependent, EndpointIndependent;
+    adm_with_adf_does_what_the_model_does: AddressDependent, AddressDependent;
+    adm_with_apdf_does_what_the_model_does: AddressDependent, AddressAndPortDependent;
+    apdm_with_eif_does_what_the_model_does: AddressAndPortDependent, EndpointIndependent;
+    apdm_with_adf_does_what_the_model_does: AddressAndPortDependent, AddressDependent;
+    apdm_with_apdf_does_what_the_model_does: AddressAndPortDependent, AddressAndPortDependent;
+}
+
+#[test]
+fn two_workers_do_what_the_model_does_and_no_session_is_with_the_wrong_one() {
+    for mapping in [MappingMode::EndpointIndependent, MappingMode::AddressAndPortDependent] {
+        let tally = run(mapping, Filtering::default(), 2);
+        assert!(tally.hand_offs > 0);
+    }
+}
