@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::step(fuzz::INSIDE, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::packet_outbound(data));

@@ -134,7 +134,7 @@ impl Lane {
             let opening = [Carries::tcp(SYN, 999, 0), Carries::Udp, Carries::EchoRequest];
             for carries in opening {
                 let frame = self.outbound(carries, server(is_v4)).frame();
-                assert_eq!(net.send(0, INSIDE, &frame).verdict, Verdict::Hold);
+                assert_eq!(net.send(0, INSIDE, &frame).verdict, Verdict::Hold, "{frame:02x?}");
             }
             let answer = neighbors::answer((SERVER_MAC, server(is_v4)), (UPLINK_MAC, external(is_v4)));
             assert_eq!(net.send(0, OUTSIDE, &answer).verdict, Verdict::Respond);

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use gateway_core::limits::{EVENTS, EXPIRY_BATCH, OUTBOX, RESETS};
 use gateway_core::{
-    Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Engine,
-    Instant, Link, SessionQuery, SessionView, Transmit, UplinkConfig, UplinkId, Verdict, WorkerSlot,
+    Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, Engine, Explanation,
+    Instant, Link, LinkReport, PortUse, Probe, SessionQuery, SessionView, Transmit, UplinkConfig, Verdict,
+    WorkerSlot,
 };
 
 use self::ledger::Ledger;
 use self::wires::Wires;
+pub(crate) use self::wires::addresses;
 use crate::checksum::Errors;
 use crate::layout::Layout;
 
@@ -137,10 +139,10 @@ impl Net {
     }
 
     /// Ports that workers have, and that nobody has, of every external address and protocol.
-    pub(crate) fn port_use(&self) -> Vec<gateway_core::PortUse> {
-        let mut all: Vec<gateway_core::PortUse> = Vec::new();
+    pub(crate) fn port_use(&self) -> Vec<PortUse> {
+        let mut all: Vec<PortUse> = Vec::new();
         for one in self.engines.iter().flat_map(Engine::port_use) {
-            let same = |other: &&mut gateway_core::PortUse| {
+            let same = |other: &&mut PortUse| {
                 (other.uplink, other.external, other.protocol) == (one.uplink, one.external, one.protocol)
             };
             match all.iter_mut().find(same) {
@@ -157,9 +159,13 @@ impl Net {
     }
 
     /// What would happen to a container's packet.
-    pub(crate) fn explain(&self, id: AttachmentId, probe: gateway_core::Probe) {
-        // Whether there is such a container does not matter: nothing may change.
-        drop(self.engines[self.worker_of(id)].explain(self.now, id, probe));
+    pub(crate) fn explain(&self, id: AttachmentId, probe: Probe) -> Result<Explanation, CommandError> {
+        self.engines[self.worker_of(id)].explain(self.now, id, probe)
+    }
+
+    /// Counters of every link in every engine.
+    pub(crate) fn reports(&self) -> Vec<LinkReport> {
+        self.engines.iter().flat_map(Engine::counters).collect()
     }
 
     /// Removes every link; then nothing is left to wait for.
@@ -190,10 +196,6 @@ impl Net {
 
     pub(crate) fn attach(&mut self, attachment: AttachmentId, connector: ConnectorConfig) {
         self.apply(&Command::Attach { attachment, connector }).expect("the connector is good");
-    }
-
-    pub(crate) fn detach(&mut self, attachment: AttachmentId, connector: ConnectorId) {
-        self.apply(&Command::Detach { attachment, connector }).expect("the connector is attached");
     }
 
     fn worker_of(&self, id: AttachmentId) -> usize {
@@ -242,9 +244,9 @@ impl Net {
                     self.ledger.made(to);
                     self.check_out(to, frame);
                 }
-                Transmit::Whole { worker, from, frame } => {
+                Transmit::Whole { worker, from, largest, frame } => {
                     self.ledger.whole(from);
-                    self.engines[usize::from(worker)].handle_whole(self.now, from, frame);
+                    self.engines[usize::from(worker)].handle_whole(self.now, from, largest, frame);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use gateway_core::{MacAddr, VNET_LEN};
 
 use crate::checksum::fix;
-use crate::layout::{ICMP, ICMPV6, TCP, UDP};
+use crate::layout::{ETHERNET, ICMP, ICMPV6, Layout, TCP, UDP};
 
 pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
@@ -116,11 +116,19 @@ impl Packet {
         frame
     }
 
+    /// The frame as a super-packet of segments with `gso_size` bytes of payload each; just with a partial checksum if that is 0.
+    pub(crate) fn offloaded(&self, gso_size: u16) -> Vec<u8> {
+        let mut frame = self.frame();
+        offload(&mut frame, u8::from(gso_size > 0), gso_size);
+        fix(&mut frame);
+        frame
+    }
+
     /// The extension headers, each empty.
     fn extension_headers(&self, last: u8) -> Vec<u8> {
         let next = self.extensions.iter().skip(1).chain([&last]);
         // Padding of four bytes; of a routing header, no segments left.
-        next.flat_map(|&next| [next, 0, 1, 0, 0, 0, 0, 0]).collect()
+        self.extensions.iter().zip(next).flat_map(|(_, &next)| [next, 0, 1, 0, 0, 0, 0, 0]).collect()
     }
 
     /// Protocol number, and transport header with payload, without a checksum.
@@ -153,4 +161,23 @@ impl Packet {
         bytes.extend(&self.payload);
         (number, bytes)
     }
+}
+
+/// Fills in the vnet header of a TCP or UDP packet. `segmentation` is 0 for none, 1 for the packet's kind, or that with
+/// further bits.
+pub(crate) fn offload(frame: &mut [u8], segmentation: u8, gso_size: u16) {
+    let layout = Layout::of(frame).expect("a packet");
+    let (kind, field) = match (layout.protocol, layout.is_v4) {
+        (TCP, true) => (1, 16),
+        (TCP, false) => (4, 16),
+        _ => (5, 6),
+    };
+    let start = (layout.start - ETHERNET) as u16;
+    let words = if segmentation == 0 {
+        [0, 0, start, field]
+    } else {
+        [(layout.payload(frame) - ETHERNET) as u16, gso_size, start, field]
+    };
+    (frame[0], frame[1]) = (1, if segmentation == 0 { 0 } else { segmentation & !1 | kind });
+    frame[2..VNET_LEN].copy_from_slice(words.map(u16::to_ne_bytes).as_flattened());
 }

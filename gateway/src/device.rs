@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHe
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
 };
-use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::io::netlink::{answer, exchange, without_queueing};
@@ -26,6 +27,9 @@ use crate::{Addressing, AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice,
 
 /// Frames that the kernel queues towards the gateway before it drops. Linux's default for Ethernet.
 const TRANSMIT_QUEUE: u32 = 1000;
+
+/// How long the kernel may take to find a new IPv6 address its own. It is some milliseconds on a busy machine.
+const LOCAL_WAIT: Duration = Duration::from_secs(1);
 
 /// An open device and what was learned about it.
 pub(crate) struct Opened {
@@ -222,7 +226,11 @@ async fn add_address(handle: &Handle, index: u32, address: IpNet) -> io::Result<
         request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         request.message_mut().header.flags = AddressHeaderFlags::Nodad;
     }
-    request.execute().await.map_err(answer)
+    request.execute().await.map_err(answer)?;
+    if let IpAddr::V6(address) = address.addr() {
+        wait_until_local(handle, address).await;
+    }
+    Ok(())
 }
 
 /// The gateway on the link, and everything else through it. An IPv6 gateway is link-local, so that it is on the link anyway.
@@ -244,6 +252,20 @@ async fn add_routes(handle: &Handle, index: u32, gateway: IpAddr) -> io::Result<
                 .priority(ROUTE_METRIC);
             handle.route().add(default.build()).execute().await.map_err(answer)
         }
+    }
+}
+
+/// The kernel takes packets for a new IPv6 address only after a while, when its work queue has made the route to itself
+/// (`addrconf_dad_work`). The first answers would be lost until then.
+async fn wait_until_local(handle: &Handle, address: Ipv6Addr) {
+    let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build();
+    let start = Instant::now();
+    while start.elapsed() < LOCAL_WAIT {
+        let found = handle.route().get(route.clone()).execute().try_next().await;
+        if found.is_ok_and(|route| route.is_some_and(|route| route.header.kind == RouteType::Local)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

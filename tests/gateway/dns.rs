@@ -13,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tests::{PATIENCE, eventually};
 
 use crate::fixture::Fixture;
-use crate::world::{Kind, Setup, Version, add_container, add_vpc, net};
+use crate::world::{Kind, Setup, Version, Vpc, add_container, add_vpc, net};
 
 /// Containers that ask at the same time.
 const CONTAINERS: usize = 200;
@@ -23,18 +23,22 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 #[test]
 fn no_question_of_two_hundred_containers_at_once_is_lost() {
+    let t0 = std::time::Instant::now();
     let lab = Lab::new("dns").unwrap();
     let namespaces: Vec<_> = (0..CONTAINERS).map(|i| lab.namespace(&format!("c{i}")).unwrap()).collect();
+    eprintln!("ns {:?}", t0.elapsed());
     for workers in [1, 2] {
         let fixture = Fixture::start(workers);
         let setup = Setup { workers, kind: Kind::Tap, mtu: 1500 };
-        let (vpc, uplink) = add_vpc(&fixture, &lab, &format!("vpc{workers}"), setup, |_| {});
+        let Vpc { namespace: vpc, uplink, .. } =
+            add_vpc(&fixture, &lab, &format!("vpc{workers}"), setup, |_| {});
         for namespace in &namespaces {
             let id = add_container(&fixture, namespace, |_| {});
             let destinations = vec![net("10.1.0.0/16"), net("fd01::/64")];
             let connector = ConnectorConfig::new(ConnectorId(uplink.0), uplink, destinations);
             fixture.wait(fixture.handle.attach(id, connector)).unwrap();
         }
+        eprintln!("att {:?}", t0.elapsed());
         for version in Version::BOTH {
             let server = server(&vpc, version);
             let address = server.local_addr().unwrap();
@@ -52,7 +56,9 @@ fn no_question_of_two_hundred_containers_at_once_is_lost() {
             };
             assert!(lost.is_empty(), "{workers} workers, {version:?}: {lost:?} lost; {:?}", drops());
         }
+        eprintln!("asked {:?}", t0.elapsed());
         drop(fixture);
+ eprintln!("dropped {:?}", t0.elapsed());
         // The next gateway makes devices of the same names.
         eventually("the containers' devices to go", || {
             let devices = |n: &Namespace| n.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"));

@@ -10,7 +10,7 @@ use tests::{PATIENCE, eventually};
 
 use crate::fixture::Fixture;
 use crate::world::{
-    Version, World, add_container, add_vpc, at, echo, ip, net, output, over_both, over_tap, pattern,
+    Version, Vpc, World, add_container, add_vpc, at, echo, ip, net, output, over_both, over_tap, pattern,
 };
 
 #[test]
@@ -145,7 +145,7 @@ fn vpcs_with_the_same_addresses_are_apart() {
         let lab = netlab::Lab::new("overlap").unwrap();
         let vpcs = ["orders", "billing"].map(|name| add_vpc(&fixture, &lab, name, setup, |_| {}));
         let containers = ["orders", "billing"].map(|name| lab.namespace(&format!("c-{name}")).unwrap());
-        for (container, (_, uplink)) in containers.iter().zip(&vpcs) {
+        for (container, Vpc { uplink, .. }) in containers.iter().zip(&vpcs) {
             let id = add_container(&fixture, container, |_| {});
             let destinations = vec![net("10.1.0.0/16"), net("fd01::/64")];
             let connector = ConnectorConfig::new(ConnectorId(uplink.0), *uplink, destinations);
@@ -156,7 +156,7 @@ fn vpcs_with_the_same_addresses_are_apart() {
             address.set_port(8080);
             let servers = [0, 1].map(|i: usize| {
                 let tag = ["orders", "billing"][i];
-                let vpc = &vpcs[i].0;
+                let vpc = &vpcs[i].namespace;
                 (TcpEcho::start(vpc, address, tag).unwrap(), UdpEcho::start(vpc, address, tag).unwrap())
             });
             let mut from = version.any();

@@ -83,12 +83,12 @@ fn connection(world: &World, container: &Container, version: Version, words: usi
     let (mut server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     for _ in 0..words {
-        let mut word = [0; 4];
+        let mut heard = [0; 4];
         client.write_all(b"ping").unwrap();
-        server.read_exact(&mut word).unwrap();
+        server.read_exact(&mut heard).unwrap();
         server.write_all(b"pong").unwrap();
-        client.read_exact(&mut word).unwrap();
-        assert_eq!(&word, b"pong");
+        client.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"pong");
     }
     [client, server]
 }

@@ -94,8 +94,11 @@ fn small_fragments_pass_and_a_missing_one_keeps_its_datagram_back() {
     });
 }
 
+/// From how many fragments there are to the places of those that are sent.
+type Order = fn(usize) -> Vec<usize>;
+
 /// The orders in which fragments come, by the place of each in the datagram.
-const ORDERS: [(&str, fn(usize) -> Vec<usize>); 4] = [
+const ORDERS: [(&str, Order); 4] = [
     ("reversed", |n| (0..n).rev().collect()),
     ("every one twice", |n| (0..n).flat_map(|i| [i, i]).collect()),
     ("odd ones first", |n| (1..n).step_by(2).chain((0..n).step_by(2)).collect()),

@@ -6,7 +6,7 @@ use tests::PATIENCE;
 
 use crate::world::{Version, World, over_both, pattern};
 
-/// What can be switched at either end. Without `tx`, kernels do without the others of sending.
+/// What can be switched at either end.
 const FEATURES: [&str; 4] = ["tx", "tso", "gso", "gro"];
 
 /// Odd, and a few dozen packets.
@@ -20,15 +20,15 @@ fn tcp_arrives_unchanged_with_every_combination_of_offloads() {
         let servers =
             Version::BOTH.map(|version| TcpEcho::start(&world.vpc, version.server(), "orders").unwrap());
         let payload = pattern(VOLUME);
-        for inside in 0..1 << FEATURES.len() {
-            container.namespace.offloads("eth0", &switches(inside)).unwrap();
-            for outside in 0..1 << FEATURES.len() {
-                world.vpc.offloads(world.device(), &switches(outside)).unwrap();
+        for inside in combinations() {
+            container.namespace.offloads("eth0", &inside).unwrap();
+            for outside in combinations() {
+                world.vpc.offloads(world.device(), &outside).unwrap();
                 for server in &servers {
                     let from = if server.address().is_ipv4() { Version::V4 } else { Version::V6 };
                     let exchange = || tcp_exchange(from.any(), server.address(), &payload, PATIENCE);
                     let outcome = container.run(exchange);
-                    let context = || (switches(inside), switches(outside), from, world.all_drops());
+                    let context = || (&inside, &outside, from, world.all_drops());
                     assert!(outcome.is_ok(), "{outcome:?}: {:?}", context());
                 }
             }
@@ -39,10 +39,12 @@ fn tcp_arrives_unchanged_with_every_combination_of_offloads() {
     });
 }
 
-/// The features that are on in this combination.
-fn switches(combination: u32) -> Vec<(&'static str, Switch)> {
-    let switch = |(i, feature)| (feature, if combination >> i & 1 == 0 { Off } else { On });
-    FEATURES.into_iter().enumerate().map(switch).collect()
+/// Every combination of features but those with `tso` and without `tx`, which kernels do not allow.
+fn combinations() -> impl Iterator<Item = Vec<(&'static str, Switch)>> {
+    let switch = |on: bool| if on { On } else { Off };
+    (0_u32..1 << FEATURES.len()).filter(|combination| combination & 0b11 != 0b10).map(move |combination| {
+        (0..).zip(FEATURES).map(|(i, f)| (f, switch(combination >> i & 1 == 1))).collect()
+    })
 }
 
 /// Segments that the namespace's kernel has found broken, over either version of IP.

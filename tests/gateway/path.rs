@@ -21,7 +21,9 @@ impl Path {
         for (namespace, device, addresses) in
             [(&router, "down0", ["10.2.0.1/24", "fd02::1/64"]), (&far, "eth0", ["10.2.0.2/24", "fd02::2/64"])]
         {
-            addresses.into_iter().for_each(|address| namespace.address(device, net(address)).unwrap());
+            for address in addresses {
+                namespace.address(device, net(address)).unwrap();
+            }
             namespace.mtu(device, mtu).unwrap();
             // By default a kernel says the same thing to one host once a second only.
             namespace.sysctl("net.ipv4.icmp_ratelimit", "0").unwrap();
@@ -85,12 +87,12 @@ fn tcp_and_large_datagrams_adapt_to_a_smaller_link_behind_a_router() {
             path.container.run(|| {
                 tcp_exchange(version.any(), tcp.address(), &pattern(500_000), PATIENCE).unwrap();
                 // An IPv6 socket is told that its datagram was too big for the path, and sends it again.
-                let send = || udp_exchange(version.any(), udp.address(), &pattern(20_000), PATIENCE);
-                let sent = match send() {
-                    Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) && version == Version::V6 => send(),
-                    sent => sent,
+                let ask = || udp_exchange(version.any(), udp.address(), &pattern(20_000), PATIENCE);
+                let outcome = match ask() {
+                    Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) && version == Version::V6 => ask(),
+                    other => other,
                 };
-                sent.unwrap_or_else(|e| panic!("{version:?}: {e} {:?}", path.world.all_drops()));
+                outcome.unwrap_or_else(|e| panic!("{version:?}: {e} {:?}", path.world.all_drops()));
             });
         }
     });

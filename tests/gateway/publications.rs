@@ -8,7 +8,7 @@ use netlab::traffic::{TcpEcho, UdpEcho, tcp_connect, tcp_exchange, udp_exchange}
 use tests::{PATIENCE, eventually};
 
 use crate::fixture::SHORT;
-use crate::world::{Container, Version, World, output, over_both, over_tap, pattern};
+use crate::world::{Container, Version, World, net, output, over_both, over_tap, pattern};
 
 /// Published, and where that leads to.
 const PORT: u16 = 80;
@@ -39,8 +39,11 @@ fn the_kernel_beside_a_packet_uplink_keeps_quiet_about_the_external_addresses() 
     over_both(|setup| {
         let world = World::start("quiet", setup);
         let container = publisher(&world, "c");
-        // From now on the kernel of the uplink's namespace can speak.
+        // The kernel of the uplink's namespace is a neighbor of the VPC, and can speak from now on.
         if let Some(edge) = &world.edge {
+            for own in ["10.1.0.9/16", "fd01::9/64"] {
+                edge.address("up0", net(own)).unwrap();
+            }
             eventually("its link-local address", || {
                 let addresses = output(edge, "ip", "-6 address show dev up0 scope link");
                 addresses.contains("fe80::") && !addresses.contains("tentative")
@@ -56,12 +59,15 @@ fn the_kernel_beside_a_packet_uplink_keeps_quiet_about_the_external_addresses() 
             }
             assert_eq!(tcp.peers().len(), 10);
         }
-        for (file, counter) in [("snmp6", "Icmp6InDestUnreachs"), ("snmp6", "Icmp6InRedirects")] {
-            let counters = world.vpc.run(|| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")));
-            let counters = counters.unwrap();
+        let read = |file: &str| world.vpc.run(|| std::fs::read_to_string(file)).unwrap();
+        let counters = read("/proc/thread-self/net/snmp6");
+        for counter in ["Icmp6InDestUnreachs", "Icmp6InRedirects"] {
             let line = counters.lines().find(|line| line.starts_with(counter)).unwrap();
             assert!(line.ends_with("\t0"), "errors that are not ours: {line}");
         }
+        let counters = read("/proc/thread-self/net/snmp");
+        let of_types = counters.lines().filter(|line| line.starts_with("IcmpMsg:"));
+        assert_eq!(of_types.filter(|line| line.contains("InType")).count(), 0, "{counters}");
     });
 }
 

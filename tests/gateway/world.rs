@@ -126,6 +126,13 @@ pub(crate) struct World {
     pub(crate) lab: Lab,
 }
 
+/// A VPC with the usual addresses.
+pub(crate) struct Vpc {
+    pub(crate) namespace: Namespace,
+    pub(crate) edge: Option<Namespace>,
+    pub(crate) uplink: UplinkId,
+}
+
 /// A container that may reach the VPC.
 pub(crate) struct Container {
     pub(crate) namespace: Namespace,
@@ -141,8 +148,7 @@ impl World {
     /// The same with another uplink than the usual one.
     pub(crate) fn with(topic: &str, setup: Setup, change: impl FnOnce(&mut UplinkSpec)) -> Self {
         let (fixture, lab) = (Fixture::start(setup.workers), Lab::new(topic).unwrap());
-        let edge = (setup.kind == Kind::Packet).then(|| lab.namespace("edge").unwrap());
-        let (vpc, uplink) = add_vpc(&fixture, &lab, "vpc", edge.as_ref(), setup.mtu, change);
+        let Vpc { namespace: vpc, edge, uplink } = add_vpc(&fixture, &lab, "vpc", setup, change);
         Self { fixture, vpc, edge, uplink, setup, lab }
     }
 
@@ -199,31 +205,33 @@ impl World {
     }
 }
 
-/// A VPC with the usual addresses.
+/// Makes a VPC and its uplink.
 pub(crate) fn add_vpc(
     fixture: &Fixture,
     lab: &Lab,
     name: &str,
     setup: Setup,
     change: impl FnOnce(&mut UplinkSpec),
-) -> (Namespace, UplinkId) {
+) -> Vpc {
     let vpc = lab.namespace(name).unwrap();
     let addresses = vec![net(&format!("{}/16", SERVER.ip())), net("fd01::1/64")];
     let name_of_device = device(setup.kind);
-    let device = match setup.kind {
-        Kind::Tap => UplinkDevice::Tap {
+    let edge = (setup.kind == Kind::Packet).then(|| lab.namespace(&format!("{name}-edge")).unwrap());
+    let device = match &edge {
+        None => UplinkDevice::Tap {
             netns: Some(vpc.netns()),
             name: name_of_device.into(),
             addresses,
             bridge: None,
             mtu: setup.mtu,
         },
-        Kind::Packet => {
-            let edge = lab.namespace(&format!("{name}-edge")).unwrap();
+        Some(edge) => {
             edge.veth("up0", &vpc, name_of_device).unwrap();
             edge.mtu("up0", setup.mtu).unwrap();
             vpc.mtu(name_of_device, setup.mtu).unwrap();
-            addresses.into_iter().for_each(|address| vpc.address(name_of_device, address).unwrap());
+            for address in addresses {
+                vpc.address(name_of_device, address).unwrap();
+            }
             UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() }
         }
     };
@@ -231,8 +239,8 @@ pub(crate) fn add_vpc(
     spec.on_link.push(net(CIDR6));
     spec.external.push(Version::V6.external());
     change(&mut spec);
-    let id = fixture.wait(fixture.handle.add_uplink(spec)).unwrap().id;
-    (vpc, id)
+    let uplink = fixture.wait(fixture.handle.add_uplink(spec)).unwrap().id;
+    Vpc { namespace: vpc, edge, uplink }
 }
 
 /// A container with the addresses of all of them.

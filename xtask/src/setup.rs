@@ -111,6 +111,8 @@ const TUN: &str = "/dev/net/tun";
 const PROGRAMS: &[Program] = &[
     Program { name: "ip", package: "iproute2" },
     Program { name: "ping", package: "iputils-ping" },
+    Program { name: "tracepath", package: "iputils-tracepath" },
+    Program { name: "traceroute", package: "traceroute" },
     Program { name: "curl", package: "curl" },
     Program { name: "ethtool", package: "ethtool" },
     Program { name: "tcpdump", package: "tcpdump" },

@@ -181,7 +181,7 @@ fn is_error(protocol: u8, bytes: &[u8]) -> bool {
 }
 
 /// Source and destination of an IP packet.
-pub(super) fn addresses(frame: &[u8], is_v4: bool) -> (IpAddr, IpAddr) {
+pub(crate) fn addresses(frame: &[u8], is_v4: bool) -> (IpAddr, IpAddr) {
     let ip = &frame[IP..];
     if is_v4 {
         let at = |at: usize| IpAddr::from([ip[at], ip[at + 1], ip[at + 2], ip[at + 3]]);

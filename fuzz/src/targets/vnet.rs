@@ -6,9 +6,9 @@ use super::{EXTENSIONS, MTUS, mutate, pattern};
 use crate::checksum::{Errors, fix};
 use crate::input::Input;
 use crate::lane::{INSIDE, Lane, OUTSIDE, Policy, server, session};
-use crate::layout::{ETHERNET, IP, Layout, put_u16, u16_at};
+use crate::layout::{IP, Layout, put_u16, u16_at};
 use crate::net::{Net, Outcome};
-use crate::packet::Carries;
+use crate::packet::{Carries, offload};
 use crate::pieces::{Segment, join, segments};
 
 /// What an input decides, in the order of its bytes; what follows them changes the vnet header.
@@ -128,30 +128,17 @@ impl Case {
         packet.dont_fragment = self.dont_fragment;
         packet.extensions = if self.is_v4 { Vec::new() } else { self.extensions.to_vec() };
         let mut frame = packet.with_payload(pattern(self.payload)).frame();
-        self.put_vnet(&mut frame);
+        match self.offload {
+            Offload::Nothing => {}
+            Offload::Checksum => offload(&mut frame, 0, 0),
+            Offload::Segmentation => offload(&mut frame, 1, self.gso_size),
+            Offload::SegmentationEcn => offload(&mut frame, 0x81, self.gso_size),
+        }
         // Only short frames have padding.
         if frame.len() < 500 {
             frame.resize(frame.len() + self.padding, 0xa5);
         }
         frame
-    }
-
-    fn put_vnet(&self, frame: &mut [u8]) {
-        let layout = Layout::of(frame).expect("a packet");
-        let (gso_type, field) = match (self.protocol, self.is_v4) {
-            (Protocol::Tcp, true) => (1, 16),
-            (Protocol::Tcp, false) => (4, 16),
-            _ => (5, 6),
-        };
-        let (headers, start) = (layout.payload(frame) - ETHERNET, layout.start - ETHERNET);
-        let (gso_type, words) = match self.offload {
-            Offload::Nothing => return,
-            Offload::Checksum => (0, [0, 0, start as u16, field]),
-            Offload::Segmentation => (gso_type, [headers as u16, self.gso_size, start as u16, field]),
-            Offload::SegmentationEcn => (gso_type | 0x80, [headers as u16, self.gso_size, start as u16, field]),
-        };
-        (frame[0], frame[1]) = (1, gso_type);
-        frame[2..VNET_LEN].copy_from_slice(words.map(u16::to_ne_bytes).as_flattened());
     }
 
     /// Whether a kernel could have sent this.

@@ -21,7 +21,7 @@ use crate::fragment::Reassembly;
 use crate::limits::{EVENTS, EXPIRY_BATCH, IP_ID_COUNTERS, OUTBOX};
 use crate::mapping::Mappings;
 use crate::packet::Packet;
-use crate::respond::IcmpError;
+use crate::respond::{IcmpError, is_icmp_error};
 use crate::session::{Due, Table};
 use crate::vnet::is_super_packet;
 use crate::wire::{
@@ -76,6 +76,8 @@ pub enum Transmit {
         worker: u16,
         /// Whose packet it is for that worker.
         from: UplinkId,
+        /// If it came in fragments: bytes of the largest one.
+        largest: Option<u16>,
         /// The frame, vnet header included.
         frame: Vec<u8>,
     },
@@ -143,10 +145,10 @@ impl Engine {
         }
     }
 
-    /// Decides on a datagram that another worker has put together from an uplink's fragments. That worker has counted them.
-    pub fn handle_whole(&mut self, now: Instant, from: UplinkId, mut frame: Vec<u8>) {
-        // It fits: it came in, in pieces.
-        self.whole = Some(0);
+    /// Decides on a packet that another worker has counted as received: a datagram that it has put together from an uplink's
+    /// fragments, say. `largest` is as in [`Transmit::Whole`].
+    pub fn handle_whole(&mut self, now: Instant, from: UplinkId, largest: Option<u16>, mut frame: Vec<u8>) {
+        self.whole = largest;
         self.settle(now, Link::Uplink(from), &mut frame);
         self.whole = None;
     }
@@ -264,6 +266,9 @@ impl Engine {
             return;
         }
         let packet = Packet::parse(frame, family).ok().flatten();
+        if packet.is_none() && is_icmp_error(&frame[IP..], family) {
+            return;
+        }
         let transport = packet.map(|p| p.transport);
         if let Some(error) = IcmpError::about(reason, transport.as_ref(), mtu) {
             self.tell(now, from, frame, packet.as_ref(), error);
@@ -330,7 +335,7 @@ impl Engine {
     /// Queues a packet for another worker.
     fn hand_over(&mut self, worker: u16, from: UplinkId, frame: Vec<u8>) {
         if self.outbox.len() < OUTBOX {
-            self.outbox.push_back(Transmit::Whole { worker, from, frame });
+            self.outbox.push_back(Transmit::Whole { worker, from, largest: self.whole, frame });
         } else {
             self.count_drop(Link::Uplink(from), Reason::OutboxFull);
         }

@@ -25,6 +25,8 @@ pub(crate) enum Scope {
     Any,
     Address(IpAddr),
     Endpoint(SocketAddr),
+    /// Any, without translation: the external endpoint is the container's own.
+    Own,
 }
 
 impl Scope {
@@ -40,7 +42,7 @@ impl Scope {
     /// Whether sessions with other ports of `remote` belong here.
     pub(crate) fn covers(self, remote: IpAddr) -> bool {
         match self {
-            Self::Any => true,
+            Self::Any | Self::Own => true,
             Self::Address(address) => address == remote,
             Self::Endpoint(_) => false,
         }
@@ -127,7 +129,7 @@ impl Class {
     pub(crate) const fn port(key: MappingKey, address: IpAddr, tenant: Option<AttachmentId>) -> Self {
         let remote = match key.scope {
             Scope::Endpoint(remote) => Some(remote),
-            Scope::Any | Scope::Address(_) => None,
+            Scope::Any | Scope::Address(_) | Scope::Own => None,
         };
         Self::Port(key.uplink, address, remote, tenant)
     }

@@ -141,6 +141,15 @@ pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(SOLICITED_NODE | u128::from(u32::from_be_bytes([0, a, b, c])))
 }
 
+/// The link-local address that goes with a MAC address (RFC 4291 §2.5.6, appendix A).
+pub(crate) fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [first, b, c, rest @ ..] = mac.0;
+    let upper = u32::from_be_bytes([first ^ 2, b, c, 0xff]);
+    let lower = u32::from_be_bytes([0xfe, rest[0], rest[1], rest[2]]);
+    let interface = u64::from(upper) << 32 | u64::from(lower);
+    Ipv6Addr::from_bits(0xfe80_u128 << 112 | u128::from(interface))
+}
+
 /// The MAC address of a group (RFC 2464 §7).
 pub(crate) fn multicast_mac(address: Ipv6Addr) -> MacAddr {
     let [.., a, b, c, d] = address.octets();

@@ -191,6 +191,23 @@ impl IcmpError {
     }
 }
 
+/// Whether a packet that was not parsed, such as a fragment, is an ICMP error by all that can be seen of it.
+pub(crate) fn is_icmp_error(ip: &[u8], family: Family) -> bool {
+    let (number, at) = match family {
+        Family::V4 => (ip[9], usize::from(ip[0] & 0x0f) * 4),
+        Family::V6 => {
+            let upper = Header::upper_layer(ip);
+            (upper.number, upper.start)
+        }
+    };
+    let Some(&kind) = ip.get(at).filter(|_| number == family.icmp()) else { return false };
+    match family {
+        Family::V4 => !matches!(kind, icmp_type::ECHO_REQUEST | icmp_type::ECHO_REPLY),
+        // RFC 4443 §2.1.
+        Family::V6 => kind < icmpv6_type::ECHO_REQUEST,
+    }
+}
+
 /// As much of a packet as an error may carry: RFC 1812 §4.3.2.3, RFC 4443 §2.4. Padding of the frame is not quoted.
 fn quotable(original: &[u8], family: Family) -> &[u8] {
     let ip = &original[IP..];

@@ -109,6 +109,8 @@ impl Session {
                 Protocol::Tcp,
                 SessionState::Established | SessionState::FinOutbound | SessionState::FinInbound,
             ) => segment.is_some_and(|s| s.flags & RST == 0),
+            // RFC 7857 §2.1: the time counts from the second FIN.
+            (Protocol::Tcp, SessionState::Finished) => false,
             (Protocol::Tcp, state) => state != before,
         };
         if refreshes {

@@ -15,7 +15,7 @@ use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 /// The runtime is this thread's own: a netlink socket belongs to the namespace that it was opened in, so it cannot be
 /// shared with a thread of another one.
 pub fn exchange<T>(exchange: impl AsyncFnOnce(Handle) -> io::Result<T>) -> io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);

@@ -41,8 +41,8 @@ pub(super) enum HandedKind {
     Owned,
     /// It is everybody's: ARP or Neighbor Discovery to learn from.
     Shared,
-    /// It is this worker's, and was put together from fragments.
-    Whole,
+    /// It is this worker's, and another one has counted it; if it came in fragments, bytes of the largest one.
+    Whole { largest: Option<u16> },
 }
 
 /// A worker's letter box.

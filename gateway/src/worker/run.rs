@@ -123,7 +123,7 @@ impl Worker {
     fn receive(&mut self, now: Instant, Handed { from, kind, mut frame }: Handed) {
         match kind {
             HandedKind::Shared => self.engine.handle_shared(now, from, &frame),
-            HandedKind::Whole => self.engine.handle_whole(now, from, frame.into_vec()),
+            HandedKind::Whole { largest } => self.engine.handle_whole(now, from, largest, frame.into_vec()),
             HandedKind::Owned => match self.engine.handle_packet(now, Link::Uplink(from), &mut frame) {
                 Verdict::Forward(to) => self.send(to, &frame),
                 // The port has another worker since it was handed over.
@@ -191,8 +191,8 @@ impl Worker {
         while let Some(transmit) = self.engine.poll_transmit() {
             match transmit {
                 Transmit::Frame { to, frame } => self.send(to, &frame),
-                Transmit::Whole { worker, from, frame } => {
-                    self.hand_to(worker, from, HandedKind::Whole, &frame);
+                Transmit::Whole { worker, from, largest, frame } => {
+                    self.hand_to(worker, from, HandedKind::Whole { largest }, &frame);
                 }
             }
         }

@@ -15,8 +15,8 @@ use crate::session::tcp::{Direction, Segment};
 use crate::session::{NewSession, Owner, Session};
 use crate::space::Block;
 use crate::{
-    AttachmentId, ConnectorConfig, Event, Filtering, Instant, Link, MappingMode, PortBlock, Protocol, Reason,
-    UdpRefresh, route,
+    AttachmentId, ConnectorConfig, Event, Filtering, Instant, Link, PortBlock, Protocol, Reason, UdpRefresh,
+    route,
 };
 
 /// How a new session would be made. To decide on one changes nothing.
@@ -69,8 +69,8 @@ impl Engine {
         tuple: Tuple,
     ) -> Result<Source, Reason> {
         let Tuple { protocol, source: internal, destination } = tuple;
-        let mode = if connector.translation { connector.mapping } else { MappingMode::EndpointIndependent };
-        let scope = Scope::of(mode, protocol, destination);
+        let translated = Scope::of(connector.mapping, protocol, destination);
+        let scope = if connector.translation { translated } else { Scope::Own };
         let key = MappingKey { uplink: connector.uplink, protocol, internal, scope };
         if let Some(&mapping) = attachment.mappings.get(&key) {
             return Ok(Source::Known(mapping));
@@ -83,22 +83,19 @@ impl Engine {
         let want = match scope {
             _ if uplink.config.port_blocks => Want::Block { tenant: id, max_blocks: u16::MAX },
             Scope::Endpoint(remote) => Want::Shared(remote),
-            Scope::Any | Scope::Address(_) => Want::Exclusive,
+            Scope::Any | Scope::Address(_) | Scope::Own => Want::Exclusive,
         };
         let can_lease = uplink.pool(address, protocol).is_some_and(|pool| pool.ports.can_lease(now, &want));
-        if !can_lease && !self.could_give_up(port_class(key, address, want)) {
+        // Only TCP knows when a session is finished, and only a SYN may have its port.
+        let could_give_up =
+            |class| protocol == Protocol::Tcp && self.mappings.oldest_finished(class).is_some();
+        if !can_lease && !could_give_up(port_class(key, address, want)) {
             return Err(Reason::PortsExhausted);
         }
-        for class in Self::full_quotas(attachment, connector) {
-            if protocol != Protocol::Tcp || !self.could_give_up(class) {
-                return Err(Reason::QuotaReached);
-            }
+        if !Self::full_quotas(attachment, connector).all(could_give_up) {
+            return Err(Reason::QuotaReached);
         }
         Ok(Source::New { key, address, want })
-    }
-
-    fn could_give_up(&self, class: Class) -> bool {
-        self.mappings.oldest_finished(class).is_some()
     }
 
     /// The quotas that leave no room for one port more.
@@ -154,8 +151,7 @@ impl Engine {
     ) -> Result<usize, Reason> {
         let attachment = self.attachments.get(&owner.attachment).ok_or(Reason::UnknownLink)?;
         let connector = &attachment.attached(owner.connector).ok_or(Reason::NoConnector)?.config;
-        let open_to_all = key.protocol == Protocol::Udp
-            && connector.filtering_of(Protocol::Udp) == Filtering::EndpointIndependent;
+        let open_to_all = attachment.policies().any(|policy| is_open_to_all(policy, key));
         let quota = connector.quota.clone();
         let full: Vec<_> = Self::full_quotas(attachment, connector).collect();
         for class in full {
@@ -164,6 +160,7 @@ impl Engine {
         let ticket = quota.take().ok_or(Reason::QuotaReached)?;
         let lease = match self.lease(now, key, address, want) {
             Some(lease) => lease,
+            None if key.protocol != Protocol::Tcp => return Err(Reason::PortsExhausted),
             None => self
                 .give_up(now, port_class(key, address, want))
                 .then(|| self.lease(now, key, address, want))
@@ -252,6 +249,13 @@ impl Engine {
         if let Some(attachment) = self.attachments.get_mut(&id) {
             if attachment.mappings.get(&key) == Some(&index) {
                 attachment.mappings.remove(&key);
+                // What is published for the same endpoint takes its place.
+                let mut published = attachment.connectors.iter().flat_map(|attached| &attached.published);
+                if let Some(&heir) =
+                    published.find(|&&other| other != index && self.mappings[other].key == key)
+                {
+                    attachment.mappings.insert(key, heir);
+                }
             }
             let counts = mapping.ticket.is_some();
             if let Some(attached) = attachment.attached_mut(mapping.connector).filter(|_| counts) {
@@ -325,4 +329,11 @@ impl Engine {
 fn port_class(key: MappingKey, address: IpAddr, want: Want) -> Class {
     let tenant = if let Want::Block { tenant, .. } = want { Some(tenant) } else { None };
     Class::port(key, address, tenant)
+}
+
+/// Whether a policy lets anybody send to the mapping, so that its port has to rest (RFC 6888 REQ-8).
+pub(super) fn is_open_to_all(policy: &ConnectorConfig, key: MappingKey) -> bool {
+    key.protocol == Protocol::Udp
+        && policy.uplink == key.uplink
+        && policy.filtering_of(Protocol::Udp) == Filtering::EndpointIndependent
 }

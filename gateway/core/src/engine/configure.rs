@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_chacha::rand_core::Rng;
 
+use super::admission::is_open_to_all;
 use super::links::{Attached, Attachment, Uplink};
 use super::{Engine, Link};
-use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, PUBLICATIONS_PER_CONNECTOR, UPLINKS};
+use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, PORT_REST, PUBLICATIONS_PER_CONNECTOR, UPLINKS};
 use crate::mapping::{Mapping, MappingKey, Scope};
 use crate::nd::{self, Role};
 use crate::ports::Want;
@@ -24,7 +25,7 @@ impl Engine {
             Command::RemoveUplink(id) => self.remove_uplink(now, id),
             Command::AddAttachment(config) => self.add_attachment(now, config),
             Command::RemoveAttachment(id) => self.remove_attachment(now, id),
-            Command::Attach { attachment, connector } => self.attach(now, attachment, connector),
+            Command::Attach { attachment, connector } => self.attach(now, attachment, &connector),
             Command::Detach { attachment, connector } => self.detach(now, attachment, connector),
         }
     }
@@ -70,6 +71,10 @@ impl Engine {
         for (attachment, connector) in joined {
             applied.sessions_ended += self.detach(now, attachment, connector)?.sessions_ended;
         }
+        // Whoever goes on with this space finds every port of ours free.
+        let pools =
+            self.uplinks.get_mut(&id).into_iter().flat_map(|uplink| uplink.pools.iter_mut().flatten());
+        pools.for_each(|pool| pool.ports.end_rests(now + PORT_REST));
         if let Some(at) = self.uplinks.remove(&id).and_then(|uplink| uplink.armed) {
             self.neighbor_timers.remove(&(at, id));
         }
@@ -109,39 +114,49 @@ impl Engine {
         self.reassembly.remove_link(link);
     }
 
+    /// The same connector again: its new policy is for new sessions; publications that are in both stay.
     fn attach(
         &mut self,
         now: Instant,
         id: AttachmentId,
-        connector: ConnectorConfig,
+        connector: &ConnectorConfig,
     ) -> Result<Applied, CommandError> {
-        self.check_attach(id, &connector)?;
-        // The same connector again: its new policy is for new sessions.
-        let before = self.attachments.get_mut(&id).and_then(|attachment| {
-            let index = attachment.connectors.iter().position(|other| other.config.id == connector.id)?;
-            Some(attachment.connectors.swap_remove(index))
+        self.check_attach(id, connector)?;
+        let before = self.attachments[&id].attached(connector.id);
+        let (old, published) =
+            before.map_or((None, Vec::new()), |b| (Some(b.config.clone()), b.published.clone()));
+        let (mut kept, withdrawn): (Vec<_>, Vec<_>) = published.into_iter().partition(|&mapping| {
+            let Mapping { key, external, .. } = self.mappings[mapping];
+            let (protocol, internal_port) = (key.protocol, key.internal.port());
+            let same = Publication { protocol, external, internal_port };
+            key.uplink == connector.uplink && connector.translation && connector.publications.contains(&same)
         });
-        if let Some(before) = &before {
-            self.unpublish(now, id, &before.config, before.published.clone());
+        let fresh = self.publish(now, id, connector, &kept)?;
+        kept.extend(fresh);
+        let ports = self.ports_of(id, connector.id);
+        let mut applied = Applied::default();
+        if let Some(attachment) = self.attachments.get_mut(&id) {
+            attachment.connectors.retain(|other| other.config.id != connector.id);
+            attachment.connectors.push(Attached { config: connector.clone(), ports, published: kept });
         }
-        match self.publish(now, id, &connector) {
-            Ok(published) => {
-                let ports = before.map_or(0, |before| before.ports);
-                if let Some(attachment) = self.attachments.get_mut(&id) {
-                    attachment.connectors.push(Attached { config: connector, ports, published });
-                }
-                Ok(Applied::default())
-            }
-            Err(refused) => {
-                if let Some(Attached { config, ports, .. }) = before {
-                    // What it had a moment ago is still free.
-                    let published = self.publish(now, id, &config)?;
-                    if let Some(attachment) = self.attachments.get_mut(&id) {
-                        attachment.connectors.push(Attached { config, ports, published });
-                    }
-                }
-                Err(refused)
-            }
+        if let Some(old) = old {
+            applied.sessions_ended += self.withdraw(now, id, &old, withdrawn);
+        }
+        self.open_to_all(id, connector);
+        Ok(applied)
+    }
+
+    /// External ports of a container's mappings that were made by this connector.
+    fn ports_of(&self, id: AttachmentId, connector: ConnectorId) -> u32 {
+        let mappings = self.attachments[&id].mappings.values().map(|&mapping| &self.mappings[mapping]);
+        mappings.filter(|mapping| mapping.connector == connector && mapping.ticket.is_some()).count() as u32
+    }
+
+    /// Mappings that anybody can send to from now on will rest.
+    fn open_to_all(&mut self, id: AttachmentId, policy: &ConnectorConfig) {
+        for &mapping in self.attachments[&id].mappings.values() {
+            let key = self.mappings[mapping].key;
+            self.mappings[mapping].open_to_all |= is_open_to_all(policy, key);
         }
     }
 
@@ -178,23 +193,31 @@ impl Engine {
         }
     }
 
-    /// Brings a connector's publications, or its container's own addresses, into force. All or nothing.
+    /// Brings a connector's publications, but those of `kept`, or its container's own addresses, into force. All or nothing.
     fn publish(
         &mut self,
         now: Instant,
         id: AttachmentId,
         connector: &ConnectorConfig,
+        kept: &[usize],
     ) -> Result<Vec<usize>, CommandError> {
         if !connector.translation {
             return self.route(id, connector).map(|()| Vec::new());
         }
+        let kept: Vec<_> =
+            kept.iter().map(|&m| (self.mappings[m].key.protocol, self.mappings[m].external)).collect();
         let mut published = Vec::new();
         for &publication in &connector.publications {
+            let Publication { protocol, external, .. } = publication;
+            if kept.contains(&(protocol, external)) {
+                continue;
+            }
             match self.publish_one(now, id, connector, publication) {
                 Some(mapping) => published.push(mapping),
                 None => {
-                    self.unpublish(now, id, connector, published);
-                    let Publication { protocol, external, .. } = publication;
+                    for mapping in published {
+                        self.remove_mapping(now, mapping);
+                    }
                     return Err(CommandError::PublicationTaken { protocol, external });
                 }
             }
@@ -224,44 +247,69 @@ impl Engine {
         Some(self.insert_mapping(mapping))
     }
 
-    /// The VPC sees the container's own addresses.
+    /// The VPC sees the container's own addresses. All or nothing.
     fn route(&self, id: AttachmentId, connector: &ConnectorConfig) -> Result<(), CommandError> {
         let space = &self.uplinks[&connector.uplink].config.space;
-        let addresses = &self.attachments[&id].config.addresses;
-        for (done, addressing) in addresses.iter().enumerate() {
-            if !space.route(addressing.address, self.slot.index(), id) {
-                addresses[..done].iter().for_each(|a| space.unroute(a.address, id));
-                return Err(CommandError::AddressTaken(addressing.address));
+        let addresses = || self.attachments[&id].config.addresses.iter().map(|a| a.address);
+        let taken = |&address: &IpAddr| {
+            let of_another = space.routed(address).is_some_and(|other| other.attachment != id);
+            of_another || space.index_of(address).is_some()
+        };
+        if let Some(taken) = addresses().find(taken) {
+            return Err(CommandError::AddressTaken(taken));
+        }
+        let mut routed = Vec::new();
+        for address in addresses() {
+            let ours = space.routed(address).is_some();
+            if !space.route(address, self.slot.index(), id) {
+                // Another worker's container was quicker.
+                for address in routed {
+                    space.unroute(address, id);
+                }
+                return Err(CommandError::AddressTaken(address));
+            }
+            if !ours {
+                routed.push(address);
             }
         }
         Ok(())
     }
 
-    /// Takes publications and own addresses out of force. The sessions of publications end.
-    fn unpublish(
+    /// Takes publications and own addresses out of force, and ends their sessions. Returns how many those were.
+    fn withdraw(
         &mut self,
         now: Instant,
         id: AttachmentId,
         connector: &ConnectorConfig,
         published: Vec<usize>,
-    ) {
-        if !connector.translation
-            && let (Some(uplink), Some(attachment)) =
-                (self.uplinks.get(&connector.uplink), self.attachments.get(&id))
-        {
-            for addressing in &attachment.config.addresses {
-                uplink.config.space.unroute(addressing.address, id);
-            }
-        }
+    ) -> usize {
+        let mut ended = 0;
         for mapping in published {
             self.mappings[mapping].pinned = false;
             let keys = self.mappings[mapping].sessions.clone();
             if keys.is_empty() {
                 self.remove_mapping(now, mapping);
-            } else {
-                self.end_sessions(now, keys, Some(connector.on_detach));
+            }
+            ended += self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended;
+        }
+        let Some(attachment) = self.attachments.get(&id) else { return ended };
+        let still_routed =
+            attachment.policies().any(|other| !other.translation && other.uplink == connector.uplink);
+        if connector.translation || still_routed {
+            return ended;
+        }
+        if let Some(uplink) = self.uplinks.get(&connector.uplink) {
+            for addressing in &attachment.config.addresses {
+                uplink.config.space.unroute(addressing.address, id);
             }
         }
+        // No answer would find them any more.
+        let own = attachment
+            .mappings
+            .iter()
+            .filter(|(key, _)| key.uplink == connector.uplink && key.scope == Scope::Own);
+        let keys = own.flat_map(|(_, &mapping)| self.mappings[mapping].sessions.clone()).collect();
+        ended + self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended
     }
 
     fn detach(
@@ -274,11 +322,11 @@ impl Engine {
         let attached = attachment.attached(connector).ok_or(CommandError::NotAttached(id, connector))?;
         let (config, published) = (attached.config.clone(), attached.published.clone());
         let keys = self.sessions_of(attachment, connector);
-        let applied = self.end_sessions(now, keys, Some(config.on_detach));
-        self.unpublish(now, id, &config, published);
+        let mut applied = self.end_sessions(now, keys, Some(config.on_detach));
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector);
         }
+        applied.sessions_ended += self.withdraw(now, id, &config, published);
         Ok(applied)
     }
 
@@ -307,7 +355,7 @@ impl Engine {
                 Some(attachment.attached(session.owner.connector)?.config.on_detach)
             });
             if let Some(policy) = policy {
-                self.announce_end(&session, policy);
+                self.announce_end(now, &session, policy);
             }
         }
         Applied { sessions_ended }

@@ -1,6 +1,6 @@
 //! Who is where on a link: ARP and Neighbor Discovery, asked and answered; routers made known to containers.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::outbound::Way;
 use super::{Engine, MacPair, Refusal};
@@ -59,11 +59,14 @@ impl Engine {
     /// Asks everybody on an uplink for a neighbor.
     fn ask(&mut self, uplink: UplinkId, address: IpAddr) {
         let Some(u) = self.uplinks.get(&uplink) else { return };
+        let mac = u.config.mac;
         let ours = u.external().iter().copied().find(|e| e.is_ipv4() == address.is_ipv4());
         let request = match (address, ours) {
-            (IpAddr::V4(target), Some(IpAddr::V4(ours))) => Arp::request(target, u.config.mac, ours),
-            (IpAddr::V6(target), Some(IpAddr::V6(ours))) => nd::solicitation(target, u.config.mac, ours),
-            _ => return,
+            (IpAddr::V4(target), Some(IpAddr::V4(ours))) => Arp::request(target, mac, ours),
+            // Without an address of this IP version: as a probe (RFC 5227 §2.1.1), or with the link's own one.
+            (IpAddr::V4(target), _) => Arp::request(target, mac, Ipv4Addr::UNSPECIFIED),
+            (IpAddr::V6(target), Some(IpAddr::V6(ours))) => nd::solicitation(target, mac, ours),
+            (IpAddr::V6(target), _) => nd::solicitation(target, mac, nd::link_local(mac)),
         };
         self.transmit(Link::Uplink(uplink), request);
     }
@@ -104,7 +107,7 @@ impl Engine {
         packet: &Packet,
         frame: &[u8],
     ) -> Result<Verdict, Refusal> {
-        let message = Nd::parse(frame).map_err(|_| Reason::NdInvalid)?;
+        let message = self.discovery_message(frame)?;
         let config = &self.attachments[&id].config;
         let own = match packet.source {
             IpAddr::V6(source) => {
@@ -177,10 +180,10 @@ impl Engine {
         packet: &Packet,
         frame: &[u8],
     ) -> Result<Verdict, Refusal> {
-        let message = Nd::parse(frame).map_err(|_| Reason::NdInvalid)?;
+        let message = self.discovery_message(frame)?;
         let uplink = &self.uplinks[&id];
         if let Nd::Solicitation { source, target, source_mac } = message {
-            if !uplink.is_external(target.into()) {
+            if !uplink.is_external(target.into()) && target != nd::link_local(uplink.config.mac) {
                 return Err(Reason::NdNotForGateway.into());
             }
             let sender = source_mac.unwrap_or(Ethernet::parse(frame)?.0.source);
@@ -191,6 +194,14 @@ impl Engine {
             self.learn_neighbor(now, id, address, mac);
         }
         Ok(self.shared())
+    }
+
+    /// RFC 6980 §5: what came in fragments is no Neighbor Discovery.
+    fn discovery_message(&self, frame: &[u8]) -> Result<Nd, Reason> {
+        if self.whole.is_some() {
+            return Err(Reason::NdInvalid);
+        }
+        Nd::parse(frame).map_err(|_| Reason::NdInvalid)
     }
 
     /// A frame that another worker has answered: only what it tells matters.

@@ -8,7 +8,7 @@ use crate::neighbor::Lookup;
 use crate::respond::reset;
 use crate::session::Session;
 use crate::wire::tcp_flag::{ACK, RST};
-use crate::{Link, OnDetach, Protocol, SessionState, Transmit};
+use crate::{Instant, Link, OnDetach, Protocol, SessionState, Transmit};
 
 /// Sessions that have ended, and whose ends are still to be told. Frames are made one at a time, when they are sent.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ enum End {
 
 impl Engine {
     /// Notes that a session has ended by policy.
-    pub(super) fn announce_end(&mut self, session: &Session, on_detach: OnDetach) {
+    pub(super) fn announce_end(&mut self, now: Instant, session: &Session, on_detach: OnDetach) {
         let live = matches!(
             session.state,
             SessionState::Opening
@@ -40,7 +40,16 @@ impl Engine {
             return;
         }
         self.endings.queue.push_back((End::Container, session.clone()));
-        self.endings.queue.push_back((End::Remote, session.clone()));
+        let remote = session.inside.destination.ip();
+        let uplink = session.owner.uplink;
+        if self.uplinks.get(&uplink).is_some_and(|u| u.turns_back(remote)) {
+            // Another container: it is told as if the VPC had sent it.
+            if let Some((_, mut frame)) = self.reset_of(End::Remote, session) {
+                self.settle(now, Link::Uplink(uplink), &mut frame);
+            }
+        } else {
+            self.endings.queue.push_back((End::Remote, session.clone()));
+        }
     }
 
     /// The next RST to be sent. An end that cannot be reached any more is not told.
@@ -68,7 +77,11 @@ impl Engine {
             End::Remote => {
                 let id = session.owner.uplink;
                 let uplink = self.uplinks.get(&id)?;
-                let Lookup::Resolved(mac) = uplink.neighbors.peek(session.next_hop) else { return None };
+                let mac = match uplink.neighbors.peek(session.next_hop) {
+                    Lookup::Resolved(mac) => mac,
+                    _ if uplink.turns_back(session.inside.destination.ip()) => uplink.config.mac,
+                    _ => return None,
+                };
                 let macs = (mac, uplink.config.mac);
                 let (from, target) = (session.external, session.inside.destination);
                 (Link::Uplink(id), macs, from, target, session.track.outbound, session.track.inbound)

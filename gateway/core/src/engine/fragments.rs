@@ -53,7 +53,7 @@ impl Engine {
 
     /// Counts a translated frame as sent if it fits its link, so that the caller can send it. If it does not, its pieces are queued.
     pub(super) fn depart(&mut self, to: Link, frame: &[u8]) -> bool {
-        let whole = self.whole.filter(|&largest| largest > 0).map_or(usize::MAX, usize::from);
+        let whole = self.whole.map_or(usize::MAX, usize::from);
         let mtu = match to {
             Link::Attachment(id) => self.attachments.get(&id).map(|a| a.config.mtu),
             Link::Uplink(id) => self.uplinks.get(&id).map(|u| u.config.mtu),

@@ -155,7 +155,9 @@ impl Engine {
     ) -> Result<Entry, Reason> {
         let entry = self.admit_inbound(id, tuple);
         let opens = check_opens(packet);
-        if opens.is_ok() && matches!(entry, Err(Reason::NoMapping | Reason::Filtered)) {
+        // A hairpinned one has its sender inside.
+        let from_outside = self.uplinks.get(&id).is_some_and(|uplink| !uplink.turns_back(packet.source));
+        if from_outside && opens.is_ok() && matches!(entry, Err(Reason::NoMapping | Reason::Filtered)) {
             self.remember_unasked(now, id, tuple, frame);
         }
         let entry = entry?;
@@ -223,6 +225,12 @@ impl Engine {
         if published.is_none() && !self.lets_in(connector, mapping, tuple) {
             return Err(Reason::Filtered);
         }
+        // By another external endpoint the container has this very conversation already.
+        let internal = mapping.map_or(tuple.destination, |mapping| self.mappings[mapping].key.internal);
+        let inside = Tuple { protocol: tuple.protocol, source: internal, destination: tuple.source };
+        if self.sessions.outbound(owner, inside).is_some() {
+            return Err(Reason::Filtered);
+        }
         self.check_session_room(attachment)?;
         let uplink = self.uplinks.get(&id).ok_or(Reason::UnknownLink)?;
         let next_hop = uplink.next_hop(remote).ok_or(Reason::NoNextHop)?;
@@ -231,7 +239,7 @@ impl Engine {
             uplink: id,
             protocol: tuple.protocol,
             internal: tuple.destination,
-            scope: Scope::Any,
+            scope: Scope::Own,
         };
         let mapping = mapping.map_or(Target::Own(key), Target::Known);
         Ok(Entry { owner, next_hop, udp_refresh: connector.udp_refresh, mapping })

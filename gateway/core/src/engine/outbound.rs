@@ -112,6 +112,13 @@ impl Engine {
             Some(key) => Passage::Known(key, self.way_of(key)),
             None => Passage::New(check_opens(packet).and_then(|()| self.admit(now, id, tuple))?),
         };
+        if let (Passage::Known(key, _), Transport::EchoReply { .. }) = (&passage, packet.transport) {
+            // Only who was asked answers; and with the query id 0 this looks like the request of a translated session.
+            let session = self.sessions.session(*key);
+            if session.external != session.inside.source {
+                return Err(Reason::IcmpTypeUnsupported.into());
+            }
+        }
         let way = passage.way();
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
         let key = match passage {
@@ -249,7 +256,6 @@ impl Engine {
 pub(super) const fn check_opens(packet: &Packet) -> Result<(), Reason> {
     match packet.transport {
         Transport::Tcp(segment) if !tcp::opens(segment.flags) => Err(Reason::TcpNotSyn),
-        // Only who was asked answers; and with the query id 0 this would look like the request of a session.
         Transport::EchoReply { .. } => Err(Reason::IcmpTypeUnsupported),
         _ => Ok(()),
     }

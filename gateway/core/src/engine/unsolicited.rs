@@ -7,6 +7,7 @@ use super::Engine;
 use crate::limits::{ICMP_ERROR_BYTES, UNSOLICITED_SYN, UNSOLICITED_SYNS};
 use crate::packet::Tuple;
 use crate::respond::IcmpError;
+use crate::split::complete_checksum;
 use crate::wire::IP;
 use crate::{Instant, Link, Protocol, Unsolicited, UplinkId};
 
@@ -78,8 +79,15 @@ impl Engine {
         }
         *count += 1;
         self.unasked.known.insert((uplink, tuple));
-        let frame = frame[..frame.len().min(IP + ICMP_ERROR_BYTES)].into();
-        self.unasked.queue.push_back(Waiting { due: now + UNSOLICITED_SYN, uplink, tuple, frame });
+        let mut frame = frame[..frame.len().min(IP + ICMP_ERROR_BYTES)].to_vec();
+        // An error quotes the packet as it is on the wire. What cannot be completed was cut above, and so was its checksum.
+        let _ = complete_checksum(&mut frame);
+        self.unasked.queue.push_back(Waiting {
+            due: now + UNSOLICITED_SYN,
+            uplink,
+            tuple,
+            frame: frame.into(),
+        });
     }
 
     /// Tells the senders of those whose time is over, unless the connection has come about meanwhile.

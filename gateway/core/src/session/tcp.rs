@@ -7,7 +7,7 @@
 //!                SYN out       └─────────────► FinInbound ───────────┘
 //!
 //! any ── RST ──► Reset ── other traffic ──► Established
-//! Fin*, Closing, Finished, Reset ── SYN out, in ──► Opening, OpeningInbound
+//! Closing, Finished, Reset ── SYN out, in ──► Opening, OpeningInbound
 //! ```
 //!
 //! A segment outside of its receiver's window does not move the state: the receiver will not believe it either (RFC 9293 §3.10.7.4,
@@ -106,15 +106,13 @@ impl Track {
             Direction::Outbound => (&mut self.outbound, &self.inbound),
             Direction::Inbound => (&mut self.inbound, &self.outbound),
         };
-        let believable = sender.note(segment, receiver);
-        let state = if believable { advance(state, direction, segment.flags) } else { state };
-        if state == S::Closing
-            && self.outbound.knows_end_of(&self.inbound)
-            && self.inbound.knows_end_of(&self.outbound)
-        {
-            return S::Finished;
+        if !sender.note(segment, receiver) {
+            return state;
         }
-        state
+        let state = advance(state, direction, segment.flags);
+        let acknowledged =
+            self.outbound.knows_end_of(&self.inbound) && self.inbound.knows_end_of(&self.outbound);
+        if state == S::Closing && acknowledged { S::Finished } else { state }
     }
 }
 
@@ -124,6 +122,13 @@ impl Flow {
         if segment.has(RST) {
             return self.may_reset(segment, peer);
         }
+        let end = segment.end();
+        let too_far = peer
+            .acknowledged
+            .is_some_and(|next| is_after(end, next.wrapping_add(peer.window.max(MIN_WINDOW))));
+        if too_far {
+            return false;
+        }
         if segment.has(ACK) && peer.end.is_some_and(|end| !is_after(segment.acknowledgment, end)) {
             let known = self.acknowledged.is_some_and(|known| is_after(known, segment.acknowledgment));
             if !known {
@@ -131,13 +136,6 @@ impl Flow {
                 let scale = self.scale.filter(|_| peer.scale.is_some() && !segment.has(SYN));
                 self.window = u32::from(segment.window) << scale.unwrap_or(0);
             }
-        }
-        let end = segment.end();
-        let too_far = peer
-            .acknowledged
-            .is_some_and(|next| is_after(end, next.wrapping_add(peer.window.max(MIN_WINDOW))));
-        if too_far {
-            return false;
         }
         if segment.has(SYN) {
             self.scale = segment.scale;
@@ -188,9 +186,9 @@ pub(crate) const fn opens(flags: u8) -> bool {
     flags & (SYN | ACK | RST | FIN) == SYN
 }
 
-/// Whether the connection has begun to end, so that a SYN is a new one's.
+/// Whether the connection is over for both ends, so that a SYN is a new one's.
 const fn is_over(state: SessionState) -> bool {
-    matches!(state, S::FinOutbound | S::FinInbound | S::Closing | S::Finished | S::Reset)
+    matches!(state, S::Closing | S::Finished | S::Reset)
 }
 
 /// The state after a believable segment with `flags` has passed.
@@ -299,7 +297,8 @@ mod tests {
             (&[(In, FIN | ACK), (Out, FIN | ACK), (In, ACK)], S::Finished),
             (&[(In, FIN | ACK), (Out, FIN | ACK), (Out, ACK)], S::Closing),
             (&[(Out, FIN | ACK), (In, FIN | ACK), (Out, SYN)], S::Opening),
-            (&[(In, FIN | ACK), (Out, SYN)], S::Opening),
+            // Half-closed, it can go on for long; whoever gets the SYN challenges it (RFC 5961 §4).
+            (&[(In, FIN | ACK), (Out, SYN)], S::FinInbound),
             (&[(In, RST)], S::Reset),
             (&[(In, RST), (Out, ACK)], S::Established),
             (&[(In, RST), (In, RST)], S::Reset),

@@ -311,3 +311,54 @@ fn rfc6888_req_8_a_udp_port_that_was_open_to_all_rests_for_two_minutes() {
     rig.run_until(at(120));
     assert_eq!(rig.deliver(inside(C2), udp(C2, 4000).frame()).verdict, Verdict::Hold, "it is asked for anew");
 }
+
+#[test]
+fn a_remote_that_calls_two_publications_of_one_port_from_one_port_does_no_harm() {
+    let published = |port| Publication {
+        protocol: Protocol::Tcp,
+        external: endpoint(EXTERNAL, port),
+        internal_port: 8080,
+    };
+    let publications = vec![published(80), published(81)];
+    let mut rig = Rig::new();
+    rig.attach_with(C1, ConnectorConfig { publications, ..connector(TO_A, VPC_A) });
+    let remote = endpoint(SERVER, 5000);
+    let syn = |port| Packet::inbound(VPC_A, Carries::Tcp(SYN), remote, endpoint(EXTERNAL, port));
+    rig.forward(outside(VPC_A), &syn(80));
+    // The container could not tell the two apart.
+    let step = rig.deliver(outside(VPC_A), syn(81).frame());
+    assert!(matches!(step.verdict, Verdict::Drop(_)), "{:?}", step.verdict);
+    assert_eq!(rig.engine.session_count(), 1);
+    let answer = Packet::outbound(C1, Carries::Tcp(SYN | ACK), 8080, remote);
+    assert_eq!(rig.forward(inside(C1), &answer).1.source, endpoint(EXTERNAL, 80));
+}
+
+#[test]
+fn a_remote_that_calls_a_publication_and_a_mapping_of_one_port_from_one_port_does_no_harm() {
+    let open = ConnectorConfig {
+        udp_filtering: gateway_core::Filtering::EndpointIndependent,
+        ..connector(TO_A, VPC_A)
+    };
+    let mut rig = rig_with(Rig::new(), &open);
+    let mapped = rig.open(C1, Carries::Udp, 4000, endpoint(SERVER, 53));
+    let external = endpoint(EXTERNAL, 80);
+    let publications = vec![Publication { protocol: Protocol::Udp, external, internal_port: 4000 }];
+    rig.attach_with(C1, ConnectorConfig { publications, ..open });
+    let remote = endpoint(OTHER_SERVER, 5000);
+    rig.forward(outside(VPC_A), &Packet::inbound(VPC_A, Carries::Udp, remote, mapped));
+    let again = Packet::inbound(VPC_A, Carries::Udp, remote, external);
+    let step = rig.deliver(outside(VPC_A), again.frame());
+    assert!(matches!(step.verdict, Verdict::Drop(_)), "{:?}", step.verdict);
+}
+
+#[test]
+fn a_container_cannot_show_an_external_address_as_its_own() {
+    let mut rig = Rig::new();
+    let mut config = attachment_config(ROUTABLE);
+    config.addresses[0].address = EXTERNAL.into();
+    rig.add_attachment_with(config);
+    let connector = ConnectorConfig { translation: false, ..connector(TO_A, VPC_A) };
+    let attach = Command::Attach { attachment: ROUTABLE, connector };
+    let taken = CommandError::AddressTaken(EXTERNAL.into());
+    assert_eq!(rig.engine.apply(rig.now, attach), Err(taken));
+}

@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use gateway_core::{
-    AddressSpace, AttachmentId, ConnectorId, Filtering, Instant, Link, MappingMode, PortQuota, Protocol, UplinkId,
+    AddressSpace, AttachmentId, ConnectorId, Filtering, Instant, Link, MappingMode, PortQuota, Protocol,
+    UplinkId,
 };
 
 use crate::frame::Body;
@@ -91,6 +92,16 @@ pub(crate) enum Op {
     Control(String),
 }
 
+/// A difference, or the engine's own panic: what led to it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{:?}", self.settings);
+            self.log.iter().for_each(|(at, op)| println!("{at} ms: {op:?}"));
+        }
+    }
+}
+
 /// What is wrong. The step ends.
 pub(crate) type Checked = Result<(), String>;
 
@@ -126,6 +137,11 @@ impl Driver {
 
     /// All steps, and the end of everything.
     pub(crate) fn run(mut self) -> Tally {
+        // Somebody has to be there first.
+        let prologue = (0..60).try_for_each(|_| self.change_configuration());
+        if let Err(difference) = prologue {
+            self.fail(0, &difference);
+        }
         for step in 0..self.settings.steps {
             if let Err(difference) = self.step(step) {
                 self.fail(step, &difference);
@@ -134,13 +150,11 @@ impl Driver {
         if let Err(difference) = self.remove_everything() {
             self.fail(self.settings.steps, &difference);
         }
-        self.tally.hand_offs = self.world.hand_offs;
-        self.tally
+        Tally { hand_offs: self.world.hand_offs, ..self.tally }
     }
 
     fn fail(&self, step: u64, difference: &str) -> ! {
-        let log: Vec<String> = self.log.iter().map(|(at, op)| format!("{at}: {op:?}")).collect();
-        panic!("{difference}\nstep {step} of {:?}\nlast operations:\n{}", self.settings, log.join("\n"));
+        panic!("{difference}\nstep {step}");
     }
 
     fn note(&mut self, op: Op) {

@@ -210,15 +210,21 @@ fn read_ip(frame: &[u8]) -> Read {
         return Read::LaterFragment;
     }
     if !fragment {
-        let pseudo = if number == 1 { 0 } else { pseudo_header(source, destination, number, frame.len() - at) };
+        let pseudo =
+            if number == 1 { 0 } else { pseudo_header(source, destination, number, frame.len() - at) };
         assert_eq!(sum(&frame[at..], pseudo), 0xffff, "wrong checksum in {:02x?}", &frame[IP..]);
     }
     match (number, frame[at]) {
         (1, 3 | 11 | 12) | (58, 1..=4) => {
             let inner = at + 8;
             let (number, at_inner, from, to) = ip_header(frame, inner);
-            let about = endpoints(frame, number, at_inner, from, to).expect("an error is about a session");
-            Read::Error { kind: frame[at], code: frame[at + 1], to: destination, about }
+            // About a fragment that waited in vain, the engine's own.
+            endpoints(frame, number, at_inner, from, to).map_or(Read::Other, |about| Read::Error {
+                kind: frame[at],
+                code: frame[at + 1],
+                to: destination,
+                about,
+            })
         }
         (58, 135) => {
             let octets = <[u8; 16]>::try_from(&frame[at + 8..at + 24]).expect("sixteen");

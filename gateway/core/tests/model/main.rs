@@ -4,6 +4,7 @@
 
 mod driver;
 mod frame;
+mod known;
 mod model;
 mod modes;
 mod random;

@@ -29,7 +29,7 @@ pub(crate) struct Mapping {
     pub(crate) publication: Option<Publication>,
     quota: Option<u32>,
     rests_afterwards: bool,
-    finished: Option<Instant>,
+    pub(crate) finished: Option<Instant>,
     pub(crate) rests: Option<Instant>,
 }
 
@@ -69,12 +69,14 @@ impl Model {
         }
         opens?;
         let none = self.containers[&key.0].policies.is_empty();
-        let policy = self.route(key.0, key.1.2).ok_or(if none { Reason::NoConnector } else { Reason::NoRoute })?;
+        let policy =
+            self.route(key.0, key.1.2).ok_or(if none { Reason::NoConnector } else { Reason::NoRoute })?;
         let known = self.known(scope(key, &policy.0));
         if known.is_some() || !policy.0.translation {
             return Ok(known);
         }
-        let stuck = |&a: &IpAddr| self.obstacles(key, policy, a).into_iter().find(|o| o.1.is_empty()).map(|o| o.0);
+        let stuck =
+            |&a: &IpAddr| self.obstacles(key, policy, a).into_iter().find(|o| o.1.is_empty()).map(|o| o.0);
         let addresses = self.addresses(key, policy);
         let reason = addresses.iter().map(stuck).min().unwrap_or(Some(Reason::NoExternalAddress));
         reason.map_or(Ok(None), Err)
@@ -89,20 +91,28 @@ impl Model {
             self.begin(key, known, policy.0.id, true);
             return self.mappings[&known].external == external;
         }
-        while let Some((_, givers)) = self.obstacles(key, &policy, external.ip()).pop() {
+        for reason in [Reason::QuotaReached, Reason::PortsExhausted] {
+            let obstacle = self.obstacles(key, &policy, external.ip()).into_iter().find(|o| o.0 == reason);
+            let Some((_, givers)) = obstacle else { continue };
             let gave_up = |id: &u64| self.sessions_of(*id).all(|(key, _)| gone(*key));
             let Some(giver) = givers.into_iter().find(gave_up) else { return false };
             let keys: Vec<_> = self.sessions_of(giver).map(|(key, _)| *key).collect();
             keys.into_iter().for_each(|key| self.end(key));
         }
-        let translated = self.addresses(key, &policy).contains(&external.ip()) && self.is_usable(scope, external);
+        let translated =
+            self.addresses(key, &policy).contains(&external.ip()) && self.is_usable(scope, external);
         let mapping = self.map(scope, &policy, external, None);
         self.begin(key, mapping, policy.0.id, true);
         if policy.0.translation { translated } else { external == key.1.1 }
     }
 
     /// The session of a packet from a VPC to `external`; if that is new, by which mapping, if there is one, and connector.
-    pub(crate) fn inbound(&self, uplink: UplinkId, (protocol, external, remote): Flow, opens: Result<(), Reason>) -> Result<(Key, Option<(Option<u64>, ConnectorId)>), Reason> {
+    pub(crate) fn inbound(
+        &self,
+        uplink: UplinkId,
+        (protocol, external, remote): Flow,
+        opens: Result<(), Reason>,
+    ) -> Result<(Key, Option<(Option<u64>, ConnectorId)>), Reason> {
         let routed = self.containers.iter().find(|(_, c)| c.is_routed(uplink, external.ip())).map(|c| *c.0);
         if !self.uplinks[&uplink].0.contains(&external.ip()) && routed.is_none() {
             return Err(Reason::NotExternalAddress);
@@ -111,7 +121,8 @@ impl Model {
         let mut here = self.mappings.iter().filter(|(_, m)| {
             (m.scope.1, m.scope.2, m.external, m.rests) == (uplink, protocol, external, None)
         });
-        let live = |(id, m): &(&u64, &Mapping)| self.sessions.get(&key_by(m)).is_some_and(|s| s.mapping == **id);
+        let live =
+            |(id, m): &(&u64, &Mapping)| self.sessions.get(&key_by(m)).is_some_and(|s| s.mapping == **id);
         if let Some((_, mapping)) = here.clone().find(live) {
             return Ok((key_by(mapping), None));
         }
@@ -123,15 +134,21 @@ impl Model {
             Some(connector) => self.containers[&key.0].policies.get(&connector),
             None => self.route(key.0, remote),
         };
-        let (c, _) = policy.filter(|(c, _)| c.uplink == uplink && reaches(c, remote).is_some()).ok_or(Reason::Filtered)?;
+        let (c, _) = policy
+            .filter(|(c, _)| c.uplink == uplink && reaches(c, remote).is_some())
+            .ok_or(Reason::Filtered)?;
         let filtering = if protocol == Protocol::Udp { c.udp_filtering } else { c.filtering };
         let covers = |m: &Mapping| m.scope.5.is_none_or(|scope| scope.0 == remote.ip());
-        let lets_in = publisher.is_some() || c.mapping != AddressAndPortDependent && match (target, filtering) {
-            (None, filtering) => !c.translation && filtering == Filtering::EndpointIndependent,
-            (Some((_, m)), Filtering::EndpointIndependent) => covers(m),
-            (Some((id, _)), Filtering::AddressDependent) => self.sessions_of(*id).any(|(k, _)| k.1.2.ip() == remote.ip()),
-            (_, Filtering::AddressAndPortDependent) => false,
-        };
+        let lets_in = publisher.is_some()
+            || c.mapping != AddressAndPortDependent
+                && match (target, filtering) {
+                    (None, filtering) => !c.translation && filtering == Filtering::EndpointIndependent,
+                    (Some((_, m)), Filtering::EndpointIndependent) => covers(m),
+                    (Some((id, _)), Filtering::AddressDependent) => {
+                        self.sessions_of(*id).any(|(k, _)| k.1.2.ip() == remote.ip())
+                    }
+                    (_, Filtering::AddressAndPortDependent) => false,
+                };
         if !lets_in || self.sessions.contains_key(&key) {
             return Err(Reason::Filtered);
         }
@@ -139,15 +156,34 @@ impl Model {
     }
 
     /// A new mapping.
-    pub(crate) fn map(&mut self, scope: Scope, policy: &Policy, external: SocketAddr, publication: Option<Publication>) -> u64 {
+    pub(crate) fn map(
+        &mut self,
+        scope: Scope,
+        policy: &Policy,
+        external: SocketAddr,
+        publication: Option<Publication>,
+    ) -> u64 {
         let c = &policy.0;
         let leased = publication.is_none() && c.translation;
         let open = c.udp_filtering == Filtering::EndpointIndependent && c.mapping != AddressAndPortDependent;
         let paired = (scope.1, external.is_ipv4());
-        self.containers.get_mut(&scope.0).filter(|_| leased).into_iter().for_each(|c| drop(c.paired.insert(paired, external.ip())));
+        self.containers
+            .get_mut(&scope.0)
+            .filter(|_| leased)
+            .into_iter()
+            .for_each(|c| drop(c.paired.insert(paired, external.ip())));
         let quota = leased.then_some(policy.1.0);
         let rests_afterwards = leased && open && scope.2 == Protocol::Udp;
-        let mapping = Mapping { scope, connector: c.id, external, publication, quota, rests_afterwards, finished: None, rests: None };
+        let mapping = Mapping {
+            scope,
+            connector: c.id,
+            external,
+            publication,
+            quota,
+            rests_afterwards,
+            finished: None,
+            rests: None,
+        };
         self.made += 1;
         self.mappings.insert(self.made, mapping);
         self.made
@@ -157,7 +193,9 @@ impl Model {
     fn obstacles(&self, key: Key, (c, quota): &Policy, address: IpAddr) -> Vec<(Reason, Vec<u64>)> {
         let wanted = scope(key, c);
         let finished = |serves: &dyn Fn(&Mapping) -> bool| {
-            let same = |m: &Mapping| wanted.2 == Protocol::Tcp && m.scope.0.0 % self.workers == key.0.0 % self.workers;
+            let same = |m: &Mapping| {
+                wanted.2 == Protocol::Tcp && m.scope.0.0 % self.workers == key.0.0 % self.workers
+            };
             let givers = self.mappings.iter().filter(|(_, m)| m.finished.is_some() && same(m) && serves(m));
             let first = givers.clone().map(|(_, m)| m.finished).min();
             givers.filter(|(_, m)| Some(m.finished) == first).map(|(id, _)| *id).collect::<Vec<_>>()
@@ -167,8 +205,12 @@ impl Model {
         };
         let mut found = Vec::new();
         let shared = |s: Scope| s.5.filter(|r| r.1.is_some());
-        let same_port = |m: &Mapping| (m.scope.1, m.external.ip(), shared(m.scope)) == (wanted.1, address, shared(wanted));
-        if c.translation && !self.uplinks[&c.uplink].1.iter().any(|&port| self.is_usable(wanted, (address, port).into())) {
+        let same_port = |m: &Mapping| {
+            (m.scope.1, m.external.ip(), shared(m.scope)) == (wanted.1, address, shared(wanted))
+        };
+        if c.translation
+            && !self.uplinks[&c.uplink].1.iter().any(|&port| self.is_usable(wanted, (address, port).into()))
+        {
             found.push((Reason::PortsExhausted, finished(&same_port)));
         }
         let own = |m: &Mapping| m.quota.is_some() && (m.connector, m.scope.0) == (c.id, key.0);
@@ -194,7 +236,9 @@ impl Model {
     /// Whether a container that has no external address yet can have got one without a free port.
     pub(crate) fn may_be_exhausted(&self, key: Key) -> bool {
         let Some(policy) = self.route(key.0, key.1.2) else { return false };
-        self.addresses(key, policy).into_iter().any(|a| self.obstacles(key, policy, a).iter().any(|o| o.1.is_empty()))
+        self.addresses(key, policy)
+            .into_iter()
+            .any(|a| self.obstacles(key, policy, a).iter().any(|o| o.1.is_empty()))
     }
 
     /// The addresses that a container may appear as: always the same one (RFC 4787 REQ-2).
@@ -253,5 +297,9 @@ fn scope((id, (protocol, internal, remote)): Key, c: &ConnectorConfig) -> Scope 
 
 /// The longest prefix of a connector that contains the remote.
 fn reaches(c: &ConnectorConfig, remote: SocketAddr) -> Option<u8> {
-    c.destinations.iter().filter(|prefix| prefix.contains(&remote.ip())).map(|prefix| prefix.prefix_len()).max()
+    c.destinations
+        .iter()
+        .filter(|prefix| prefix.contains(&remote.ip()))
+        .map(|prefix| prefix.prefix_len())
+        .max()
 }

@@ -4,6 +4,7 @@ use gateway_core::{Protocol, Reason};
 
 use crate::frame::Body;
 use crate::frame::flag::{ACK, FIN, RST, SYN};
+use crate::known;
 use crate::model::Segment;
 use crate::random::Random;
 
@@ -45,7 +46,8 @@ impl Connection {
     pub(crate) fn say(&self, random: &mut Random, end: usize) -> Said {
         let other = 1 - end;
         let acknowledgment = self.next[other].unwrap_or(0);
-        let said = |flags, sequence, payload| Said { flags, sequence, acknowledgment, payload, believed: true };
+        let said =
+            |flags, sequence, payload| Said { flags, sequence, acknowledgment, payload, believed: true };
         let Some(next) = self.next[end] else {
             let sequence = random.next() as u32;
             return match random.below(10) {
@@ -66,7 +68,9 @@ impl Connection {
             4 => said(random.pick(&[RST, RST | ACK]), next, 0),
             5 if settled => {
                 let flags = random.pick(&[ACK, FIN | ACK, RST, SYN, RST | ACK, SYN | ACK]);
-                Said { believed: false, ..said(flags, next.wrapping_add(0x1000_0000), 0) }
+                let far = Said { believed: false, ..said(flags, next.wrapping_add(0x1000_0000), 0) };
+                let beyond = if known::FAR_ACKNOWLEDGMENT { 0x1000_0000 } else { 0 };
+                Said { acknowledgment: acknowledgment.wrapping_add(beyond), ..far }
             }
             6 => said(ACK, next.wrapping_sub(1), 1),
             _ if self.finished[end] || !room => said(ACK, next, 0),

@@ -223,10 +223,10 @@ fn rfc5508_req_7_an_error_about_a_hairpinned_packet_comes_back_to_its_sender() {
     for net in nets() {
         let open = |policy: &mut ConnectorConfig| policy.udp_filtering = Filtering::EndpointIndependent;
         let mut rig = rig_with(limits::DEFAULT_PORTS, open);
-        let [caller, called] = [C1, C2].map(|id| rig.open(id, Carries::Udp, 4000, endpoint(net.server, 53)));
-        let sent = Packet::outbound(C1, Carries::Udp, 4000, called);
+        let [first, second] = [C1, C2].map(|id| rig.open(id, Carries::Udp, 4000, endpoint(net.server, 53)));
+        let sent = Packet::outbound(C1, Carries::Udp, 4000, second);
         let (_, arrived) = rig.forward(inside(C1), &sent);
-        assert_eq!(arrived.source, caller);
+        assert_eq!(arrived.source, first);
         let error = net.error(&arrived, net.container, Error::Port);
         let expected = Packet {
             source_mac: gateway_mac(C1),

@@ -8,7 +8,10 @@ use gateway_core::{Reason, Verdict, limits};
 use super::{Error, KINDS, feed, flow, nets, pattern, received, rig_with, seen, whole};
 use crate::support::checksum::{fix_icmp, fix_icmpv6, word};
 use crate::support::fragments::{Piece, cut, fragment};
-use crate::support::nd::{ADVERTISEMENT, ALL_NODES, ALL_ROUTERS, Nd, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, message, multicast_mac};
+use crate::support::nd::{
+    ADVERTISEMENT, ALL_NODES, ALL_ROUTERS, Nd, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, message,
+    multicast_mac,
+};
 use crate::support::packet::{Carries, Packet};
 use crate::support::rig::Rig;
 use crate::support::*;
@@ -60,7 +63,8 @@ fn rfc768_a_udp_checksum_of_zero_stays_zero_both_ways() {
     let sent = Packet::outbound(C1, Carries::Udp, 4000, endpoint(v4.server, 53));
     let out = rig.deliver(inside(C1), without(&sent));
     let external = Packet::read(&out.frame).source;
-    let back = rig.deliver(outside(VPC_A), without(&Packet::inbound(VPC_A, Carries::Udp, sent.destination, external)));
+    let back = rig
+        .deliver(outside(VPC_A), without(&Packet::inbound(VPC_A, Carries::Udp, sent.destination, external)));
     assert_eq!([&out, &back].map(|step| word(&step.frame, field.start)), [0, 0]);
     assert_eq!(back.verdict, Verdict::Forward(inside(C1)));
 }
@@ -84,9 +88,8 @@ fn rfc8200_sec_8_1_a_udp_datagram_without_checksum_is_dropped_over_ipv6() {
 fn rfc6056_sec_3_ports_are_taken_from_the_whole_range_at_random() {
     for net in nets() {
         let mut rig = Rig::new();
-        let ports: Vec<u16> = (0..256)
-            .map(|n| rig.open(C1, Carries::Udp, 4000 + n, endpoint(net.server, 53)).port())
-            .collect();
+        let ports: Vec<u16> =
+            (0..256).map(|n| rig.open(C1, Carries::Udp, 4000 + n, endpoint(net.server, 53)).port()).collect();
         // Of eight parts of the range, none is left out; and no step from one to the next comes back often.
         let eighths: BTreeSet<u16> = ports.iter().map(|port| port / 8192).collect();
         assert_eq!(eighths.len(), 8);
@@ -203,7 +206,8 @@ fn rfc8200_sec_4_5_the_sender_hears_of_a_datagram_that_stayed_incomplete() {
         }
         let told = |sent: Vec<crate::support::rig::Sent>| {
             let told = sent.into_iter().map(|sent| (sent.to, Packet::read(&sent.frame)));
-            told.filter(|(_, packet)| packet.carries == net.icmp(Error::ReassemblyExpired)).collect::<Vec<_>>()
+            told.filter(|(_, packet)| packet.carries == net.icmp(Error::ReassemblyExpired))
+                .collect::<Vec<_>>()
         };
         assert_eq!(told(rig.wait_until(just_before(at(30))).1), []);
         let expected = [
@@ -278,8 +282,10 @@ fn rfc4861_sec_7_2_the_gateway_says_where_its_addresses_are() {
 fn rfc4861_sec_6_2_a_container_hears_of_its_router_when_it_asks_and_every_ten_minutes() {
     let mut rig = Rig::new();
     let advertisements = |sent: Vec<crate::support::rig::Sent>| {
-        let read = sent.into_iter().filter(|sent| sent.to == inside(C1)).map(|sent| Packet::read(&sent.frame));
-        read.filter(|p| matches!(p.carries, Carries::Icmp { kind: ROUTER_ADVERTISEMENT, .. })).collect::<Vec<_>>()
+        let read =
+            sent.into_iter().filter(|sent| sent.to == inside(C1)).map(|sent| Packet::read(&sent.frame));
+        read.filter(|p| matches!(p.carries, Carries::Icmp { kind: ROUTER_ADVERTISEMENT, .. }))
+            .collect::<Vec<_>>()
     };
     let all_routers = (multicast_mac(ALL_ROUTERS), ALL_ROUTERS);
     let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xc1);

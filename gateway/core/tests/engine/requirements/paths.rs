@@ -98,7 +98,8 @@ fn syn(net: Net, (from, to): (SocketAddr, SocketAddr), link: Link, mss: u16) -> 
 fn rfc6691_sec_2_a_syn_announces_no_larger_segments_than_both_links_carry() {
     for net in nets() {
         let largest = SMALL_MTU - net.header as u16 - 20;
-        for (announced, expected) in [(9000, largest), (largest + 1, largest), (largest, largest), (536, 536)] {
+        for (announced, expected) in [(9000, largest), (largest + 1, largest), (largest, largest), (536, 536)]
+        {
             let mut rig = rig();
             let mss = |frame: &[u8]| {
                 assert_eq!(checksum::wrong(frame), None);
@@ -119,7 +120,7 @@ fn rfc1812_sec_4_3_errors_come_in_a_burst_and_then_at_their_rate() {
     for net in nets() {
         let mut rig = Rig::new();
         let frame = Packet::outbound(C1, Carries::Udp, 4000, endpoint(net.server, 53)).with_ttl(1).frame();
-        let mut told = |rig: &mut Rig| rig.refused(inside(C1), frame.clone(), Reason::TtlExpired).is_some();
+        let told = |rig: &mut Rig| rig.refused(inside(C1), frame.clone(), Reason::TtlExpired).is_some();
         for _ in 0..limits::ICMP_ERROR_BURST {
             assert!(told(&mut rig));
         }

@@ -247,7 +247,7 @@ fn rfc5382_req_8_a_connection_between_containers_shows_external_endpoints() {
     for net in nets() {
         let open = |policy: &mut ConnectorConfig| policy.filtering = Filtering::EndpointIndependent;
         let mut rig = rig_with(limits::DEFAULT_PORTS, open);
-        let called = rig.open(C2, TCP(SYN), 4000, endpoint(net.server, 80));
+        let listener = rig.open(C2, TCP(SYN), 4000, endpoint(net.server, 80));
         let hairpinned = |sent: &Packet, to, source, port| Packet {
             source_mac: gateway_mac(to),
             destination_mac: container_mac(to),
@@ -256,13 +256,13 @@ fn rfc5382_req_8_a_connection_between_containers_shows_external_endpoints() {
             ttl: sent.ttl - 2,
             ..sent.clone()
         };
-        let syn = Packet::outbound(C1, TCP(SYN), 6000, called);
+        let syn = Packet::outbound(C1, TCP(SYN), 6000, listener);
         let (to, arrived) = rig.forward(inside(C1), &syn);
         let caller = arrived.source;
         assert_eq!(caller.ip(), net.external);
         assert_eq!((to, arrived), (inside(C2), hairpinned(&syn, C2, caller, 4000)));
         let answer = Packet::outbound(C2, TCP(SYN | ACK), 4000, caller).with_payload(pattern(10));
-        let expected = hairpinned(&answer, C1, called, 6000);
+        let expected = hairpinned(&answer, C1, listener, 6000);
         assert_eq!(rig.forward(inside(C2), &answer), (inside(C1), expected));
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Sent {
 pub(crate) struct Handed {
     pub(crate) worker: u16,
     pub(crate) from: UplinkId,
+    pub(crate) largest: Option<u16>,
     pub(crate) frame: Vec<u8>,
 }
 
@@ -316,7 +317,7 @@ impl Rig {
 
     /// Takes a packet that another worker has put together.
     pub(crate) fn take_whole(&mut self, handed: &Handed) {
-        self.engine.handle_whole(self.now, handed.from, handed.frame.clone());
+        self.engine.handle_whole(self.now, handed.from, handed.largest, handed.frame.clone());
     }
 
     /// What the engine sends by itself.
@@ -325,7 +326,9 @@ impl Rig {
         while let Some(transmit) = self.engine.poll_transmit() {
             match transmit {
                 Transmit::Frame { to, frame } => sent.push(Sent { to, frame }),
-                Transmit::Whole { worker, from, frame } => self.handed.push(Handed { worker, from, frame }),
+                Transmit::Whole { worker, from, largest, frame } => {
+                    self.handed.push(Handed { worker, from, largest, frame });
+                }
             }
         }
         sent

@@ -29,7 +29,8 @@ impl Driver {
     fn compare_sessions(&self, worker: usize) -> Checked {
         for view in self.world.sessions(worker, &SessionQuery::default()) {
             let key: Key = (view.attachment, (view.protocol, view.internal, view.remote));
-            let session = self.model.sessions.get(&key).ok_or_else(|| format!("{view:?} is not to be there"))?;
+            let session =
+                self.model.sessions.get(&key).ok_or_else(|| format!("{view:?} is not to be there"))?;
             let mapping = &self.model.mappings[&session.mapping];
             let found = (view.connector, view.uplink, view.external, view.state);
             let expected = (session.connector, mapping.scope.1, mapping.external, session.state);
@@ -60,7 +61,9 @@ impl Driver {
     /// Sessions of each link.
     fn compare_links(&self, worker: usize) -> Checked {
         let mut expected: BTreeMap<Link, u64> = BTreeMap::new();
-        for ((id, _), session) in self.model.sessions.iter().filter(|(key, _)| self.world.worker(key.0) == worker) {
+        for ((id, _), session) in
+            self.model.sessions.iter().filter(|(key, _)| self.world.worker(key.0) == worker)
+        {
             let uplink = self.model.mappings[&session.mapping].scope.1;
             *expected.entry(Link::Attachment(*id)).or_default() += 1;
             *expected.entry(Link::Uplink(uplink)).or_default() += 1;

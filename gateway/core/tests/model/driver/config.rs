@@ -9,14 +9,12 @@ use gateway_core::{
 };
 
 use super::{Checked, Driver, Op, Pace};
-use crate::model::{Container, Policy};
+use crate::known;
+use crate::model::{Container, Model, Policy};
 use crate::world::{container_mac, gateway_mac, uplink_mac};
 
-const MAPPINGS: [MappingMode; 3] = [
-    MappingMode::EndpointIndependent,
-    MappingMode::AddressDependent,
-    MappingMode::AddressAndPortDependent,
-];
+const MAPPINGS: [MappingMode; 3] =
+    [MappingMode::EndpointIndependent, MappingMode::AddressDependent, MappingMode::AddressAndPortDependent];
 const FILTERINGS: [Filtering; 3] =
     [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent];
 
@@ -55,8 +53,8 @@ impl Driver {
         }
         let ranges = match self.settings.pace {
             // Part of one block, or of three, so that workers have to use each other's.
-            Pace::Leaps if self.random.percent(50) => vec![2000..=2019],
-            Pace::Leaps => vec![2040..=2050, 2110..=2116, 2180..=2184],
+            Pace::Leaps if self.random.percent(50) => vec![2000..=2009],
+            Pace::Leaps => vec![2044..=2049, 2110..=2113, 2180..=2181],
             Pace::AnHour => vec![2000..=6095],
         };
         let exclusions = [2003..=2004, 2112..=2112];
@@ -142,6 +140,9 @@ impl Driver {
         let (Some(id), Some(uplink)) = (self.container(), self.uplink()) else { return Ok(()) };
         let policy = self.policy(id, uplink);
         let connector = policy.0.clone();
+        if self.model.is_known_to_fail(id, &connector) {
+            return Ok(());
+        }
         self.note(Op::Control(format!("attach {id:?} {connector:?}")));
         let accepted = self.model.attach(id, policy);
         let outcome = self.world.apply(&Command::Attach { attachment: id, connector });
@@ -151,25 +152,39 @@ impl Driver {
     }
 
     fn policy(&mut self, id: AttachmentId, uplink: UplinkId) -> Policy {
-        let which = self.random.pick(&[0, 0, 0, 1, 2, 3]);
+        let mut which = self.random.pick(&[0, 0, 0, 1, 2, 3]);
+        let mut translation = !self.random.percent(12);
+        if known::MIXED_TRANSLATION {
+            translation = !id.0.is_multiple_of(5);
+            which = if translation { which } else { id.0 as usize / 5 % 4 };
+        }
         let connector = ConnectorId(uplink.0 * 4 + which as u32);
-        let destinations = DESTINATIONS[which].iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
+        let destinations =
+            DESTINATIONS[which].iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
         let mut config = ConnectorConfig::new(connector, uplink, destinations);
-        config.translation = !self.random.percent(12);
+        config.translation = translation;
         config.mapping = self.random.mostly(self.settings.mapping, &MAPPINGS);
+        if known::INSIDE_TUPLE_TAKEN {
+            let odd = id.0.is_multiple_of(3);
+            config.mapping = if odd { MAPPINGS[id.0 as usize / 3 % 3] } else { self.settings.mapping };
+        }
+        if !config.translation {
+            // There is nothing to map.
+            config.mapping = MappingMode::EndpointIndependent;
+        }
         config.filtering = self.random.mostly(self.settings.filtering, &FILTERINGS);
         config.udp_filtering = self.random.mostly(self.settings.filtering, &FILTERINGS);
-        config.udp_refresh = self.random.pick(&[UdpRefresh::Outbound, UdpRefresh::Outbound, UdpRefresh::Both]);
+        config.udp_refresh =
+            self.random.pick(&[UdpRefresh::Outbound, UdpRefresh::Outbound, UdpRefresh::Both]);
         config.on_detach = self.random.pick(&[OnDetach::Reset, OnDetach::Silent]);
-        if self.random.percent(20) {
+        if self.random.percent(10) {
             config.quota_per_attachment = Some(1 + self.random.below(5) as u32);
         }
         let (number, limit, quota) = self.quota(connector);
         config.quota = quota;
         if self.random.percent(25) {
-            config.publications = (0..=self.random.below(2)).filter_map(|_| self.publication(uplink)).collect();
+            config.publications = (0..=self.random.below(2)).map(|_| self.publication(uplink)).collect();
         }
-        let _ = id;
         (config, (number, limit))
     }
 
@@ -178,16 +193,43 @@ impl Driver {
         if let Some(quota) = self.quotas.get(&connector) {
             return quota.clone();
         }
-        let limit = self.random.percent(30).then(|| 2 + self.random.below(8) as u32);
+        let limit = self.random.percent(25).then(|| 3 + self.random.below(8) as u32);
         let quota = (self.quotas.len() as u32, limit, PortQuota::new(limit));
         self.quotas.insert(connector, quota.clone());
         quota
     }
 
-    fn publication(&mut self, uplink: UplinkId) -> Option<Publication> {
-        let external = self.random.pick(&self.model.uplinks[&uplink].0.clone());
-        let port = self.random.pick(&[80, 443, 2000, 2001, 2042]);
+    fn publication(&mut self, uplink: UplinkId) -> Publication {
+        let addresses = &self.model.uplinks[&uplink].0;
+        let which = self.random.below(addresses.len() as u64) as usize;
+        let port = self.random.pick(&[80, 443, 2000, 2001, 2044]);
+        let external = SocketAddr::new(addresses[which], port);
         let protocol = self.random.pick(&[Protocol::Tcp, Protocol::Udp]);
-        Some(Publication { protocol, external: SocketAddr::new(external, port), internal_port: self.port() })
+        let mut internal_port = self.port();
+        if known::INSIDE_TUPLE_TAKEN || known::PUBLICATION_AFTER_MAPPING {
+            internal_port = 10_000 + port + 10_000 * which as u16;
+        }
+        Publication { protocol, external, internal_port }
+    }
+}
+
+impl Model {
+    /// Whether an attach is one of those that are known to end badly.
+    fn is_known_to_fail(&self, id: AttachmentId, connector: &ConnectorConfig) -> bool {
+        let before = self.containers[&id].policies.get(&connector.id);
+        let made = |published| {
+            let own =
+                self.mappings.iter().filter(move |(_, m)| (m.scope.0, m.connector) == (id, connector.id));
+            own.filter(move |(_, m)| m.publication.is_some() == published)
+        };
+        let has_family =
+            |a: &IpAddr| self.uplinks[&connector.uplink].0.iter().any(|e| e.is_ipv4() == a.is_ipv4());
+        let unasked = !connector.translation && !self.containers[&id].addresses.iter().all(has_family);
+        known::NOBODY_ASKS_FOR_NEIGHBORS && unasked
+            || known::MAPPING_OUTLIVES_CONNECTOR
+                && before.is_none()
+                && made(false).any(|(_, m)| m.rests.is_none())
+            || known::PUBLICATIONS_FLAP
+                && made(true).any(|(mapping, _)| self.sessions_of(*mapping).next().is_some())
     }
 }

@@ -6,7 +6,8 @@ use gateway_core::{Link, Protocol, Reason, SessionState, UplinkId};
 
 use super::{Checked, Driver, Op};
 use crate::frame::{self, Body, Read, flag};
-use crate::model::{Flow, Key, Segment};
+use crate::known;
+use crate::model::{Flow, Key, Model, Segment};
 use crate::tcp::{Connection, Said, opens};
 use crate::world::{Outcome, macs};
 
@@ -65,7 +66,11 @@ impl Driver {
                 }
             }
         };
-        if self.peer_follows(key, talk.0, fresh) { self.leave(key, talk.2.body(), Some(talk)) } else { Ok(()) }
+        if self.peer_follows(key, talk.0, fresh) {
+            self.leave(key, talk.2.body(), Some(talk))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the other end of a hairpinned connection, if there is one, knows the same numbers.
@@ -100,7 +105,7 @@ impl Driver {
         match self.random.below(20) {
             0 | 1 if protocol != Protocol::Icmp => remote.set_port(self.random.pick(&[53, 80, 443, 7000])),
             2 | 3 => remote = self.remote(remote.is_ipv4(), protocol),
-            4 => external.set_port(self.random.below(24) as u16 + 2000),
+            4 => external.set_port(self.random.below(10) as u16 + 2000),
             5 => external.set_port(self.random.pick(&[80, 443])),
             // The container's own endpoint, which the VPC may see.
             6 => external = key.1.1,
@@ -145,15 +150,38 @@ impl Driver {
         self.come(uplink, flow, talk.2.body(), Some(talk))
     }
 
+    pub(super) fn is_known_to_fail(&self, key: Key) -> bool {
+        let (_, (protocol, _, remote)) = key;
+        let inside = |remote: SocketAddr| self.model.uplinks.keys().any(|u| self.is_inside(*u, remote.ip()));
+        let doubled = || match self.model.outbound(key, Ok(())) {
+            Ok(Some(mapping)) => {
+                let m = &self.model.mappings[&mapping];
+                self.model.is_doubled(m.scope.1, (protocol, remote, m.external))
+            }
+            Ok(None) => {
+                inside(remote) && self.model.sessions.keys().any(|k| k.1.0 == protocol && inside(k.1.2))
+            }
+            Err(_) => false,
+        };
+        known::GIVE_UP_FOR_UDP && self.model.would_give_up_for_udp(key)
+            || known::INSIDE_TUPLE_TAKEN && doubled()
+    }
+
     fn leave(&mut self, key: Key, body: Body, talk: Option<Talk>) -> Checked {
-        self.note(Op::Out(key, body));
         let (id, (_, internal, remote)) = key;
+        if self.is_known_to_fail(key) {
+            return Ok(());
+        }
+        self.note(Op::Out(key, body));
         frame::write(&mut self.frame, macs(Link::Attachment(id)), internal, remote, body);
         let outcome = self.world.deliver(self.world.worker(id), Link::Attachment(id), &mut self.frame);
         self.check_leaving(key, body, talk, outcome)
     }
 
     fn come(&mut self, uplink: UplinkId, flow: Flow, body: Body, talk: Option<Talk>) -> Checked {
+        if known::INSIDE_TUPLE_TAKEN && self.model.is_doubled(uplink, flow) {
+            return Ok(());
+        }
         self.note(Op::In(uplink, flow, body));
         frame::write(&mut self.frame, macs(Link::Uplink(uplink)), flow.2, flow.1, body);
         let worker = self.some_worker();
@@ -183,7 +211,9 @@ impl Driver {
             (Outcome::Sent(_, Read::Packet { source, .. }), _) => source,
             // Hairpinned, and not let in again.
             (_, Some(known)) => self.model.mappings[&known].external,
-            (Outcome::Dropped(Reason::PortsExhausted), None) if self.model.may_be_exhausted(key) => return Ok(()),
+            (Outcome::Dropped(Reason::PortsExhausted), None) if self.model.may_be_exhausted(key) => {
+                return Ok(());
+            }
             _ => self.world.external(key).ok_or_else(|| format!("it was to leave: {outcome:?}"))?,
         };
         if !self.model.sessions.contains_key(&key) {
@@ -217,7 +247,13 @@ impl Driver {
         same((to, source, destination), (Link::Uplink(uplink), external, remote))
     }
 
-    pub(super) fn check_whole(&mut self, uplink: UplinkId, flow: Flow, body: Body, outcome: Outcome) -> Checked {
+    pub(super) fn check_whole(
+        &mut self,
+        uplink: UplinkId,
+        flow: Flow,
+        body: Body,
+        outcome: Outcome,
+    ) -> Checked {
         self.check_coming(uplink, flow, body, None, outcome)
     }
 
@@ -284,6 +320,27 @@ impl Driver {
             self.connections.retain(|number, _| live.contains(number));
         }
         self.numbers
+    }
+}
+
+impl Model {
+    /// Whether a container has a session of this kind by another external endpoint.
+    pub(super) fn is_doubled(&self, uplink: UplinkId, (protocol, external, remote): Flow) -> bool {
+        let here =
+            |m: &&crate::model::Mapping| (m.scope.1, m.scope.2, m.external) == (uplink, protocol, external);
+        let called = self.mappings.values().filter(here).map(|m| (m.scope.0, (protocol, m.scope.3, remote)));
+        let own = self.containers.keys().map(|id| (*id, (protocol, external, remote)));
+        called.chain(own).any(|key| {
+            let mapping = self.sessions.get(&key).map(|session| &self.mappings[&session.mapping]);
+            mapping.is_some_and(|m| (m.scope.1, m.external) != (uplink, external))
+        })
+    }
+
+    /// Whether a packet that finds no port could make TCP give one up, though it is not TCP.
+    fn would_give_up_for_udp(&self, key: Key) -> bool {
+        let exhausted =
+            self.outbound(key, Ok(())) == Err(Reason::PortsExhausted) || self.may_be_exhausted(key);
+        key.1.0 != Protocol::Tcp && exhausted && self.mappings.values().any(|m| m.finished.is_some())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the control plane changes.
 
-use gateway_core::{AttachmentId, ConnectorId, Publication, UplinkId};
 use gateway_core::MappingMode::EndpointIndependent;
+use gateway_core::{AttachmentId, ConnectorId, Publication, UplinkId};
 
 use super::{Key, Model, Policy, scope};
 
@@ -13,12 +13,14 @@ impl Model {
         let mut others = container.policies.values().filter(|(other, _)| other.id != c.id);
         let tie = others.any(|(other, _)| other.destinations.iter().any(|d| c.destinations.contains(d)));
         let published = if c.translation { &c.publications[..] } else { &[] };
-        let foreign = |p: &Publication| !container.addresses.iter().any(|a| a.is_ipv4() == p.external.is_ipv4());
+        let foreign =
+            |p: &Publication| !container.addresses.iter().any(|a| a.is_ipv4() == p.external.is_ipv4());
         let taken = |p: &Publication| {
             let own = |m: &super::Mapping| m.publication.is_some() && (m.scope.0, m.connector) == (id, c.id);
             let at = (c.uplink, p.protocol, p.external);
             !self.uplinks[&c.uplink].0.contains(&p.external.ip())
-                || published.iter().filter(|o| (o.protocol, o.external) == (p.protocol, p.external)).count() > 1
+                || published.iter().filter(|o| (o.protocol, o.external) == (p.protocol, p.external)).count()
+                    > 1
                 || self.mappings.values().any(|m| (m.scope.1, m.scope.2, m.external) == at && !own(m))
         };
         let routed = |address| {
@@ -52,7 +54,8 @@ impl Model {
     fn unpublish(&mut self, id: AttachmentId, connector: ConnectorId, stay: &[Publication]) {
         let ends = |m: &super::Mapping| m.publication.is_some_and(|p| !stay.contains(&p));
         let of = |m: &super::Mapping| (m.scope.0, m.connector) == (id, connector);
-        let gone: Vec<u64> = self.mappings.iter().filter(|(_, m)| of(m) && ends(m)).map(|(id, _)| *id).collect();
+        let gone: Vec<u64> =
+            self.mappings.iter().filter(|(_, m)| of(m) && ends(m)).map(|(id, _)| *id).collect();
         for mapping in gone {
             let keys: Vec<Key> = self.sessions_of(mapping).map(|(key, _)| *key).collect();
             self.mappings.get_mut(&mapping).expect("there").publication = None;
@@ -78,7 +81,8 @@ impl Model {
     }
 
     pub(crate) fn remove_uplink(&mut self, uplink: UplinkId) {
-        let policies = self.containers.iter().flat_map(|(id, c)| c.policies.values().map(|p| (*id, p.0.uplink, p.0.id)));
+        let policies =
+            self.containers.iter().flat_map(|(id, c)| c.policies.values().map(|p| (*id, p.0.uplink, p.0.id)));
         let joined: Vec<_> = policies.filter(|p| p.1 == uplink).collect();
         joined.into_iter().for_each(|(id, _, connector)| self.detach(id, connector));
         self.mappings.retain(|_, m| m.scope.1 != uplink);

@@ -3,17 +3,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_core::SessionState::{self, *};
-use gateway_core::limits::{ICMP_QUERY_IDLE, PORT_REST, TCP_ESTABLISHED, TCP_CLOSING, UDP_IDLE};
-use gateway_core::{ConnectorId, Instant, Protocol, UdpRefresh};
 use Protocol::{Icmp, Tcp, Udp};
+use gateway_core::SessionState::{self, *};
+use gateway_core::limits::{ICMP_QUERY_IDLE, PORT_REST, TCP_CLOSING, TCP_ESTABLISHED, UDP_IDLE};
+use gateway_core::{ConnectorId, Instant, Protocol, UdpRefresh};
 
 use super::{Key, Model, Segment, Session, scope};
 use crate::frame::flag::{ACK, FIN, RST, SYN};
 
 impl Model {
     /// Opens the session of a packet that came in, see [`Self::inbound`].
-    pub(crate) fn enter(&mut self, key: Key, external: SocketAddr, (mapping, connector): (Option<u64>, ConnectorId)) {
+    pub(crate) fn enter(
+        &mut self,
+        key: Key,
+        external: SocketAddr,
+        (mapping, connector): (Option<u64>, ConnectorId),
+    ) {
         let mapping = mapping.unwrap_or_else(|| {
             let policy = self.containers[&key.0].policies[&connector].clone();
             self.map(scope(key, &policy.0), &policy, external, None)
@@ -30,7 +35,10 @@ impl Model {
         };
         let udp_refresh = self.containers[&key.0].policies[&connector].0.udp_refresh;
         let expires = self.now + idle(key.1.0, state);
-        self.sessions.insert(key, Session { mapping, connector, state, expires, udp_refresh, acknowledged: [false; 2] });
+        self.sessions.insert(
+            key,
+            Session { mapping, connector, state, expires, udp_refresh, acknowledged: [false; 2] },
+        );
         self.settle(mapping);
     }
 
@@ -40,7 +48,8 @@ impl Model {
         let (before, mut flags) = (s.state, 0);
         if let Some((segment_flags, believed, acknowledges)) = segment {
             flags = segment_flags;
-            let opens = flags & (SYN | ACK | RST | FIN) == SYN && !matches!(before, Opening | OpeningInbound | Established);
+            let opens = flags & (SYN | ACK | RST | FIN) == SYN
+                && !matches!(before, Opening | OpeningInbound | Established);
             if opens {
                 s.acknowledged = [false; 2];
             }
@@ -82,7 +91,8 @@ impl Model {
     /// Time has come to `now`.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.now = now;
-        let over: Vec<_> = self.sessions.iter().filter(|(_, s)| s.expires <= now).map(|(key, _)| *key).collect();
+        let over: Vec<_> =
+            self.sessions.iter().filter(|(_, s)| s.expires <= now).map(|(key, _)| *key).collect();
         over.into_iter().for_each(|key| self.end(key));
         self.mappings.retain(|_, m| m.rests.is_none_or(|until| until > now));
     }

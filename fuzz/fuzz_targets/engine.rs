@@ -1,0 +1,5 @@
+//! Any sequence of commands, frames and time.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::engine(data));
