@@ -59,7 +59,7 @@ fn transport_error(frame: &[u8], layout: &Layout) -> u16 {
     let value = u16_at(bytes, field);
     // 0 and 0xffff are the same number in one's complement.
     if is_partial(frame, layout.protocol) {
-        return (value % 0xffff + 0xffff - pseudo % 0xffff) % 0xffff;
+        return ((u32::from(value) + u32::from(!pseudo)) % 0xffff) as u16;
     }
     if layout.protocol == UDP && value == 0 {
         // IPv6 wants one.

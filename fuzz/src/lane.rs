@@ -76,7 +76,7 @@ impl Policy {
         }
     }
 
-    fn connector(self) -> ConnectorConfig {
+    fn connector(self, versions: &[bool]) -> ConnectorConfig {
         let destinations = PREFIXES.iter().map(|p| p.parse().expect("a prefix")).collect();
         let mut connector = ConnectorConfig::new(CONNECTOR, UPLINK, destinations);
         match self {
@@ -88,9 +88,9 @@ impl Policy {
                 connector.publications = [Protocol::Tcp, Protocol::Udp]
                     .into_iter()
                     .flat_map(|protocol| {
-                        [external(true), external(false)].map(|address| Publication {
+                        versions.iter().map(move |&is_v4| Publication {
                             protocol,
-                            external: SocketAddr::new(address, PUBLISHED_PORT),
+                            external: SocketAddr::new(external(is_v4), PUBLISHED_PORT),
                             internal_port: INTERNAL_PORT + 1,
                         })
                     })
@@ -129,7 +129,7 @@ impl Lane {
         let mut net = Net::new(1);
         net.add_uplink(self.uplink());
         net.add_attachment(self.attachment());
-        net.attach(ATTACHMENT, self.policy.connector());
+        net.attach(ATTACHMENT, self.policy.connector(&self.versions().collect::<Vec<_>>()));
         for is_v4 in self.versions() {
             let opening = [Carries::tcp(SYN, 999, 0), Carries::Udp, Carries::EchoRequest];
             for carries in opening {

@@ -90,6 +90,7 @@ impl Net {
     /// Applies a command to the engine that it concerns, or to all; they agree.
     pub(crate) fn apply(&mut self, command: &Command) -> Result<Applied, CommandError> {
         let (before, ports) = (self.session_count(), self.port_use());
+        trace(|| format!("{:?} {command:?}", self.now));
         let workers = match command {
             Command::AddUplink(_) | Command::RemoveUplink(_) => 0..self.engines.len(),
             Command::AddAttachment(AttachmentConfig { id, .. })
@@ -108,6 +109,8 @@ impl Net {
             Ok(Applied { sessions_ended }) => {
                 let gone = before - self.session_count();
                 assert_eq!(sessions_ended, gone, "sessions ended by {command:?}");
+                // A RST for another container that does not get in is counted as one from the VPC.
+                self.ledger.allow(gone as u64);
                 self.wires.note(command);
             }
             Err(error) => {
@@ -116,6 +119,7 @@ impl Net {
             }
         }
         self.settle();
+        self.out.clear();
         ended
     }
 
@@ -212,6 +216,7 @@ impl Net {
         let before = frame.clone();
         let verdict = self.engines[worker].handle_packet(self.now, from, &mut frame);
         self.ledger.frame(from, verdict);
+        trace(|| format!("{:?} worker {worker}, from {from}: {verdict:?}: {before:02x?}", self.now));
         let untouched = frame == before;
         match verdict {
             Verdict::Forward(to) => self.check_out(to, frame),
@@ -258,6 +263,7 @@ impl Net {
     }
 
     fn check_out(&mut self, to: Link, frame: Vec<u8>) {
+        trace(|| format!("{:?} to {to}: {frame:02x?}", self.now));
         self.wires.check(to, &frame, self.trusted);
         self.out.push((to, frame));
     }
@@ -275,6 +281,15 @@ impl Net {
     /// The uplink's or the container's MTU.
     pub(crate) fn mtu(&self, link: Link) -> usize {
         self.wires.mtu(link)
+    }
+}
+
+/// Shows a step, to whoever looks into a finding: with `FUZZ_TRACE` set.
+fn trace(step: impl FnOnce() -> String) {
+    static WANTED: std::sync::LazyLock<bool> =
+        std::sync::LazyLock::new(|| std::env::var_os("FUZZ_TRACE").is_some());
+    if *WANTED {
+        eprintln!("{}", step());
     }
 }
 

@@ -148,14 +148,19 @@ fn open_packet(name: &str, external: &[IpAddr], spread: Spread) -> Result<Opened
 /// A packet socket sees copies. A kernel that forwards will route the originals too: it answers with ICMP errors and
 /// redirects for addresses that it does not know to be ours.
 fn warn_of_forwarding(name: &str, external: &[IpAddr]) {
-    let setting = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
-    if std::fs::read_to_string(setting).is_ok_and(|value| value.trim() == "1") {
-        tracing::warn!(
-            device = name,
-            ?external,
-            "the kernel forwards on this device and will also act on packets for the external addresses; \
-             see docs/runbooks/packet-uplink.md"
-        );
+    for (version, concerned) in
+        [("ipv4", external.iter().any(IpAddr::is_ipv4)), ("ipv6", external.iter().any(IpAddr::is_ipv6))]
+    {
+        let setting = format!("/proc/sys/net/{version}/conf/{name}/forwarding");
+        if concerned && std::fs::read_to_string(setting).is_ok_and(|value| value.trim() == "1") {
+            tracing::warn!(
+                device = name,
+                version,
+                ?external,
+                "the kernel forwards on this device and will also act on packets for the external addresses; \
+                 see docs/runbooks/packet-uplink.md"
+            );
+        }
     }
 }
 

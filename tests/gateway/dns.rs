@@ -1,19 +1,21 @@
 //! Many containers that ask for both kinds of address at once, as every C library does.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use gateway::{ConnectorConfig, ConnectorId};
+use gateway::{AttachmentId, ConnectorConfig, ConnectorId, UplinkId};
 use netlab::{Lab, Namespace};
 use nix::sys::socket::{setsockopt, sockopt};
-use tests::{PATIENCE, eventually};
+use tests::PATIENCE;
+use tokio::task::JoinSet;
 
 use crate::fixture::Fixture;
-use crate::world::{Kind, Setup, Version, Vpc, add_container, add_vpc, net};
+use crate::world::{Kind, Setup, Version, Vpc, add_vpc, dual_stack, net};
 
 /// Containers that ask at the same time.
 const CONTAINERS: usize = 200;
@@ -23,22 +25,14 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 #[test]
 fn no_question_of_two_hundred_containers_at_once_is_lost() {
-    let t0 = std::time::Instant::now();
     let lab = Lab::new("dns").unwrap();
     let namespaces: Vec<_> = (0..CONTAINERS).map(|i| lab.namespace(&format!("c{i}")).unwrap()).collect();
-    eprintln!("ns {:?}", t0.elapsed());
     for workers in [1, 2] {
         let fixture = Fixture::start(workers);
         let setup = Setup { workers, kind: Kind::Tap, mtu: 1500 };
         let Vpc { namespace: vpc, uplink, .. } =
             add_vpc(&fixture, &lab, &format!("vpc{workers}"), setup, |_| {});
-        for namespace in &namespaces {
-            let id = add_container(&fixture, namespace, |_| {});
-            let destinations = vec![net("10.1.0.0/16"), net("fd01::/64")];
-            let connector = ConnectorConfig::new(ConnectorId(uplink.0), uplink, destinations);
-            fixture.wait(fixture.handle.attach(id, connector)).unwrap();
-        }
-        eprintln!("att {:?}", t0.elapsed());
+        let attachments = attach_all(&fixture, &namespaces, uplink);
         for version in Version::BOTH {
             let server = server(&vpc, version);
             let address = server.local_addr().unwrap();
@@ -56,15 +50,38 @@ fn no_question_of_two_hundred_containers_at_once_is_lost() {
             };
             assert!(lost.is_empty(), "{workers} workers, {version:?}: {lost:?} lost; {:?}", drops());
         }
-        eprintln!("asked {:?}", t0.elapsed());
-        drop(fixture);
- eprintln!("dropped {:?}", t0.elapsed());
         // The next gateway makes devices of the same names.
-        eventually("the containers' devices to go", || {
-            let devices = |n: &Namespace| n.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
-            namespaces.iter().all(|n| !devices(n).unwrap().contains("eth0"))
+        let handle = fixture.handle.clone();
+        all(&fixture, attachments, move |id| {
+            let handle = handle.clone();
+            async move { handle.remove_attachment(id).await.unwrap() }
         });
     }
+}
+
+/// Gives every namespace a link and the permission to reach the VPC, all at the same time.
+fn attach_all(fixture: &Fixture, namespaces: &[Namespace], uplink: UplinkId) -> Vec<AttachmentId> {
+    let specs = namespaces.iter().map(dual_stack).collect();
+    let handle = fixture.handle.clone();
+    all(fixture, specs, move |spec| {
+        let handle = handle.clone();
+        async move {
+            let id = handle.add_attachment(spec).await.unwrap().id;
+            let destinations = vec![net("10.1.0.0/16"), net("fd01::/64")];
+            let connector = ConnectorConfig::new(ConnectorId(uplink.0), uplink, destinations);
+            handle.attach(id, connector).await.unwrap();
+            id
+        }
+    })
+}
+
+/// Does it for all at the same time.
+fn all<A, T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    fixture: &Fixture,
+    arguments: Vec<A>,
+    act: impl Fn(A) -> F,
+) -> Vec<T> {
+    fixture.wait(async { arguments.into_iter().map(act).collect::<JoinSet<_>>().join_all().await })
 }
 
 /// Lets all ask at the same time, each from one socket for both kinds back to back. Returns those without both answers.

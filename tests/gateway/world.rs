@@ -243,17 +243,23 @@ pub(crate) fn add_vpc(
     Vpc { namespace: vpc, edge, uplink }
 }
 
-/// A container with the addresses of all of them.
+/// Gives the namespace the usual link, changed as wanted.
 pub(crate) fn add_container(
     fixture: &Fixture,
     namespace: &Namespace,
     change: impl FnOnce(&mut AttachmentSpec),
 ) -> AttachmentId {
+    let mut spec = dual_stack(namespace);
+    change(&mut spec);
+    fixture.wait(fixture.handle.add_attachment(spec)).unwrap().id
+}
+
+/// A link with the addresses of all containers.
+pub(crate) fn dual_stack(namespace: &Namespace) -> AttachmentSpec {
     let mut spec = attachment(namespace);
     let v6 = Version::V6;
     spec.addresses.push(Addressing { address: v6.internal(), gateway: v6.gateway() });
-    change(&mut spec);
-    fixture.wait(fixture.handle.add_attachment(spec)).unwrap().id
+    spec
 }
 
 const fn device(kind: Kind) -> &'static str {

@@ -76,7 +76,7 @@ impl Case {
             code: input.byte(),
             rest: [input.byte(), input.byte(), input.byte(), input.byte()],
             extensions: (bits & 8 != 0).then(|| input.below(20)),
-            quoted: usize::from(input.word()) % 1400,
+            quoted: usize::from(input.word()) % 1020,
             payload: usize::from(input.word()) % 1300,
             padding: input.below(32),
             ttl: input.byte().max(2),
@@ -93,9 +93,10 @@ impl Case {
         let (remote, is_v4) = (self.session.remote, self.is_v4());
         let about = self.about(own);
         let mut payload = about[IP..].to_vec();
-        payload.truncate(self.quoted);
+        // RFC 4884 §5.1: with extensions, at least 128 bytes are quoted, as far as there are as many.
+        payload.truncate(self.quoted.max(if self.extensions.is_some() { 128 } else { 0 }));
         let mut rest = self.rest;
-        // RFC 4884 §5.1: padded to at least 128 bytes, to words of 4 bytes or of 8.
+        // Padded to that, to words of 4 bytes or of 8.
         let unit = if is_v4 { 4 } else { 8 };
         let at = if is_v4 { 1 } else { 0 };
         rest[at] = 0;

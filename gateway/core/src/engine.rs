@@ -8,6 +8,7 @@ mod fragments;
 mod inbound;
 mod links;
 mod outbound;
+mod publishing;
 mod report;
 mod unsolicited;
 

@@ -1,16 +1,14 @@
 //! Commands: each is applied whole or not at all.
 
-use std::net::{IpAddr, SocketAddr};
-
-use rand_chacha::rand_core::Rng;
+use std::net::IpAddr;
 
 use super::admission::is_open_to_all;
 use super::links::{Attached, Attachment, Uplink};
+use super::publishing::Revision;
 use super::{Engine, Link};
 use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, PORT_REST, PUBLICATIONS_PER_CONNECTOR, UPLINKS};
-use crate::mapping::{Mapping, MappingKey, Scope};
+use crate::mapping::Mapping;
 use crate::nd::{self, Role};
-use crate::ports::Want;
 use crate::respond::Arp;
 use crate::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Instant,
@@ -125,25 +123,28 @@ impl Engine {
         let before = self.attachments[&id].attached(connector.id);
         let (old, published) =
             before.map_or((None, Vec::new()), |b| (Some(b.config.clone()), b.published.clone()));
-        let (mut kept, withdrawn): (Vec<_>, Vec<_>) = published.into_iter().partition(|&mapping| {
-            let Mapping { key, external, .. } = self.mappings[mapping];
-            let (protocol, internal_port) = (key.protocol, key.internal.port());
-            let same = Publication { protocol, external, internal_port };
-            key.uplink == connector.uplink && connector.translation && connector.publications.contains(&same)
-        });
-        let fresh = self.publish(now, id, connector, &kept)?;
-        kept.extend(fresh);
+        let Revision { mut kept, withdrawn, moved, fresh } = self.revise(connector, published);
+        kept.extend(self.publish(now, id, connector, &fresh)?);
+        // From here on nothing fails.
+        let moved: Vec<_> = moved
+            .into_iter()
+            .filter_map(|(publication, mapping)| Some((publication, self.mappings[mapping].lease.take()?)))
+            .collect();
         let ports = self.ports_of(id, connector.id);
-        let mut applied = Applied::default();
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector.id);
             attachment.connectors.push(Attached { config: connector.clone(), ports, published: kept });
         }
-        if let Some(old) = old {
-            applied.sessions_ended += self.withdraw(now, id, &old, withdrawn);
+        let sessions_ended = old.map_or(0, |old| self.withdraw(now, id, &old, withdrawn));
+        for (publication, lease) in moved {
+            let mapping = self.insert_published(id, connector, publication, lease);
+            let attached = self.attachments.get_mut(&id).and_then(|a| a.attached_mut(connector.id));
+            if let Some(attached) = attached {
+                attached.published.extend(mapping);
+            }
         }
         self.open_to_all(id, connector);
-        Ok(applied)
+        Ok(Applied { sessions_ended })
     }
 
     /// External ports of a container's mappings that were made by this connector.
@@ -155,8 +156,8 @@ impl Engine {
     /// Mappings that anybody can send to from now on will rest.
     fn open_to_all(&mut self, id: AttachmentId, policy: &ConnectorConfig) {
         for &mapping in self.attachments[&id].mappings.values() {
-            let key = self.mappings[mapping].key;
-            self.mappings[mapping].open_to_all |= is_open_to_all(policy, key);
+            let Mapping { key, pinned, .. } = self.mappings[mapping];
+            self.mappings[mapping].open_to_all |= !pinned && is_open_to_all(policy, key);
         }
     }
 
@@ -167,6 +168,13 @@ impl Engine {
         let attachment = self.attachments.get(&id).ok_or(CommandError::UnknownAttachment(id))?;
         let others = || attachment.policies().filter(|other| other.id != connector.id);
         check_room("connectors of the container", others().count(), CONNECTORS_PER_ATTACHMENT)?;
+        let twice = connector.publications.iter().enumerate().find(|(i, publication)| {
+            let others = &connector.publications[..*i];
+            others.iter().any(|o| (o.protocol, o.external) == (publication.protocol, publication.external))
+        });
+        if let Some((_, &Publication { protocol, external, .. })) = twice {
+            return Err(CommandError::PublicationTaken { protocol, external });
+        }
         if connector.publications.len() > PUBLICATIONS_PER_CONNECTOR {
             let limit = PUBLICATIONS_PER_CONNECTOR;
             return Err(CommandError::TableFull { what: "publications of the connector", limit });
@@ -191,125 +199,6 @@ impl Engine {
             Some(publication) => Err(CommandError::PublicationUnreachable(publication.external)),
             None => Ok(()),
         }
-    }
-
-    /// Brings a connector's publications, but those of `kept`, or its container's own addresses, into force. All or nothing.
-    fn publish(
-        &mut self,
-        now: Instant,
-        id: AttachmentId,
-        connector: &ConnectorConfig,
-        kept: &[usize],
-    ) -> Result<Vec<usize>, CommandError> {
-        if !connector.translation {
-            return self.route(id, connector).map(|()| Vec::new());
-        }
-        let kept: Vec<_> =
-            kept.iter().map(|&m| (self.mappings[m].key.protocol, self.mappings[m].external)).collect();
-        let mut published = Vec::new();
-        for &publication in &connector.publications {
-            let Publication { protocol, external, .. } = publication;
-            if kept.contains(&(protocol, external)) {
-                continue;
-            }
-            match self.publish_one(now, id, connector, publication) {
-                Some(mapping) => published.push(mapping),
-                None => {
-                    for mapping in published {
-                        self.remove_mapping(now, mapping);
-                    }
-                    return Err(CommandError::PublicationTaken { protocol, external });
-                }
-            }
-        }
-        Ok(published)
-    }
-
-    fn publish_one(
-        &mut self,
-        now: Instant,
-        id: AttachmentId,
-        connector: &ConnectorConfig,
-        Publication { protocol, external, internal_port }: Publication,
-    ) -> Option<usize> {
-        let internal = self.attachments.get(&id)?.config.addressing(external.ip())?.address;
-        let random = self.random.next_u64();
-        let pool = self.uplinks.get_mut(&connector.uplink)?.pool_mut(external.ip(), protocol)?;
-        let lease = pool.ports.lease(now, random, &Want::Exactly(external.port()))?;
-        let key = MappingKey {
-            uplink: connector.uplink,
-            protocol,
-            internal: SocketAddr::new(internal, internal_port),
-            scope: Scope::Any,
-        };
-        let mut mapping = Mapping::new(id, connector.id, key, external, Some(lease));
-        mapping.pinned = true;
-        Some(self.insert_mapping(mapping))
-    }
-
-    /// The VPC sees the container's own addresses. All or nothing.
-    fn route(&self, id: AttachmentId, connector: &ConnectorConfig) -> Result<(), CommandError> {
-        let space = &self.uplinks[&connector.uplink].config.space;
-        let addresses = || self.attachments[&id].config.addresses.iter().map(|a| a.address);
-        let taken = |&address: &IpAddr| {
-            let of_another = space.routed(address).is_some_and(|other| other.attachment != id);
-            of_another || space.index_of(address).is_some()
-        };
-        if let Some(taken) = addresses().find(taken) {
-            return Err(CommandError::AddressTaken(taken));
-        }
-        let mut routed = Vec::new();
-        for address in addresses() {
-            let ours = space.routed(address).is_some();
-            if !space.route(address, self.slot.index(), id) {
-                // Another worker's container was quicker.
-                for address in routed {
-                    space.unroute(address, id);
-                }
-                return Err(CommandError::AddressTaken(address));
-            }
-            if !ours {
-                routed.push(address);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes publications and own addresses out of force, and ends their sessions. Returns how many those were.
-    fn withdraw(
-        &mut self,
-        now: Instant,
-        id: AttachmentId,
-        connector: &ConnectorConfig,
-        published: Vec<usize>,
-    ) -> usize {
-        let mut ended = 0;
-        for mapping in published {
-            self.mappings[mapping].pinned = false;
-            let keys = self.mappings[mapping].sessions.clone();
-            if keys.is_empty() {
-                self.remove_mapping(now, mapping);
-            }
-            ended += self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended;
-        }
-        let Some(attachment) = self.attachments.get(&id) else { return ended };
-        let still_routed =
-            attachment.policies().any(|other| !other.translation && other.uplink == connector.uplink);
-        if connector.translation || still_routed {
-            return ended;
-        }
-        if let Some(uplink) = self.uplinks.get(&connector.uplink) {
-            for addressing in &attachment.config.addresses {
-                uplink.config.space.unroute(addressing.address, id);
-            }
-        }
-        // No answer would find them any more.
-        let own = attachment
-            .mappings
-            .iter()
-            .filter(|(key, _)| key.uplink == connector.uplink && key.scope == Scope::Own);
-        let keys = own.flat_map(|(_, &mapping)| self.mappings[mapping].sessions.clone()).collect();
-        ended + self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended
     }
 
     fn detach(
@@ -346,7 +235,12 @@ impl Engine {
     }
 
     /// Ends sessions; their ends are told if `on_detach` says so.
-    fn end_sessions(&mut self, now: Instant, keys: Vec<usize>, on_detach: Option<OnDetach>) -> Applied {
+    pub(super) fn end_sessions(
+        &mut self,
+        now: Instant,
+        keys: Vec<usize>,
+        on_detach: Option<OnDetach>,
+    ) -> Applied {
         let sessions_ended = keys.len();
         for key in keys {
             let session = self.end_session(now, key);

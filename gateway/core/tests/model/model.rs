@@ -87,9 +87,15 @@ impl Model {
     pub(crate) fn open(&mut self, key: Key, external: SocketAddr, gone: impl Fn(Key) -> bool) -> bool {
         let policy = self.route(key.0, key.1.2).expect("it may leave").clone();
         let scope = scope(key, &policy.0);
-        if let Some(known) = self.known(scope) {
+        if self.known(scope).is_some() {
+            // Publications of one endpoint are as good as each other.
+            let known = self
+                .mappings
+                .iter()
+                .find(|(_, m)| m.scope == scope && m.external == external && m.rests.is_none());
+            let Some((&known, _)) = known else { return false };
             self.begin(key, known, policy.0.id, true);
-            return self.mappings[&known].external == external;
+            return true;
         }
         for reason in [Reason::QuotaReached, Reason::PortsExhausted] {
             let obstacle = self.obstacles(key, &policy, external.ip()).into_iter().find(|o| o.0 == reason);
@@ -165,7 +171,6 @@ impl Model {
     ) -> u64 {
         let c = &policy.0;
         let leased = publication.is_none() && c.translation;
-        let open = c.udp_filtering == Filtering::EndpointIndependent && c.mapping != AddressAndPortDependent;
         let paired = (scope.1, external.is_ipv4());
         self.containers
             .get_mut(&scope.0)
@@ -173,7 +178,8 @@ impl Model {
             .into_iter()
             .for_each(|c| drop(c.paired.insert(paired, external.ip())));
         let quota = leased.then_some(policy.1.0);
-        let rests_afterwards = leased && open && scope.2 == Protocol::Udp;
+        let rests_afterwards =
+            leased && self.containers[&scope.0].policies.values().any(|p| is_open(&p.0, scope));
         let mapping = Mapping {
             scope,
             connector: c.id,
@@ -233,12 +239,14 @@ impl Model {
         self.uplinks[&scope.1].1.contains(&external.port()) && self.mappings.values().all(apart)
     }
 
-    /// Whether a container that has no external address yet can have got one without a free port.
-    pub(crate) fn may_be_exhausted(&self, key: Key) -> bool {
-        let Some(policy) = self.route(key.0, key.1.2) else { return false };
-        self.addresses(key, policy)
-            .into_iter()
-            .any(|a| self.obstacles(key, policy, a).iter().any(|o| o.1.is_empty()))
+    /// Whether this can be the reason, with one of the addresses that the container may get.
+    pub(crate) fn may_refuse(&self, key: Key, reason: Reason) -> bool {
+        let Some(policy) = self.route(key.0, key.1.2).filter(|p| self.known(scope(key, &p.0)).is_none())
+        else {
+            return false;
+        };
+        let stuck = |a| self.obstacles(key, policy, a).into_iter().find(|o| o.1.is_empty());
+        self.addresses(key, policy).into_iter().any(|a| stuck(a).is_some_and(|o| o.0 == reason))
     }
 
     /// The addresses that a container may appear as: always the same one (RFC 4787 REQ-2).
@@ -293,6 +301,13 @@ fn scope((id, (protocol, internal, remote)): Key, c: &ConnectorConfig) -> Scope 
         AddressAndPortDependent => Some((remote.ip(), Some(remote.port()))),
     };
     (id, c.uplink, protocol, internal, c.translation, remotes)
+}
+
+/// Whether a connector lets anybody send to a mapping, so that its port rests afterwards (RFC 6888 REQ-8).
+fn is_open(c: &ConnectorConfig, scope: Scope) -> bool {
+    let open = c.udp_filtering == Filtering::EndpointIndependent && c.mapping != AddressAndPortDependent;
+    open && (c.uplink, Protocol::Udp) == (scope.1, scope.2)
+        && scope.5.is_none_or(|remotes| remotes.1.is_none())
 }
 
 /// The longest prefix of a connector that contains the remote.

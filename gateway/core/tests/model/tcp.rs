@@ -4,7 +4,6 @@ use gateway_core::{Protocol, Reason};
 
 use crate::frame::Body;
 use crate::frame::flag::{ACK, FIN, RST, SYN};
-use crate::known;
 use crate::model::Segment;
 use crate::random::Random;
 
@@ -68,9 +67,7 @@ impl Connection {
             4 => said(random.pick(&[RST, RST | ACK]), next, 0),
             5 if settled => {
                 let flags = random.pick(&[ACK, FIN | ACK, RST, SYN, RST | ACK, SYN | ACK]);
-                let far = Said { believed: false, ..said(flags, next.wrapping_add(0x1000_0000), 0) };
-                let beyond = if known::FAR_ACKNOWLEDGMENT { 0x1000_0000 } else { 0 };
-                Said { acknowledgment: acknowledgment.wrapping_add(beyond), ..far }
+                Said { believed: false, ..said(flags, next.wrapping_add(0x1000_0000), 0) }
             }
             6 => said(ACK, next.wrapping_sub(1), 1),
             _ if self.finished[end] || !room => said(ACK, next, 0),

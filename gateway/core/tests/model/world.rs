@@ -79,6 +79,7 @@ impl World {
             Command::Attach { attachment, .. } | Command::Detach { attachment, .. } => Some(*attachment),
         };
         let one = one.map(|id| self.worker(id));
+        self.sent.clear();
         let mut ended = 0;
         for (worker, engine) in self.engines.iter_mut().enumerate() {
             if one.is_none_or(|one| one == worker) {
@@ -129,7 +130,7 @@ impl World {
         }
         let Link::Attachment(id) = from else { return Outcome::Held };
         let drops = self.engines[worker].recent_drops(self.now, id).expect("the container exists");
-        let last = drops.first().filter(|drop| drop.ago.is_zero());
+        let last = drops.first().filter(|drop| drop.ago.is_zero() && drop.reason != Reason::FragmentTimeout);
         last.map_or(Outcome::Held, |drop| Outcome::Dropped(drop.reason))
     }
 
@@ -151,8 +152,8 @@ impl World {
         for worker in 0..self.engines.len() {
             while let Some(transmit) = self.engines[worker].poll_transmit() {
                 match transmit {
-                    Transmit::Whole { worker: to, from, frame } => {
-                        self.engines[usize::from(to)].handle_whole(self.now, from, frame);
+                    Transmit::Whole { worker: to, from, largest, frame } => {
+                        self.engines[usize::from(to)].handle_whole(self.now, from, largest, frame);
                         self.hand_offs += 1;
                         self.drain();
                     }
@@ -193,7 +194,12 @@ impl World {
     }
 
     /// The external endpoint of a session, if it lives.
-    pub(crate) fn external(&self, (id, (protocol, internal, remote)): Key) -> Option<SocketAddr> {
+    pub(crate) fn external(&self, key: Key) -> Option<SocketAddr> {
+        self.session(key).map(|session| session.external)
+    }
+
+    /// A session, if it lives.
+    pub(crate) fn session(&self, (id, (protocol, internal, remote)): Key) -> Option<SessionView> {
         let query = SessionQuery {
             attachment: Some(id),
             protocol: Some(protocol),
@@ -201,6 +207,6 @@ impl World {
             ..SessionQuery::default()
         };
         let mut found = self.sessions(self.worker(id), &query).into_iter();
-        found.find(|s| (s.internal, s.remote) == (internal, remote)).map(|s| s.external)
+        found.find(|s| (s.internal, s.remote) == (internal, remote))
     }
 }

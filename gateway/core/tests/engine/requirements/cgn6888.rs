@@ -152,7 +152,7 @@ fn rfc6888_req_6_translation_is_off_for_chosen_destinations() {
                     assert_eq!(rig.forward(outside(VPC_A), &back), (inside(id), expected));
                 }
                 assert_eq!(rig.ports_used(), 1);
-                rig.run_until(rig.now + seconds(600));
+                rig.run_until(rig.now + limits::TCP_ESTABLISHED);
                 assert_eq!(rig.engine.session_count(), 0);
             }
         }

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use gateway_core::{
     AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId,
-    Filtering, MappingMode, OnDetach, PortQuota, PortSet, Protocol, Publication, UdpRefresh, Unsolicited,
-    UplinkConfig, UplinkId,
+    Filtering, Link, MappingMode, OnDetach, PortQuota, PortSet, Protocol, Publication, SessionState,
+    UdpRefresh, Unsolicited, UplinkConfig, UplinkId,
 };
 
 use super::{Checked, Driver, Op, Pace};
+use crate::frame::{Read, flag};
 use crate::known;
 use crate::model::{Container, Model, Policy};
 use crate::world::{container_mac, gateway_mac, uplink_mac};
@@ -130,44 +131,58 @@ impl Driver {
         self.check_ended(before, ended)
     }
 
-    fn check_ended(&self, before: usize, ended: usize) -> Checked {
+    fn check_ended(&mut self, before: usize, ended: usize) -> Checked {
         let expected = before - self.model.sessions.len();
+        self.hear_resets()?;
         if ended == expected { Ok(()) } else { Err(format!("{ended} sessions ended, {expected} were to")) }
+    }
+
+    /// Containers that a hairpinned connection has ended for are told by RST, as if the VPC had sent it.
+    fn hear_resets(&mut self) -> Checked {
+        for (to, read) in std::mem::take(&mut self.world.sent) {
+            let (Link::Attachment(id), Read::Packet { source, destination, flags, .. }) = (to, read) else {
+                continue;
+            };
+            let key = (id, (Protocol::Tcp, destination, source));
+            if flags & flag::RST == 0 || !self.model.sessions.contains_key(&key) {
+                continue;
+            }
+            let state = self.world.session(key).ok_or_else(|| format!("{key:?} has ended"))?.state;
+            // Whether it is believed, is a matter of what the other end has seen of the connection.
+            self.model.touch(key, false, Some((flags, state == SessionState::Reset, false)));
+        }
+        Ok(())
     }
 
     /// A container gets a permission, or another policy for one that it has.
     fn attach(&mut self) -> Checked {
         let (Some(id), Some(uplink)) = (self.container(), self.uplink()) else { return Ok(()) };
-        let policy = self.policy(id, uplink);
+        let policy = self.policy(uplink);
         let connector = policy.0.clone();
         if self.model.is_known_to_fail(id, &connector) {
             return Ok(());
         }
         self.note(Op::Control(format!("attach {id:?} {connector:?}")));
+        let before = self.model.sessions.len();
         let accepted = self.model.attach(id, policy);
         let outcome = self.world.apply(&Command::Attach { attachment: id, connector });
         self.tally.attached += u64::from(accepted);
         self.tally.refused += u64::from(!accepted);
-        if outcome.is_ok() == accepted { Ok(()) } else { Err(format!("{outcome:?}, accepted: {accepted}")) }
+        match outcome {
+            Ok(ended) if accepted => self.check_ended(before, ended),
+            Err(_) if !accepted => Ok(()),
+            _ => Err(format!("{outcome:?}, accepted: {accepted}")),
+        }
     }
 
-    fn policy(&mut self, id: AttachmentId, uplink: UplinkId) -> Policy {
-        let mut which = self.random.pick(&[0, 0, 0, 1, 2, 3]);
-        let mut translation = !self.random.percent(12);
-        if known::MIXED_TRANSLATION {
-            translation = !id.0.is_multiple_of(5);
-            which = if translation { which } else { id.0 as usize / 5 % 4 };
-        }
+    fn policy(&mut self, uplink: UplinkId) -> Policy {
+        let which = self.random.pick(&[0, 0, 0, 1, 2, 3]);
         let connector = ConnectorId(uplink.0 * 4 + which as u32);
         let destinations =
             DESTINATIONS[which].iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
         let mut config = ConnectorConfig::new(connector, uplink, destinations);
-        config.translation = translation;
+        config.translation = !self.random.percent(12);
         config.mapping = self.random.mostly(self.settings.mapping, &MAPPINGS);
-        if known::INSIDE_TUPLE_TAKEN {
-            let odd = id.0.is_multiple_of(3);
-            config.mapping = if odd { MAPPINGS[id.0 as usize / 3 % 3] } else { self.settings.mapping };
-        }
         if !config.translation {
             // There is nothing to map.
             config.mapping = MappingMode::EndpointIndependent;
@@ -184,6 +199,9 @@ impl Driver {
         config.quota = quota;
         if self.random.percent(25) {
             config.publications = (0..=self.random.below(2)).map(|_| self.publication(uplink)).collect();
+            let mut seen = std::collections::BTreeSet::new();
+            let mut new = |p: &Publication| seen.insert((p.protocol, p.external));
+            config.publications.retain(|p| new(p) || !known::PUBLICATIONS_CHANGE);
         }
         (config, (number, limit))
     }
@@ -205,10 +223,9 @@ impl Driver {
         let port = self.random.pick(&[80, 443, 2000, 2001, 2044]);
         let external = SocketAddr::new(addresses[which], port);
         let protocol = self.random.pick(&[Protocol::Tcp, Protocol::Udp]);
-        let mut internal_port = self.port();
-        if known::INSIDE_TUPLE_TAKEN || known::PUBLICATION_AFTER_MAPPING {
-            internal_port = 10_000 + port + 10_000 * which as u16;
-        }
+        // Sometimes two lead to one port, which may have a mapping of its own.
+        let usual = if port.is_multiple_of(2) { 4000 + port % 5 } else { 10_000 + port };
+        let internal_port = if known::PUBLICATIONS_CHANGE { usual } else { self.port() };
         Publication { protocol, external, internal_port }
     }
 }
@@ -216,20 +233,10 @@ impl Driver {
 impl Model {
     /// Whether an attach is one of those that are known to end badly.
     fn is_known_to_fail(&self, id: AttachmentId, connector: &ConnectorConfig) -> bool {
+        let has = |p: &Publication| p.protocol == Protocol::Udp;
         let before = self.containers[&id].policies.get(&connector.id);
-        let made = |published| {
-            let own =
-                self.mappings.iter().filter(move |(_, m)| (m.scope.0, m.connector) == (id, connector.id));
-            own.filter(move |(_, m)| m.publication.is_some() == published)
-        };
-        let has_family =
-            |a: &IpAddr| self.uplinks[&connector.uplink].0.iter().any(|e| e.is_ipv4() == a.is_ipv4());
-        let unasked = !connector.translation && !self.containers[&id].addresses.iter().all(has_family);
-        known::NOBODY_ASKS_FOR_NEIGHBORS && unasked
-            || known::MAPPING_OUTLIVES_CONNECTOR
-                && before.is_none()
-                && made(false).any(|(_, m)| m.rests.is_none())
-            || known::PUBLICATIONS_FLAP
-                && made(true).any(|(mapping, _)| self.sessions_of(*mapping).next().is_some())
+        let rests =
+            before.map(|p| &p.0).into_iter().chain([connector]).any(|c| c.publications.iter().any(has));
+        known::PUBLICATIONS_REST && rests
     }
 }

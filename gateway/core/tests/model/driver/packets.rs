@@ -6,8 +6,7 @@ use gateway_core::{Link, Protocol, Reason, SessionState, UplinkId};
 
 use super::{Checked, Driver, Op};
 use crate::frame::{self, Body, Read, flag};
-use crate::known;
-use crate::model::{Flow, Key, Model, Segment};
+use crate::model::{Flow, Key, Segment};
 use crate::tcp::{Connection, Said, opens};
 use crate::world::{Outcome, macs};
 
@@ -150,28 +149,8 @@ impl Driver {
         self.come(uplink, flow, talk.2.body(), Some(talk))
     }
 
-    pub(super) fn is_known_to_fail(&self, key: Key) -> bool {
-        let (_, (protocol, _, remote)) = key;
-        let inside = |remote: SocketAddr| self.model.uplinks.keys().any(|u| self.is_inside(*u, remote.ip()));
-        let doubled = || match self.model.outbound(key, Ok(())) {
-            Ok(Some(mapping)) => {
-                let m = &self.model.mappings[&mapping];
-                self.model.is_doubled(m.scope.1, (protocol, remote, m.external))
-            }
-            Ok(None) => {
-                inside(remote) && self.model.sessions.keys().any(|k| k.1.0 == protocol && inside(k.1.2))
-            }
-            Err(_) => false,
-        };
-        known::GIVE_UP_FOR_UDP && self.model.would_give_up_for_udp(key)
-            || known::INSIDE_TUPLE_TAKEN && doubled()
-    }
-
     fn leave(&mut self, key: Key, body: Body, talk: Option<Talk>) -> Checked {
         let (id, (_, internal, remote)) = key;
-        if self.is_known_to_fail(key) {
-            return Ok(());
-        }
         self.note(Op::Out(key, body));
         frame::write(&mut self.frame, macs(Link::Attachment(id)), internal, remote, body);
         let outcome = self.world.deliver(self.world.worker(id), Link::Attachment(id), &mut self.frame);
@@ -179,9 +158,6 @@ impl Driver {
     }
 
     fn come(&mut self, uplink: UplinkId, flow: Flow, body: Body, talk: Option<Talk>) -> Checked {
-        if known::INSIDE_TUPLE_TAKEN && self.model.is_doubled(uplink, flow) {
-            return Ok(());
-        }
         self.note(Op::In(uplink, flow, body));
         frame::write(&mut self.frame, macs(Link::Uplink(uplink)), flow.2, flow.1, body);
         let worker = self.some_worker();
@@ -204,16 +180,15 @@ impl Driver {
             Err(reason) => {
                 self.tally.exhausted += u64::from(reason == Reason::PortsExhausted);
                 self.tally.quota += u64::from(reason == Reason::QuotaReached);
-                return expect(outcome, Outcome::Dropped(reason));
+                let other = matches!(outcome, Outcome::Dropped(other) if self.model.may_refuse(key, other));
+                return if other { Ok(()) } else { expect(outcome, Outcome::Dropped(reason)) };
             }
         };
         let external = match (outcome, known) {
             (Outcome::Sent(_, Read::Packet { source, .. }), _) => source,
             // Hairpinned, and not let in again.
             (_, Some(known)) => self.model.mappings[&known].external,
-            (Outcome::Dropped(Reason::PortsExhausted), None) if self.model.may_be_exhausted(key) => {
-                return Ok(());
-            }
+            (Outcome::Dropped(reason), None) if self.model.may_refuse(key, reason) => return Ok(()),
             _ => self.world.external(key).ok_or_else(|| format!("it was to leave: {outcome:?}"))?,
         };
         if !self.model.sessions.contains_key(&key) {
@@ -323,29 +298,8 @@ impl Driver {
     }
 }
 
-impl Model {
-    /// Whether a container has a session of this kind by another external endpoint.
-    pub(super) fn is_doubled(&self, uplink: UplinkId, (protocol, external, remote): Flow) -> bool {
-        let here =
-            |m: &&crate::model::Mapping| (m.scope.1, m.scope.2, m.external) == (uplink, protocol, external);
-        let called = self.mappings.values().filter(here).map(|m| (m.scope.0, (protocol, m.scope.3, remote)));
-        let own = self.containers.keys().map(|id| (*id, (protocol, external, remote)));
-        called.chain(own).any(|key| {
-            let mapping = self.sessions.get(&key).map(|session| &self.mappings[&session.mapping]);
-            mapping.is_some_and(|m| (m.scope.1, m.external) != (uplink, external))
-        })
-    }
-
-    /// Whether a packet that finds no port could make TCP give one up, though it is not TCP.
-    fn would_give_up_for_udp(&self, key: Key) -> bool {
-        let exhausted =
-            self.outbound(key, Ok(())) == Err(Reason::PortsExhausted) || self.may_be_exhausted(key);
-        key.1.0 != Protocol::Tcp && exhausted && self.mappings.values().any(|m| m.finished.is_some())
-    }
-}
-
 const fn is_over(state: SessionState) -> bool {
-    !matches!(state, SessionState::Opening | SessionState::OpeningInbound | SessionState::Established)
+    matches!(state, SessionState::Closing | SessionState::Finished | SessionState::Reset)
 }
 
 pub(super) fn expect(outcome: Outcome, expected: Outcome) -> Checked {

@@ -3,7 +3,7 @@
 use gateway_core::MappingMode::EndpointIndependent;
 use gateway_core::{AttachmentId, ConnectorId, Publication, UplinkId};
 
-use super::{Key, Model, Policy, scope};
+use super::{Key, Mapping, Model, Policy, is_open, scope};
 
 impl Model {
     /// Attaches a connector, or changes its policy for sessions to come; `false`: refused, nothing has changed.
@@ -16,7 +16,7 @@ impl Model {
         let foreign =
             |p: &Publication| !container.addresses.iter().any(|a| a.is_ipv4() == p.external.is_ipv4());
         let taken = |p: &Publication| {
-            let own = |m: &super::Mapping| m.publication.is_some() && (m.scope.0, m.connector) == (id, c.id);
+            let own = |m: &Mapping| m.publication.is_some() && (m.scope.0, m.connector) == (id, c.id);
             let at = (c.uplink, p.protocol, p.external);
             !self.uplinks[&c.uplink].0.contains(&p.external.ip())
                 || published.iter().filter(|o| (o.protocol, o.external) == (p.protocol, p.external)).count()
@@ -46,14 +46,19 @@ impl Model {
                 self.map(scope((id, flow), &any), &policy, external, Some(publication));
             }
         }
-        self.containers.get_mut(&id).expect("known").policies.insert(c.id, policy);
+        for m in self.mappings.values_mut().filter(|m| m.scope.0 == id && m.quota.is_some()) {
+            m.rests_afterwards |= is_open(&policy.0, m.scope);
+        }
+        let uplink = policy.0.uplink;
+        self.containers.get_mut(&id).expect("known").policies.insert(policy.0.id, policy);
+        self.unroute(id, uplink);
         true
     }
 
     /// Ends publications that are not to stay, and their sessions.
     fn unpublish(&mut self, id: AttachmentId, connector: ConnectorId, stay: &[Publication]) {
-        let ends = |m: &super::Mapping| m.publication.is_some_and(|p| !stay.contains(&p));
-        let of = |m: &super::Mapping| (m.scope.0, m.connector) == (id, connector);
+        let ends = |m: &Mapping| m.publication.is_some_and(|p| !stay.contains(&p));
+        let of = |m: &Mapping| (m.scope.0, m.connector) == (id, connector);
         let gone: Vec<u64> =
             self.mappings.iter().filter(|(_, m)| of(m) && ends(m)).map(|(id, _)| *id).collect();
         for mapping in gone {
@@ -71,7 +76,23 @@ impl Model {
             self.sessions.iter().filter(|(key, s)| own(key, s.connector)).map(|(key, _)| *key).collect();
         keys.into_iter().for_each(|key| self.end(key));
         self.unpublish(id, connector, &[]);
-        self.containers.get_mut(&id).expect("known").policies.remove(&connector);
+        let gone = self.containers.get_mut(&id).expect("known").policies.remove(&connector);
+        self.unroute(id, gone.expect("attached").0.uplink);
+    }
+
+    /// Ends what no answer finds any more: sessions of addresses that the VPC sees no longer.
+    fn unroute(&mut self, id: AttachmentId, uplink: UplinkId) {
+        let c = &self.containers[&id];
+        if !c.addresses.iter().any(|&address| c.is_routed(uplink, address)) {
+            let own = |m: &Mapping| (m.scope.0, m.scope.1, m.scope.4) == (id, uplink, false);
+            let keys: Vec<Key> = self
+                .sessions
+                .iter()
+                .filter(|(_, s)| own(&self.mappings[&s.mapping]))
+                .map(|(key, _)| *key)
+                .collect();
+            keys.into_iter().for_each(|key| self.end(key));
+        }
     }
 
     pub(crate) fn remove_container(&mut self, id: AttachmentId) {

@@ -48,8 +48,8 @@ impl Model {
         let (before, mut flags) = (s.state, 0);
         if let Some((segment_flags, believed, acknowledges)) = segment {
             flags = segment_flags;
-            let opens = flags & (SYN | ACK | RST | FIN) == SYN
-                && !matches!(before, Opening | OpeningInbound | Established);
+            let opens =
+                flags & (SYN | ACK | RST | FIN) == SYN && matches!(before, Closing | Finished | Reset);
             if opens {
                 s.acknowledged = [false; 2];
             }
@@ -72,7 +72,8 @@ impl Model {
         }
         let refreshes = match (key.1.0, s.state) {
             (Tcp, Established | FinOutbound | FinInbound) => flags & RST == 0,
-            (Tcp, state) => state != before,
+            // The time counts from the second FIN (RFC 7857 §2.1).
+            (Tcp, state) => state != before && state != Finished,
             (protocol, _) => outbound || protocol == Udp && s.udp_refresh == UdpRefresh::Both,
         };
         if refreshes {
