@@ -141,9 +141,11 @@ impl Engine {
             base.counters.received.count(received.0, received.1);
         }
         match verdict {
-            Verdict::Forward(to) if !self.depart(to, frame) => Verdict::Respond,
-            other => other,
+            Verdict::Forward(to) if !self.depart(to, frame) => return Verdict::Respond,
+            Verdict::Forward(to) => self.count_sent(to, frame),
+            _ => {}
         }
+        verdict
     }
 
     /// Decides on a packet that another worker has counted as received: a datagram that it has put together from an uplink's
@@ -234,7 +236,7 @@ impl Engine {
         match self.decide(now, from, frame) {
             Verdict::Forward(to) => {
                 if self.depart(to, frame) {
-                    self.transmit_counted(to, std::mem::take(frame));
+                    self.transmit(to, std::mem::take(frame));
                 }
                 Verdict::Respond
             }
@@ -318,15 +320,6 @@ impl Engine {
     fn transmit(&mut self, to: Link, frame: Vec<u8>) {
         if self.outbox.len() < OUTBOX {
             self.count_sent(to, &frame);
-            self.outbox.push_back(Transmit::Frame { to, frame });
-        } else {
-            self.count_drop(to, Reason::OutboxFull);
-        }
-    }
-
-    /// Queues a frame that has been counted as sent.
-    fn transmit_counted(&mut self, to: Link, frame: Vec<u8>) {
-        if self.outbox.len() < OUTBOX {
             self.outbox.push_back(Transmit::Frame { to, frame });
         } else {
             self.count_drop(to, Reason::OutboxFull);

@@ -12,8 +12,8 @@ use crate::packet::{Packet, Transport};
 use crate::translate::put_icmp_checksum;
 use crate::vnet::new_frame;
 use crate::wire::{
-    Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, checksum_at, ether_type, icmp_type, icmpv6_type, protocol,
-    put_address, put_u16, put_u32, u16_at,
+    Family, IP, IPV4_LEN, IPV6_LEN, OWN_TTL, TCP_LEN, checksum_at, ether_type, icmp_type, icmpv6_type,
+    protocol, put_address, put_u16, put_u32, u16_at,
 };
 use crate::{Instant, MacAddr, Reason};
 
@@ -230,7 +230,7 @@ fn put_header(frame: &mut [u8], protocol: u8, from: IpAddr, to: IpAddr) {
                 ip[1] = 0xc0;
             }
             put_u16(ip, 2, length as u16);
-            ip[8] = 64;
+            ip[8] = OWN_TTL;
             ip[9] = protocol;
             put_address(ip, 12, from);
             put_address(ip, 16, to);
@@ -241,7 +241,7 @@ fn put_header(frame: &mut [u8], protocol: u8, from: IpAddr, to: IpAddr) {
             ip[0] = 0x60;
             put_u16(ip, 4, (length - IPV6_LEN) as u16);
             ip[6] = protocol;
-            ip[7] = 64;
+            ip[7] = OWN_TTL;
             put_address(ip, 8, from);
             put_address(ip, 24, to);
         }

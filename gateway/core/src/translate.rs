@@ -6,8 +6,8 @@ use crate::MacAddr;
 use crate::checksum::{Delta, checksum, pseudo_header, sum};
 use crate::packet::{Embedded, Packet};
 use crate::wire::{
-    Ethernet, Family, IP, addresses, checksum_at, icmp_type, icmpv6_type, protocol, put_address, put_u16,
-    u16_at,
+    Ethernet, Family, IP, OWN_TTL, addresses, checksum_at, icmp_type, icmpv6_type, protocol, put_address,
+    put_u16, u16_at,
 };
 
 /// Which endpoint of a packet is replaced.
@@ -276,6 +276,13 @@ pub(crate) fn echo_reply(frame: &mut [u8], packet: &Packet, mac: (MacAddr, MacAd
     // Swapping the addresses leaves the sums as they are.
     put_address(frame, IP + Side::Source.address(packet.family), packet.destination);
     put_address(frame, IP + Side::Destination.address(packet.family), packet.source);
+    match packet.family {
+        Family::V4 => {
+            let ttl = u16::from(OWN_TTL) << 8 | u16_at(frame, IP + 8) & 0xff;
+            replace_ipv4_word(&mut frame[IP..], 8, ttl);
+        }
+        Family::V6 => frame[IP + 7] = OWN_TTL,
+    }
     packet.vnet.emit(frame, &packet.transport, packet.at);
     Ethernet::address(frame, mac.0, mac.1);
 }

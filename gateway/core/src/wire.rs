@@ -34,6 +34,9 @@ pub(crate) const IP: usize = VNET_LEN + ETHERNET_LEN;
 /// Largest frame: 64 KiB behind an IPv6 header, which does not count itself.
 pub const FRAME_MAX: usize = IP + IPV6_LEN + 65_535;
 
+/// TTL or hop limit of packets that the gateway itself makes. IANA's recommended default (RFC 1700).
+pub(crate) const OWN_TTL: u8 = 64;
+
 /// Where the Ethernet header starts, and its fields.
 pub(crate) const ETHERNET: usize = VNET_LEN;
 

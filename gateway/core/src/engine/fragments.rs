@@ -51,7 +51,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts a translated frame as sent if it fits its link, so that the caller can send it. If it does not, its pieces are queued.
+    /// Whether a translated frame fits its link, so that the caller can send it. If it does not, its pieces are queued.
     pub(super) fn depart(&mut self, to: Link, frame: &[u8]) -> bool {
         let whole = self.whole.map_or(usize::MAX, usize::from);
         let mtu = match to {
@@ -60,7 +60,6 @@ impl Engine {
         };
         let limit = whole.min(mtu.map_or(usize::MAX, usize::from));
         if largest_segment(frame) <= limit {
-            self.count_sent(to, frame);
             return true;
         }
         // IPv4 packets have one already, and the segments of a super-packet the ones behind it.

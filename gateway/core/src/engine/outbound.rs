@@ -235,7 +235,10 @@ impl Engine {
         let macs: (MacAddr, MacAddr) = (config.mac, config.gateway_mac);
         let mut reply = frame.to_vec();
         translate::echo_reply(&mut reply, packet, macs);
-        self.transmit(Link::Attachment(id), reply);
+        // A ping that came in fragments is answered in fragments.
+        if self.depart(Link::Attachment(id), &reply) {
+            self.transmit(Link::Attachment(id), reply);
+        }
         Ok(Verdict::Respond)
     }
 

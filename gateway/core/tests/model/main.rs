@@ -4,7 +4,6 @@
 
 mod driver;
 mod frame;
-mod known;
 mod model;
 mod modes;
 mod random;

@@ -10,8 +10,7 @@ use gateway_core::{
 
 use super::{Checked, Driver, Op, Pace};
 use crate::frame::{Read, flag};
-use crate::known;
-use crate::model::{Container, Model, Policy};
+use crate::model::{Container, Policy};
 use crate::world::{container_mac, gateway_mac, uplink_mac};
 
 const MAPPINGS: [MappingMode; 3] =
@@ -159,9 +158,6 @@ impl Driver {
         let (Some(id), Some(uplink)) = (self.container(), self.uplink()) else { return Ok(()) };
         let policy = self.policy(uplink);
         let connector = policy.0.clone();
-        if self.model.is_known_to_fail(id, &connector) {
-            return Ok(());
-        }
         self.note(Op::Control(format!("attach {id:?} {connector:?}")));
         let before = self.model.sessions.len();
         let accepted = self.model.attach(id, policy);
@@ -199,9 +195,6 @@ impl Driver {
         config.quota = quota;
         if self.random.percent(25) {
             config.publications = (0..=self.random.below(2)).map(|_| self.publication(uplink)).collect();
-            let mut seen = std::collections::BTreeSet::new();
-            let mut new = |p: &Publication| seen.insert((p.protocol, p.external));
-            config.publications.retain(|p| new(p) || !known::PUBLICATIONS_CHANGE);
         }
         (config, (number, limit))
     }
@@ -224,19 +217,7 @@ impl Driver {
         let external = SocketAddr::new(addresses[which], port);
         let protocol = self.random.pick(&[Protocol::Tcp, Protocol::Udp]);
         // Sometimes two lead to one port, which may have a mapping of its own.
-        let usual = if port.is_multiple_of(2) { 4000 + port % 5 } else { 10_000 + port };
-        let internal_port = if known::PUBLICATIONS_CHANGE { usual } else { self.port() };
+        let internal_port = if self.random.percent(50) { self.port() } else { 10_000 };
         Publication { protocol, external, internal_port }
-    }
-}
-
-impl Model {
-    /// Whether an attach is one of those that are known to end badly.
-    fn is_known_to_fail(&self, id: AttachmentId, connector: &ConnectorConfig) -> bool {
-        let has = |p: &Publication| p.protocol == Protocol::Udp;
-        let before = self.containers[&id].policies.get(&connector.id);
-        let rests =
-            before.map(|p| &p.0).into_iter().chain([connector]).any(|c| c.publications.iter().any(has));
-        known::PUBLICATIONS_REST && rests
     }
 }

@@ -90,10 +90,11 @@ impl Driver {
         let body = Body::Udp { payload: 40 };
         let flow = (protocol, external, remote);
         frame::write(&mut self.frame, macs(from), source, to, body);
-        let mut pieces = frame::fragments(&self.frame, 24, self.random.next() as u32);
+        let mut pieces = frame::fragments(&self.frame, 24, self.tally.pieces as u32);
         if self.random.percent(50) {
             pieces.swap(0, 1);
         }
+        self.tally.pieces += 1;
         let alone = self.random.percent(10);
         self.note(Op::Pieces(from, (source, to), if alone { 1 } else { 2 }));
         let first = self.world.deliver(worker, from, &mut pieces[0]);

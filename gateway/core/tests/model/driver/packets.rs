@@ -24,6 +24,10 @@ struct Heard {
 impl Driver {
     /// A packet to a VPC, to another container's external endpoint, or to nobody.
     pub(super) fn container_speaks(&mut self) -> Checked {
+        let again = if self.random.percent(50) { self.some_recent() } else { None };
+        if let Some((_, key, _)) = again.filter(|(_, key, _)| self.model.sessions.contains_key(key)) {
+            return self.container_goes_on(key);
+        }
         let Some(id) = self.container() else { return Ok(()) };
         let addresses = &self.model.containers[&id].addresses;
         let own = addresses[self.random.below(addresses.len() as u64) as usize];
@@ -46,6 +50,16 @@ impl Driver {
             Protocol::Icmp => (port, (remote.ip(), 0).into(), Body::EchoRequest),
         };
         self.leave((id, (protocol, (own, internal).into(), remote)), body, None)
+    }
+
+    /// Something more of a session.
+    fn container_goes_on(&mut self, key: Key) -> Checked {
+        match key.1.0 {
+            Protocol::Tcp => self.container_talks(key),
+            Protocol::Udp => self.leave(key, Body::Udp { payload: 8 }, None),
+            Protocol::Icmp if key.1.2.port() == 0 => self.leave(key, Body::EchoRequest, None),
+            Protocol::Icmp => self.leave(key, Body::EchoReply, None),
+        }
     }
 
     /// A TCP segment of a container.
@@ -262,6 +276,7 @@ impl Driver {
             self.model.enter(key, external, new);
             self.tally.entered += 1;
         }
+        self.tally.came += 1;
         if let Some(Heard { talk: (number, end, said), noted, .. }) = heard {
             // A SYN begins a connection, of which the container is the other end.
             if new.is_some() || said.flags == flag::SYN && is_over(self.model.sessions[&key].state) {
@@ -272,6 +287,7 @@ impl Driver {
             }
         }
         self.model.touch(key, false, heard.map(|heard| heard.segment));
+        self.tally.finished += u64::from(self.model.sessions[&key].state == SessionState::Finished);
         self.remember(uplink, key, external);
         let Outcome::Sent(to, Read::Packet { source, destination, .. }) = outcome else {
             return Err(format!("it was to come in to {key:?}: {outcome:?}"));
