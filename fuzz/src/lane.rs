@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use gateway_core::{
-    Addressing, AddressSpace, AttachmentConfig, AttachmentId, ConnectorConfig, ConnectorId, Filtering, Link,
+    AddressSpace, Addressing, AttachmentConfig, AttachmentId, ConnectorConfig, ConnectorId, Filtering, Link,
     MacAddr, MappingMode, PortSet, Protocol, Publication, SessionView, UdpRefresh, Unsolicited, UplinkConfig,
     UplinkId, Verdict,
 };
@@ -175,11 +175,7 @@ impl Lane {
             next_hops: Vec::new(),
             space: AddressSpace::new(external, self.policy.ports(), 1),
             port_blocks: self.policy == Policy::Blocks,
-            unsolicited: if self.policy == Policy::Blocks {
-                Unsolicited::Silent
-            } else {
-                Unsolicited::Icmp
-            },
+            unsolicited: if self.policy == Policy::Blocks { Unsolicited::Silent } else { Unsolicited::Icmp },
         }
     }
 
@@ -200,12 +196,20 @@ impl Lane {
 
 /// What the VPC sees instead of a container's address.
 pub(crate) fn external(is_v4: bool) -> IpAddr {
-    if is_v4 { Ipv4Addr::new(10, 1, 0, 10).into() } else { Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x10).into() }
+    if is_v4 {
+        Ipv4Addr::new(10, 1, 0, 10).into()
+    } else {
+        Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x10).into()
+    }
 }
 
 /// The remote end of every session.
 pub(crate) fn server(is_v4: bool) -> IpAddr {
-    if is_v4 { Ipv4Addr::new(10, 1, 0, 20).into() } else { Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20).into() }
+    if is_v4 {
+        Ipv4Addr::new(10, 1, 0, 20).into()
+    } else {
+        Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20).into()
+    }
 }
 
 /// The primed session of a protocol.

@@ -9,7 +9,8 @@ mod neighbors;
 mod net;
 mod packet;
 mod pieces;
-//pub mod seeds;
+mod seeds;
 mod targets;
 
+pub use seeds::seeds;
 pub use targets::{engine, fragments, icmp_errors, packet_inbound, packet_outbound, vnet};

@@ -69,9 +69,12 @@ pub(crate) fn join(frames: &[&[u8]]) -> Option<Vec<u8>> {
         }
         payload.extend_from_slice(bytes);
     }
-    let first = frames.iter().find(|frame| Layout::of(frame).is_some_and(|l| l.part.is_some_and(|p| p.offset == 0)))?;
+    let first = frames
+        .iter()
+        .find(|frame| Layout::of(frame).is_some_and(|l| l.part.is_some_and(|p| p.offset == 0)))?;
     let layout = Layout::of(first)?;
-    let mut out = if layout.is_v4 { first[..layout.start].to_vec() } else { first[..layout.start - 8].to_vec() };
+    let mut out =
+        if layout.is_v4 { first[..layout.start].to_vec() } else { first[..layout.start - 8].to_vec() };
     let length = out.len() - IP + payload.len();
     if layout.is_v4 {
         put_u16(&mut out, IP + 2, length as u16);

@@ -6,10 +6,12 @@ mod icmp_errors;
 mod packet;
 mod vnet;
 
+pub(crate) use engine::Step;
 pub use engine::engine;
 pub use fragments::fragments;
 pub use icmp_errors::icmp_errors;
-pub use packet::{packet_inbound, packet_outbound, verdict};
+pub(crate) use packet::verdict;
+pub use packet::{packet_inbound, packet_outbound};
 pub use vnet::vnet;
 
 use crate::input::Input;
@@ -21,7 +23,7 @@ const MTUS: [u16; 8] = [1500, 576, 1280, 1281, 1400, 4003, 9000, 65_521];
 const EXTENSIONS: [&[u8]; 6] = [&[], &[0], &[60], &[43], &[0, 60], &[0, 60, 43, 60]];
 
 /// Bytes that tell where they stand.
-fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i ^ i >> 8) as u8).collect()
 }
 

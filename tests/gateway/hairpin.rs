@@ -68,15 +68,16 @@ fn tcp_goes_from_container_to_container_as_super_packets() {
             tests::eventually("the server to see it", || !server.peers().is_empty());
             let ext2 = server.peers()[0];
             let payload = pattern(2_000_000);
-            let (received, peer) = std::thread::scope(|scope| {
-                let accepting = scope.spawn(|| {
-                    let (mut stream, peer) = listener.accept().unwrap();
+            let client = c1.run(|| tcp_connect(version.any(), ext2, PATIENCE)).unwrap();
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let received = std::thread::scope(|scope| {
+                let reading = scope.spawn(|| {
                     let mut received = Vec::new();
-                    stream.read_to_end(&mut received).unwrap();
-                    (received, peer)
+                    stream.read_to_end(&mut received).map(|_| received)
                 });
-                c1.run(|| tcp_connect(version.any(), ext2, PATIENCE).unwrap().write_all(&payload).unwrap());
-                accepting.join().unwrap()
+                { client }.write_all(&payload).unwrap();
+                reading.join().unwrap().unwrap()
             });
             assert!(received == payload, "{version:?}");
             assert_eq!(peer.ip(), version.external());

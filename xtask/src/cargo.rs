@@ -31,6 +31,22 @@ pub(crate) enum RunError {
     /// The filters match no test at all, so that nothing was tested.
     #[error("no test's name contains {0}")]
     NoTests(String),
+    /// There is no such fuzz target.
+    #[error("no fuzz target {unknown}; there are {known}")]
+    NoFuzzTarget {
+        /// What was asked for.
+        unknown: String,
+        /// What there is.
+        known: String,
+    },
+    /// A folder for what the fuzzer finds could not be made.
+    #[error("cannot make {directory}: {source}")]
+    Directory {
+        /// Which folder.
+        directory: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// cargo has ended, but its output is still held open: the processes have to be found and ended by hand.
     #[error("the tests have ended, but a process that one of them started still runs")]
     LeftRunning,

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod demo;
+mod fuzz;
 mod setup;
 mod test;
 mod tidy;
@@ -34,6 +35,16 @@ enum Command {
         /// Run only tests whose name contains one of these.
         filters: Vec<String>,
     },
+    /// Build the fuzz targets and run each for some seconds; exits with 1 on a finding.
+    #[command(after_help = FUZZ_EXAMPLES)]
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Only this target; can be given several times.
+        #[arg(long, value_name = "TARGET")]
+        only: Vec<String>,
+    },
     /// Check what the compiler does not: who depends on whom, purity of the core, where unsafe may be.
     #[command(after_help = TIDY_EXAMPLES)]
     Tidy {
@@ -47,6 +58,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo { arguments } => demo::run(&arguments),
         Command::Test { filters } => test::run(&filters),
+        Command::Fuzz { seconds, only } => fuzz::run(seconds, &only),
         Command::Tidy { root } => tidy::run(root.as_deref()),
     };
     outcome.unwrap_or_else(|error| {
@@ -67,6 +79,15 @@ Examples:
 
 Needs root and Linux: the end-to-end tests make network namespaces. Programs that they start and this
 machine lacks are installed with apt-get.";
+
+const FUZZ_EXAMPLES: &str = "\
+Examples:
+  cargo xtask fuzz                                  every target, ten seconds each
+  cargo xtask fuzz --seconds 600                    the long run, ten minutes each
+  cargo xtask fuzz --seconds 600 --only fragments   one target
+
+Inputs that reach something new are kept in fuzz/corpus, one that fails in fuzz/artifacts. Needs a C++ compiler;
+installs one with apt-get as root.";
 
 const TIDY_EXAMPLES: &str = "\
 Examples:

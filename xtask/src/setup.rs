@@ -50,7 +50,16 @@ pub(crate) fn for_demo() -> Result<(), SetupError> {
 pub(crate) fn for_test() -> Result<(), SetupError> {
     root()?;
     tun()?;
-    let lacking = missing();
+    get(PROGRAMS)
+}
+
+/// What the fuzz targets need of the machine: libFuzzer is written in C++. Installs a compiler, if that is allowed.
+pub(crate) fn for_fuzz() -> Result<(), SetupError> {
+    get(FUZZ_PROGRAMS)
+}
+
+fn get(programs: &[Program]) -> Result<(), SetupError> {
+    let lacking = missing(programs);
     if lacking.is_empty() { Ok(()) } else { install(&lacking) }
 }
 
@@ -64,15 +73,15 @@ fn tun() -> Result<(), SetupError> {
 }
 
 fn install(lacking: &[Program]) -> Result<(), SetupError> {
-    if !is_in_path("apt-get") {
+    if !is_in_path("apt-get") || root().is_err() {
         return Err(still_missing(lacking));
     }
-    eprintln!("cargo xtask: installing {} with apt-get, for the tests", packages(lacking));
+    eprintln!("cargo xtask: installing {} with apt-get", packages(lacking));
     apt_get(&["update"], lacking)?;
     let arguments = ["install", "--yes", "--no-install-recommends"];
     apt_get(&arguments.into_iter().chain(lacking.iter().map(|p| p.package)).collect::<Vec<_>>(), lacking)?;
     // Packages can be there while PATH does not lead to the program, as after a bare `su`.
-    let lacking = missing();
+    let lacking = missing(lacking);
     if lacking.is_empty() { Ok(()) } else { Err(still_missing(&lacking)) }
 }
 
@@ -83,8 +92,8 @@ fn apt_get(arguments: &[&str], lacking: &[Program]) -> Result<(), SetupError> {
     if status.success() { Ok(()) } else { Err(SetupError::AptGet(status, packages(lacking))) }
 }
 
-fn missing() -> Vec<Program> {
-    PROGRAMS.iter().copied().filter(|p| !is_in_path(p.name)).collect()
+fn missing(programs: &[Program]) -> Vec<Program> {
+    programs.iter().copied().filter(|p| !is_in_path(p.name)).collect()
 }
 
 fn is_in_path(program: &str) -> bool {
@@ -119,6 +128,9 @@ const PROGRAMS: &[Program] = &[
     Program { name: "iperf3", package: "iperf3" },
     Program { name: "python3", package: "python3" },
 ];
+
+/// Programs that the build of the fuzz targets starts.
+const FUZZ_PROGRAMS: &[Program] = &[Program { name: "c++", package: "g++" }];
 
 #[cfg(test)]
 mod tests {

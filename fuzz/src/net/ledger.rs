@@ -61,7 +61,11 @@ impl Ledger {
             let none = Account::default();
             let account = self.accounts.get(&link).unwrap_or(&none);
             let LinkCounters { received, sent, drops } = counters;
-            assert_eq!((received.frames, sent.frames), (account.received, account.sent), "counters of {link}");
+            assert_eq!(
+                (received.frames, sent.frames),
+                (account.received, account.sent),
+                "counters of {link}"
+            );
             for (&reason, &count) in &account.dropped {
                 assert!(drops.of(reason) >= count, "{link} counts {reason:?}: {drops:?}, {account:?}");
             }

@@ -71,7 +71,8 @@ impl Wires {
             let parsed = SlicedPacket::from_ethernet(&frame[ETHERNET..]);
             assert!(parsed.is_ok(), "{parsed:?} {}", shown());
         }
-        let z1 = Layout::of(frame).is_some_and(|l| matches!((l.protocol, frame[l.start]), (ICMP, 0) | (ICMPV6, 129)));
+        let z1 = Layout::of(frame)
+            .is_some_and(|l| matches!((l.protocol, frame[l.start]), (ICMP, 0) | (ICMPV6, 129)));
         assert!(z1 || largest(frame) <= wire.mtu.into(), "more than {} bytes {}", wire.mtu, shown());
         if frame[IP - 2..IP] == [0x08, 0x06] {
             return;

@@ -36,7 +36,7 @@ pub fn engine(data: &[u8]) {
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     AddUplink,
     RemoveUplink,
     AddAttachment,
@@ -62,34 +62,41 @@ enum Step {
 
 impl Step {
     /// Traffic is more likely than changes.
+    const LIKELY: [Self; 24] = [
+        Self::Outbound,
+        Self::Inbound,
+        Self::Session,
+        Self::Wait,
+        Self::Attach,
+        Self::Detach,
+        Self::Error,
+        Self::Fragments,
+        Self::Neighbor,
+        Self::AddUplink,
+        Self::RemoveUplink,
+        Self::AddAttachment,
+        Self::RemoveAttachment,
+        Self::Raw,
+        Self::Outbound,
+        Self::Inbound,
+        Self::Session,
+        Self::Session,
+        Self::Wait,
+        Self::Attach,
+        Self::Outbound,
+        Self::Session,
+        Self::Error,
+        Self::Fragments,
+    ];
+
     fn decode(byte: u8) -> Self {
-        const STEPS: [Step; 24] = [
-            Step::Outbound,
-            Step::Inbound,
-            Step::Session,
-            Step::Wait,
-            Step::Attach,
-            Step::Detach,
-            Step::Error,
-            Step::Fragments,
-            Step::Neighbor,
-            Step::AddUplink,
-            Step::RemoveUplink,
-            Step::AddAttachment,
-            Step::RemoveAttachment,
-            Step::Raw,
-            Step::Outbound,
-            Step::Inbound,
-            Step::Session,
-            Step::Session,
-            Step::Wait,
-            Step::Attach,
-            Step::Outbound,
-            Step::Session,
-            Step::Error,
-            Step::Fragments,
-        ];
-        STEPS[usize::from(byte) % STEPS.len()]
+        Self::LIKELY[usize::from(byte) % Self::LIKELY.len()]
+    }
+
+    /// The byte that [`Self::decode`] takes for it.
+    pub(crate) fn encode(self) -> u8 {
+        let place = Self::LIKELY.iter().position(|&step| step == self);
+        place.expect("every step is among them") as u8
     }
 }
 

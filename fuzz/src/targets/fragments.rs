@@ -101,11 +101,8 @@ impl Case {
     /// Sends a right fragment. With the last one missing, the datagram has to go on if it may.
     fn send(&self, net: &mut Net, (from, to): (Link, Link), index: usize, honest: &mut Option<Vec<bool>>) {
         let frame = part(&self.frame, self.cuts[index].clone(), ID);
-        let outcome = if honest.is_some() {
-            net.send_trusted(0, from, &frame)
-        } else {
-            net.send(0, from, &frame)
-        };
+        let outcome =
+            if honest.is_some() { net.send_trusted(0, from, &frame) } else { net.send(0, from, &frame) };
         let Some(sent) = honest else { return };
         let (may, largest) = self.may_go_on();
         if !may {

@@ -7,7 +7,9 @@ use gateway_core::{Link, Protocol, SessionView, Verdict};
 use super::{mutate, pattern};
 use crate::checksum::fix;
 use crate::input::Input;
-use crate::lane::{CONTAINER_MAC, GATEWAY_MAC, INSIDE, Lane, OUTSIDE, Policy, SERVER_MAC, UPLINK_MAC, session};
+use crate::lane::{
+    CONTAINER_MAC, GATEWAY_MAC, INSIDE, Lane, OUTSIDE, Policy, SERVER_MAC, UPLINK_MAC, session,
+};
 use crate::layout::{ICMP, ICMPV6, IP, Layout, TCP, UDP};
 use crate::packet::{ACK, Carries, Packet};
 
@@ -60,11 +62,7 @@ pub fn icmp_errors(data: &[u8]) {
 }
 
 impl Case {
-    fn decode(
-        input: &mut Input<'_>,
-        lane: Lane,
-        session: impl Fn(Protocol, bool) -> SessionView,
-    ) -> Self {
+    fn decode(input: &mut Input<'_>, lane: Lane, session: impl Fn(Protocol, bool) -> SessionView) -> Self {
         let bits = input.byte();
         let protocol = Protocol::ALL[usize::from(bits >> 4) % 3];
         Self {
@@ -145,7 +143,8 @@ impl Case {
 
     /// Whether the error is of a type that is translated, and says enough of what it is about.
     fn is_translated(&self) -> bool {
-        let (types, headers): (&[u8], _) = if self.is_v4() { (&[3, 11, 12], 28) } else { (&[1, 2, 3, 4], 48) };
+        let (types, headers): (&[u8], _) =
+            if self.is_v4() { (&[3, 11, 12], 28) } else { (&[1, 2, 3, 4], 48) };
         // Of the others, extensions are a part of what is quoted.
         let extensible = self.is_v4() || matches!(self.kind, 1 | 3);
         let quoted = self.quoted.min(self.about(self.session.internal).len() - IP);
@@ -176,11 +175,13 @@ fn normal(frame: &[u8]) -> Vec<u8> {
     // The quoted transport checksum, if it is among what is quoted.
     let quoted = layout.start + 8;
     let (number, at) = if layout.is_v4 { (frame[quoted + 9], 20) } else { (frame[quoted + 6], 40) };
-    let field = quoted + at + match number {
-        TCP => 16,
-        UDP => 6,
-        _ => 2,
-    };
+    let field = quoted
+        + at
+        + match number {
+            TCP => 16,
+            UDP => 6,
+            _ => 2,
+        };
     if field + 2 <= layout.end && frame[field..field + 2] == [0xff, 0xff] {
         frame[field..field + 2].fill(0);
     }

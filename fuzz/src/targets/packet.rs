@@ -19,7 +19,7 @@ pub fn packet_inbound(data: &[u8]) {
 }
 
 /// What the engine says to such an input of the container, or of the VPC.
-pub fn verdict(outbound: bool, data: &[u8]) -> Verdict {
+pub(crate) fn verdict(outbound: bool, data: &[u8]) -> Verdict {
     let (policy, frame) = decode(data);
     Lane::of(policy).primed().send(0, if outbound { INSIDE } else { OUTSIDE }, frame).verdict
 }

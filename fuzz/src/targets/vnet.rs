@@ -146,9 +146,7 @@ impl Case {
         let segments = match self.offload {
             Offload::SegmentationEcn if self.protocol == Protocol::Udp => return false,
             Offload::Segmentation | Offload::SegmentationEcn if self.gso_size == 0 => return false,
-            Offload::Segmentation | Offload::SegmentationEcn => {
-                self.payload.div_ceil(self.gso_size.into())
-            }
+            Offload::Segmentation | Offload::SegmentationEcn => self.payload.div_ceil(self.gso_size.into()),
             Offload::Nothing | Offload::Checksum => 1,
         };
         let most = if self.protocol == Protocol::Udp { 128 } else { 1_366 };

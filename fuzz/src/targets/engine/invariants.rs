@@ -15,7 +15,10 @@ impl World {
         for session in &sessions {
             let attached = self.attached.get(&(session.attachment, session.connector));
             assert!(attached.is_some(), "by a connector that is attached: {session:?}");
-            assert!(self.uplinks.contains_key(&session.uplink), "through an uplink that is there: {session:?}");
+            assert!(
+                self.uplinks.contains_key(&session.uplink),
+                "through an uplink that is there: {session:?}"
+            );
             assert!(session.expires_in > Duration::ZERO, "over, and still there: {session:?}");
         }
         check_unique(&sessions);
@@ -47,7 +50,8 @@ impl World {
         let PortUse { uplink, external, protocol, used, free, .. } = *one;
         let space = &self.uplinks[&uplink].space;
         let of_it = |s: &&SessionView| {
-            (s.uplink, s.external.ip(), s.protocol) == (uplink, external, protocol) && s.external != s.internal
+            (s.uplink, s.external.ip(), s.protocol) == (uplink, external, protocol)
+                && s.external != s.internal
         };
         let ports: BTreeSet<u16> = sessions.iter().filter(of_it).map(|s| s.external.port()).collect();
         let leasable = ports.iter().filter(|&&port| space.ports().contains(port)).count() as u32;

@@ -21,7 +21,11 @@ impl World {
         let (bits, ports) = (input.byte(), input.byte());
         let own = config.addresses[usize::from(bits & 1) % config.addresses.len()].address;
         let (remote, is_external) = self.remote(input, own.is_ipv4());
-        let port = if is_external { self.external_port(ports >> 2) } else { REMOTE_PORTS[usize::from(ports >> 2 & 3)] };
+        let port = if is_external {
+            self.external_port(ports >> 2)
+        } else {
+            REMOTE_PORTS[usize::from(ports >> 2 & 3)]
+        };
         let remote = SocketAddr::new(remote, port);
         let (protocol, carries) = match bits >> 1 & 3 {
             0 | 3 => (Protocol::Tcp, Carries::tcp(SYN, 999, 0)),
@@ -81,8 +85,7 @@ impl World {
         let size = (all / (1 + input.below(6)) + 7 & !7).max(24);
         let id = 0x100 + u32::from(missing >> 3);
         let starts = (0..all).step_by(size);
-        let mut parts: Vec<_> =
-            starts.map(|start| part(&frame, start..all.min(start + size), id)).collect();
+        let mut parts: Vec<_> = starts.map(|start| part(&frame, start..all.min(start + size), id)).collect();
         if reversed {
             parts.reverse();
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use gateway_core::{
-    Addressing, AddressSpace, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig,
+    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig,
     ConnectorId, Filtering, Link, MacAddr, MappingMode, OnDetach, PortQuota, PortSet, Protocol, Publication,
     UdpRefresh, Unsolicited, UplinkConfig, UplinkId,
 };
@@ -133,19 +133,21 @@ impl World {
     }
 
     /// A connector with any policy.
-    fn connector(&mut self, input: &mut Input<'_>, id: ConnectorId, uplink: &UplinkConfig) -> ConnectorConfig {
+    fn connector(
+        &mut self,
+        input: &mut Input<'_>,
+        id: ConnectorId,
+        uplink: &UplinkConfig,
+    ) -> ConnectorConfig {
         use {Filtering as F, MappingMode as M};
         const FILTERINGS: [F; 4] =
             [F::AddressDependent, F::EndpointIndependent, F::AddressAndPortDependent, F::AddressDependent];
         let (modes, rest) = (usize::from(input.byte()), usize::from(input.byte()));
         let destinations = prefixes(input.below(PREFIXES.len()));
         let mut connector = ConnectorConfig::new(id, uplink.id, destinations);
-        connector.mapping = [
-            M::EndpointIndependent,
-            M::AddressDependent,
-            M::AddressAndPortDependent,
-            M::EndpointIndependent,
-        ][modes & 3];
+        connector.mapping =
+            [M::EndpointIndependent, M::AddressDependent, M::AddressAndPortDependent, M::EndpointIndependent]
+                [modes & 3];
         connector.filtering = FILTERINGS[modes >> 2 & 3];
         connector.udp_filtering = FILTERINGS[modes >> 4 & 3];
         connector.translation = modes & 0x40 == 0;

@@ -2,6 +2,7 @@
 //!
 //! `WHARF_MODEL_STEPS` says how many steps each mode takes, `WHARF_MODEL_SEED` repeats a run.
 
+mod capacity;
 mod driver;
 mod frame;
 mod model;

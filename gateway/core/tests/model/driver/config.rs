@@ -201,11 +201,12 @@ impl Driver {
 
     /// What all containers with this connector share, mostly.
     fn quota(&mut self, connector: ConnectorId) -> (u32, Option<u32>, PortQuota) {
-        if let Some(quota) = self.quotas.get(&connector) {
+        if let Some(quota) = self.quotas.get(&connector).filter(|_| !self.random.percent(5)) {
             return quota.clone();
         }
         let limit = self.random.percent(25).then(|| 3 + self.random.below(8) as u32);
-        let quota = (self.quotas.len() as u32, limit, PortQuota::new(limit));
+        self.numbers += 1;
+        let quota = (self.numbers as u32, limit, PortQuota::new(limit));
         self.quotas.insert(connector, quota.clone());
         quota
     }

@@ -1,5 +1,7 @@
 //! What the control plane changes.
 
+use std::collections::BTreeSet;
+
 use gateway_core::MappingMode::EndpointIndependent;
 use gateway_core::{AttachmentId, ConnectorId, Publication, UplinkId};
 
@@ -19,19 +21,16 @@ impl Model {
             let own = |m: &Mapping| m.publication.is_some() && (m.scope.0, m.connector) == (id, c.id);
             let at = (c.uplink, p.protocol, p.external);
             !self.uplinks[&c.uplink].0.contains(&p.external.ip())
-                || published.iter().filter(|o| (o.protocol, o.external) == (p.protocol, p.external)).count()
-                    > 1
                 || self.mappings.values().any(|m| (m.scope.1, m.scope.2, m.external) == at && !own(m))
         };
-        let routed = |address| {
-            let mut others = self.containers.iter().filter(|other| *other.0 != id);
-            others.any(|(_, other)| other.is_routed(c.uplink, address))
-        };
-        if tie
-            || c.publications.iter().any(foreign)
-            || published.iter().any(taken)
-            || !c.translation && container.addresses.iter().any(|&a| routed(a))
-        {
+        let mut seen = BTreeSet::new();
+        let twice = c.publications.iter().any(|p| !seen.insert((p.protocol, p.external)));
+        let mut neighbors = self.containers.iter().filter(|other| *other.0 != id).map(|other| other.1);
+        let mut own = container.addresses.iter();
+        let overlaps = neighbors.any(|other| own.clone().any(|&address| other.is_routed(c.uplink, address)));
+        let external = own.any(|address| self.uplinks[&c.uplink].0.contains(address));
+        let foreign = c.publications.iter().any(foreign);
+        if tie || twice || foreign || published.iter().any(taken) || !c.translation && (overlaps || external) {
             return false;
         }
         self.unpublish(id, c.id, published);
