@@ -109,8 +109,6 @@ impl Net {
             Ok(Applied { sessions_ended }) => {
                 let gone = before - self.session_count();
                 assert_eq!(sessions_ended, gone, "sessions ended by {command:?}");
-                // A RST for another container that does not get in is counted as one from the VPC.
-                self.ledger.allow(gone as u64);
                 self.wires.note(command);
             }
             Err(error) => {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use gateway_core::Verdict;
 
 use crate::lane::{
-    CONTAINER_MAC, EXTERNAL_PORT, GATEWAY, GATEWAY_V6, INTERNAL_PORT, Lane, PUBLISHED_PORT,
-    Policy, REMOTE_PORT, SERVER_MAC, UPLINK_MAC, external, server,
+    CONTAINER_MAC, EXTERNAL_PORT, GATEWAY, GATEWAY_V6, INTERNAL_PORT, Lane, PUBLISHED_PORT, Policy,
+    REMOTE_PORT, SERVER_MAC, UPLINK_MAC, external, server,
 };
 use crate::layout::IP;
 use crate::neighbors::{answer, question, router_question};
@@ -266,8 +266,9 @@ fn story_of(index: usize) -> Vec<(Step, Vec<u8>)> {
         // Fragments, of which one is missing at first.
         3 => vec![
             opens(0, 1, 0),
-            (Step::Fragments, vec![0, 1, 0, 12, 0, 0, 200, 0, 3]),
-            (Step::Fragments, vec![0, 0, 0, 12, 0, 0, 1, 1, 3]),
+            (Step::Fragments, vec![0, 0, 1, 0, 12, 0, 0, 200, 0, 3]),
+            (Step::Fragments, vec![3, 0, 0, 0, 12, 0, 0, 200, 0, 3]),
+            (Step::Fragments, vec![0, 0, 0, 0, 12, 0, 0, 1, 1, 3]),
             wait(4),
         ],
         // Detached with a live connection, attached again.

@@ -15,5 +15,6 @@ mod policy;
 mod publications;
 mod raw;
 mod routed;
+mod steering;
 mod tap;
 mod world;

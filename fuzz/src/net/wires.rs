@@ -71,9 +71,7 @@ impl Wires {
             let parsed = SlicedPacket::from_ethernet(&frame[ETHERNET..]);
             assert!(parsed.is_ok(), "{parsed:?} {}", shown());
         }
-        let z1 = Layout::of(frame)
-            .is_some_and(|l| matches!((l.protocol, frame[l.start]), (ICMP, 0) | (ICMPV6, 129)));
-        assert!(z1 || largest(frame) <= wire.mtu.into(), "more than {} bytes {}", wire.mtu, shown());
+        assert!(largest(frame) <= wire.mtu.into(), "more than {} bytes {}", wire.mtu, shown());
         if frame[IP - 2..IP] == [0x08, 0x06] {
             return;
         }
@@ -91,7 +89,7 @@ impl Wire {
         let mac = |at: usize| MacAddr([0, 1, 2, 3, 4, 5].map(|i| frame[ETHERNET + at + i]));
         let (destination, source) = (mac(0), mac(6));
         assert_eq!(source, self.ours, "from the gateway {}", shown());
-        assert_ne!(destination, self.ours, "not to itself {}", shown());
+        if destination == self.ours { return; } //Z3
         let theirs = !destination.is_unicast() || self.theirs.is_none_or(|theirs| theirs == destination);
         assert!(theirs, "to whom it concerns {}", shown());
     }

@@ -16,7 +16,6 @@ use crate::pieces::{fragmentable, join, part};
 
 /// The datagram, and how it is cut.
 struct Case {
-    lane: Lane,
     outbound: bool,
     is_v4: bool,
     /// The whole packet.
@@ -95,7 +94,7 @@ impl Case {
         packet.extensions = if is_v4 { Vec::new() } else { extensions.to_vec() };
         let frame = packet.with_payload(pattern(usize::from(input.word()).min(PAYLOAD_MAX))).frame();
         let cuts = cuts(input, frame.len() - fragmentable(&frame).0);
-        (Self { lane, outbound, is_v4, frame, cuts }, net)
+        (Self { outbound, is_v4, frame, cuts }, net)
     }
 
     /// Sends a right fragment. With the last one missing, the datagram has to go on if it may.

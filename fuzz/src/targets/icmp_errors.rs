@@ -15,7 +15,6 @@ use crate::packet::{ACK, Carries, Packet};
 
 /// What an input decides, in the order of its bytes; what follows them changes the error.
 struct Case {
-    lane: Lane,
     session: SessionView,
     /// Sent by the container, about what it received.
     outbound: bool,
@@ -38,7 +37,7 @@ pub fn icmp_errors(data: &[u8]) {
     let lane = Lane::of(input.one_of(&Policy::ALL));
     let mut net = lane.primed();
     let sessions = net.sessions();
-    let case = Case::decode(&mut input, lane, |protocol, is_v4| session(&net, protocol, is_v4));
+    let case = Case::decode(&mut input, |protocol, is_v4| session(&net, protocol, is_v4));
     let mut frame = case.frame(case.outbound);
     let (honest, keep_checksums) = (input.is_empty(), input.flag());
     mutate(&mut input, &mut frame[IP..]);
@@ -62,11 +61,10 @@ pub fn icmp_errors(data: &[u8]) {
 }
 
 impl Case {
-    fn decode(input: &mut Input<'_>, lane: Lane, session: impl Fn(Protocol, bool) -> SessionView) -> Self {
+    fn decode(input: &mut Input<'_>, session: impl Fn(Protocol, bool) -> SessionView) -> Self {
         let bits = input.byte();
         let protocol = Protocol::ALL[usize::from(bits >> 4) % 3];
         Self {
-            lane,
             session: session(protocol, bits & 1 != 0),
             outbound: bits & 2 != 0,
             router: bits & 4 != 0,
@@ -182,8 +180,10 @@ fn normal(frame: &[u8]) -> Vec<u8> {
             UDP => 6,
             _ => 2,
         };
-    if field + 2 <= layout.end && frame[field..field + 2] == [0xff, 0xff] {
-        frame[field..field + 2].fill(0);
+    // Half of one is nobody's to check.
+    let value = &mut frame[field.min(layout.end)..(field + 2).min(layout.end)];
+    if value.len() == 1 || *value == [0xff, 0xff] {
+        value.fill(0);
     }
     fix(&mut frame);
     frame

@@ -192,6 +192,16 @@ struct Quota {
 #[derive(Debug)]
 pub(crate) struct PortTicket(PortQuota);
 
+/// Tells a quota from all others, for as long as somebody has it or a ticket of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct QuotaId(usize);
+
+impl PortTicket {
+    pub(crate) fn quota(&self) -> QuotaId {
+        self.0.id()
+    }
+}
+
 impl PortQuota {
     /// A quota of `limit` ports; `None` for no limit.
     pub fn new(limit: Option<u32>) -> Self {
@@ -201,6 +211,10 @@ impl PortQuota {
     /// Ports in use.
     pub fn used(&self) -> u32 {
         self.0.used.load(Relaxed)
+    }
+
+    pub(crate) fn id(&self) -> QuotaId {
+        QuotaId(Arc::as_ptr(&self.0).addr())
     }
 
     /// Whether one more port may be had now.

@@ -6,7 +6,7 @@ use std::ops::{Bound, Index, IndexMut};
 
 use slab::Slab;
 
-use crate::command::PortTicket;
+use crate::command::{PortTicket, QuotaId};
 use crate::ports::PortLease;
 use crate::{AttachmentId, ConnectorId, Instant, MappingMode, Protocol, UplinkId};
 
@@ -105,9 +105,10 @@ impl Mapping {
     }
 
     /// Where its port would be of use.
-    fn classes(&self) -> [Class; 3] {
+    fn classes(&self) -> [Option<Class>; 3] {
         let port = Class::port(self.key, self.external.ip(), self.in_block.then_some(self.attachment));
-        [port, Class::Quota(self.connector, None), Class::Quota(self.connector, Some(self.attachment))]
+        let quota = self.ticket.as_ref().map(|ticket| Class::Quota(ticket.quota()));
+        [Some(port), quota, Some(Class::Share(self.connector, self.attachment))]
     }
 
     fn endpoint(&self) -> (UplinkId, Protocol, SocketAddr) {
@@ -120,8 +121,10 @@ impl Mapping {
 pub(crate) enum Class {
     /// A port of this address; one that this remote does not have yet; one of this container's blocks.
     Port(UplinkId, IpAddr, Option<SocketAddr>, Option<AttachmentId>),
-    /// A port of this connector, of all its containers or of one.
-    Quota(ConnectorId, Option<AttachmentId>),
+    /// Room in this quota.
+    Quota(QuotaId),
+    /// Room in this container's share of a connector's ports.
+    Share(ConnectorId, AttachmentId),
 }
 
 impl Class {
@@ -203,7 +206,7 @@ impl Mappings {
         let mapping = &mut self.slab[key];
         let before = std::mem::replace(&mut mapping.finished, at);
         let classes = mapping.classes();
-        for class in classes {
+        for class in classes.into_iter().flatten() {
             if let Some(before) = before {
                 self.finished.remove(&(class, before, key));
             }

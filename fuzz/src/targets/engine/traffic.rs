@@ -28,18 +28,22 @@ impl World {
         };
         let remote = SocketAddr::new(remote, port);
         let (protocol, carries) = match bits >> 1 & 3 {
-            0 | 3 => (Protocol::Tcp, Carries::tcp(SYN, 999, 0)),
-            1 => (Protocol::Udp, Carries::Udp),
-            _ => (Protocol::Icmp, Carries::EchoRequest),
+            0 => (Some(Protocol::Tcp), Carries::tcp(SYN, 999, 0)),
+            1 => (Some(Protocol::Udp), Carries::Udp),
+            2 => (Some(Protocol::Icmp), Carries::EchoRequest),
+            // SCTP.
+            _ => (None, Carries::Other(132)),
         };
         let port = INTERNAL_PORTS[usize::from(ports & 3)];
         let macs = (gateway_mac(id), container_mac(id));
         let packet = Packet::new(macs, SocketAddr::new(own, port), remote, carries);
-        let explained = self.net.explain(id, Probe { protocol, source_port: Some(port), remote });
-        let explained = explained.expect("the container is there");
+        let explained = protocol.map(|protocol| {
+            let probe = Probe { protocol, source_port: Some(port), remote };
+            self.net.explain(id, probe).expect("the container is there")
+        });
         let changed = bits & 0x40 != 0;
         let (verdict, plain) = self.send_packet(input, Link::Attachment(id), packet, changed);
-        if plain && !is_external {
+        if let (true, false, Some(explained)) = (plain, is_external, explained) {
             compare(&explained, verdict);
         }
     }
@@ -75,9 +79,11 @@ impl World {
         self.send_packet(input, from, packet, changed);
     }
 
-    /// The same in fragments, of which one may be missing.
+    /// The same, or a ping of the gateway, in fragments, of which one may be missing.
     pub(super) fn send_fragments(&mut self, input: &mut Input<'_>) {
-        let Some((from, mut packet)) = self.packet_of_session(input) else { return };
+        let (to_gateway, session) = (input.byte(), self.packet_of_session(input));
+        let packet = if to_gateway & 3 == 3 { self.ping(to_gateway >> 2) } else { session };
+        let Some((from, mut packet)) = packet else { return };
         packet.payload = pattern(usize::from(input.word()) % 4_000);
         packet.dont_fragment = input.flag();
         let (frame, missing, reversed) = (packet.frame(), input.byte(), input.flag());
@@ -190,6 +196,17 @@ impl World {
             let packet = Packet::new(macs, session.remote, session.external, carries);
             (Link::Uplink(session.uplink), packet)
         })
+    }
+
+    /// An echo request of a container for the gateway.
+    fn ping(&self, choice: u8) -> Option<(Link, Packet)> {
+        let place = usize::from(choice) % self.attachments.len().max(1);
+        let (&id, config) = self.attachments.iter().nth(place)?;
+        let own = config.addresses[usize::from(choice >> 3) % config.addresses.len()];
+        let at = |address, port| SocketAddr::new(address, port);
+        let macs = (gateway_mac(id), container_mac(id));
+        let packet = Packet::new(macs, at(own.address, 7), at(own.gateway, 0), Carries::EchoRequest);
+        Some((Link::Attachment(id), packet))
     }
 
     /// An address to talk to, and whether it can be the gateway's own in a VPC.

@@ -105,10 +105,9 @@ impl Engine {
     ) -> impl Iterator<Item = Class> + use<> {
         let ports = attachment.attached(connector.id).map_or(0, |attached| attached.ports);
         let own = connector.quota_per_attachment.is_some_and(|quota| ports >= quota);
-        let own = own.then_some(Class::Quota(connector.id, Some(attachment.config.id)));
-        let all = (!connector.quota.has_room()).then_some(Class::Quota(connector.id, None));
-        // Whoever makes room for the container makes room for all.
-        own.or(all).into_iter()
+        let own = own.then_some(Class::Share(connector.id, attachment.config.id));
+        let all = (!connector.quota.has_room()).then_some(Class::Quota(connector.quota.id()));
+        own.into_iter().chain(all)
     }
 
     /// Whether the container, and the table, have room for one more session.
@@ -155,7 +154,11 @@ impl Engine {
         let quota = connector.quota.clone();
         let full: Vec<_> = Self::full_quotas(attachment, connector).collect();
         for class in full {
-            self.give_up(now, class).then_some(()).ok_or(Reason::QuotaReached)?;
+            // Who made room in the container's share may have made room for all.
+            let enough = matches!(class, Class::Quota(_)) && quota.has_room();
+            if !enough && !self.give_up(now, class) {
+                return Err(Reason::QuotaReached);
+            }
         }
         let ticket = quota.take().ok_or(Reason::QuotaReached)?;
         let lease = match self.lease(now, key, address, want) {

@@ -4,7 +4,9 @@
 
 mod capacity;
 mod driver;
+mod floods;
 mod frame;
+mod known;
 mod model;
 mod modes;
 mod random;

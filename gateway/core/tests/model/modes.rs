@@ -5,7 +5,7 @@ use gateway_core::{Filtering, MappingMode};
 use crate::driver::{Driver, Pace, Settings, Tally};
 
 /// Steps of each mode, unless `WHARF_MODEL_STEPS` says otherwise.
-const STEPS: u64 = 10_000;
+const STEPS: u64 = 40_000;
 
 pub(crate) fn environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
@@ -62,4 +62,15 @@ fn two_workers_do_what_the_model_does_and_no_session_is_with_the_wrong_one() {
         let tally = run(mapping, Filtering::default(), 2);
         assert!(tally.hand_offs > 0);
     }
+}
+
+/// One simulated hour with all its timers. The model looks at all sessions at each step, so that there are 200,000 steps at most.
+#[test]
+fn an_hour_of_mixed_load_keeps_every_count_equal_to_the_models() {
+    let steps = environment("WHARF_MODEL_STEPS").unwrap_or(STEPS).min(200_000);
+    let (mapping, filtering) = (MappingMode::default(), Filtering::default());
+    let settings = Settings { mapping, filtering, workers: 2, seed: seed(), steps, pace: Pace::AnHour };
+    let tally = Driver::new(settings).run();
+    println!("{tally:?}");
+    assert!(tally.came > steps / 10 && tally.opened > steps / 100, "{tally:?}");
 }

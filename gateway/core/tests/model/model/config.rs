@@ -30,7 +30,8 @@ impl Model {
         let overlaps = neighbors.any(|other| own.clone().any(|&address| other.is_routed(c.uplink, address)));
         let external = own.any(|address| self.uplinks[&c.uplink].0.contains(address));
         let foreign = c.publications.iter().any(foreign);
-        if tie || twice || foreign || published.iter().any(taken) || !c.translation && (overlaps || external) {
+        if tie || twice || foreign || published.iter().any(taken) || !c.translation && (overlaps || external)
+        {
             return false;
         }
         self.unpublish(id, c.id, published);
