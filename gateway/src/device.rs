@@ -65,6 +65,9 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
             if spec.addresses.iter().all(|a| a.address.is_ipv4()) {
                 quieten(&handle, index).await;
             }
+            if spec.addresses.iter().any(|a| a.address.is_ipv6()) {
+                enable_ipv6(&spec.device);
+            }
             set_up(&handle, index, Some(mac), spec.mtu, None).await?;
             for Addressing { address, gateway } in &spec.addresses {
                 add_address(&handle, index, IpNet::from(*address)).await?;
@@ -94,6 +97,9 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec, spread: Spread) 
             inside(netns, || {
                 exchange(async |handle| {
                     let index = if_nametoindex(name.as_str())?;
+                    if addresses.iter().any(|a| a.addr().is_ipv6()) {
+                        enable_ipv6(name);
+                    }
                     if taps.len() > 1 {
                         lighten(&handle, index).await;
                     }
@@ -203,6 +209,15 @@ async fn set_up(
         link = link.controller(bridge);
     }
     handle.link().set(link.build()).execute().await.map_err(answer)
+}
+
+/// Container engines switch IPv6 off for all devices of a namespace without network. This device is ours, and shall have it.
+fn enable_ipv6(device: &str) {
+    let setting = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
+    if let Err(error) = std::fs::write(setting, "0") {
+        // What follows then says why there is no address.
+        tracing::debug!(device, %error, "IPv6 stays as it is");
+    }
 }
 
 /// Asks for no link-local IPv6 address: what its discovery sends would only be dropped, and bury the drops that matter.

@@ -83,13 +83,16 @@ impl Handle {
         let worker = spread.reader() as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
         let config = UplinkConfig { id, mac, mtu, on_link, next_hops, space, port_blocks, unsolicited };
-        if let Some(key) = key {
-            self.claim(key, device).ok_or(LinkError::DeviceTaken(name))?;
-            let watched = Watched { uplink: id, device: Arc::downgrade(device), netns };
+        let watched = key.map(|_| Watched { uplink: id, device: Arc::downgrade(device), netns });
+        if key.is_some_and(|key| self.claim(key, device).is_none()) {
+            close(queues).await;
+            return Err(LinkError::DeviceTaken(name));
+        }
+        self.add_link_everywhere(Link::Uplink(id), queues, spread, Command::AddUplink(config)).await?;
+        if let Some(watched) = watched {
             // The receiver ends after the workers.
             let _ = self.losses.send(Message::Watch(watched));
         }
-        self.add_link_everywhere(Link::Uplink(id), queues, spread, Command::AddUplink(config)).await?;
         Ok(info)
     }
 

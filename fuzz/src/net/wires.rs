@@ -89,7 +89,9 @@ impl Wire {
         let mac = |at: usize| MacAddr([0, 1, 2, 3, 4, 5].map(|i| frame[ETHERNET + at + i]));
         let (destination, source) = (mac(0), mac(6));
         assert_eq!(source, self.ours, "from the gateway {}", shown());
-        if destination == self.ours { return; } //Z3
+        if destination == self.ours {
+            return;
+        } //Z3
         let theirs = !destination.is_unicast() || self.theirs.is_none_or(|theirs| theirs == destination);
         assert!(theirs, "to whom it concerns {}", shown());
     }
@@ -163,7 +165,7 @@ fn check_vnet(frame: &[u8]) {
 /// No ICMP error is about an ICMP error (RFC 1122 §3.2.2, RFC 4443 §2.4).
 fn check_error(frame: &[u8], layout: &Layout, shown: &dyn Fn() -> String) {
     let bytes = &frame[layout.start..layout.end];
-    if layout.part.is_some() || !is_error(layout.protocol, bytes) {
+    if layout.part.is_some() || !is_error(layout.is_v4, layout.protocol, bytes) {
         return;
     }
     let quoted = &bytes[8..];
@@ -176,13 +178,17 @@ fn check_error(frame: &[u8], layout: &Layout, shown: &dyn Fn() -> String) {
         _ => return,
     };
     let about = quoted.get(at..).filter(|about| about.len() >= 8);
-    assert!(!about.is_some_and(|about| is_error(number, about)), "an error about an error {}", shown());
+    assert!(
+        !about.is_some_and(|about| is_error(layout.is_v4, number, about)),
+        "an error about an error {}",
+        shown()
+    );
 }
 
-fn is_error(protocol: u8, bytes: &[u8]) -> bool {
-    match (protocol, bytes.first()) {
-        (ICMP, Some(kind)) => matches!(kind, 3 | 4 | 5 | 11 | 12) && bytes.len() >= 8,
-        (ICMPV6, Some(kind)) => *kind < 128 && bytes.len() >= 8,
+fn is_error(is_v4: bool, protocol: u8, bytes: &[u8]) -> bool {
+    match (is_v4, protocol, bytes.first()) {
+        (true, ICMP, Some(kind)) => matches!(kind, 3 | 4 | 5 | 11 | 12) && bytes.len() >= 8,
+        (false, ICMPV6, Some(kind)) => *kind < 128 && bytes.len() >= 8,
         _ => false,
     }
 }

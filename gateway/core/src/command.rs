@@ -254,6 +254,12 @@ impl ConnectorConfig {
         }
     }
 
+    /// Which of a container's addresses the VPC sees, if translation is off: those that it can answer to.
+    pub(crate) fn shows(&self, address: IpAddr) -> bool {
+        let same_version = |destination: &IpNet| destination.addr().is_ipv4() == address.is_ipv4();
+        !self.translation && self.destinations.iter().any(same_version)
+    }
+
     /// The filtering of a protocol. ICMP queries have no port that could be filtered by, so this does not concern them.
     pub(crate) const fn filtering_of(&self, protocol: Protocol) -> Filtering {
         match (self.mapping, protocol) {
@@ -315,6 +321,9 @@ pub enum CommandError {
     /// Translation is off, and nobody may route the container's address (RFC 3927 §7, RFC 4291 §2.5.6).
     #[error("{0} is not routable, so that the VPC cannot see it")]
     AddressNotRoutable(IpAddr),
+    /// Translation is off, and the container has an address that is an external one of the VPC.
+    #[error("{0} is an external address of this VPC")]
+    AddressIsExternal(IpAddr),
     /// The policy cannot work.
     #[error("port blocks and address-and-port-dependent mapping exclude each other")]
     BlocksWithSharedPorts,

@@ -19,7 +19,7 @@ use self::ending::Endings;
 use self::links::{Attachment, Base, Uplink};
 use self::unsolicited::Unasked;
 use crate::fragment::Reassembly;
-use crate::limits::{EVENTS, EXPIRY_BATCH, IP_ID_COUNTERS, OUTBOX};
+use crate::limits::{EXPIRY_BATCH, IP_ID_COUNTERS, OUTBOX};
 use crate::mapping::Mappings;
 use crate::packet::Packet;
 use crate::respond::{IcmpError, is_icmp_error};
@@ -58,6 +58,7 @@ pub struct Engine {
     /// When which container is to hear of its router.
     advertisements: BTreeSet<(Instant, AttachmentId)>,
     outbox: VecDeque<Transmit>,
+    /// At most one for each block that comes or goes in one call.
     events: VecDeque<Event>,
 }
 
@@ -332,13 +333,6 @@ impl Engine {
             self.outbox.push_back(Transmit::Whole { worker, from, largest: self.whole, frame });
         } else {
             self.count_drop(Link::Uplink(from), Reason::OutboxFull);
-        }
-    }
-
-    /// Queues what is to be told.
-    fn tell_event(&mut self, event: Event) {
-        if self.events.len() < EVENTS {
-            self.events.push_back(event);
         }
     }
 

@@ -5,14 +5,16 @@
 //! (unknown) ───────────────► Waiting ──────────────────► whole datagram
 //!                               │  overlap
 //!                               ├──────────► GivenUp: takes nothing more
-//!                               │ time over     │ time over
+//!                               │ time over,    │ time over,
+//!                               │ or evicted    │ or evicted
 //!                               ▼               ▼
 //!                            Expired         Expired
 //! ```
 //!
 //! Fragments are hostile input that costs memory until the rest has come. So each link has a bound, each remote
-//! address of an uplink has one, and each datagram; only new fragments are refused. What is kept is a copy of a
-//! fragment's payload.
+//! address of an uplink has one, and each datagram. Where a bound is reached, the oldest datagram of the same link or
+//! address gives way: fragments that come in order are complete before it is their turn (RFC 4787 REQ-14a). What is
+//! kept is a copy of a fragment's payload.
 
 mod burden;
 mod datagram;

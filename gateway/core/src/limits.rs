@@ -11,7 +11,7 @@ pub const WORKERS: u16 = 64;
 /// A freed port whose filtering was endpoint-independent is not leased again before this long. RFC 6888 REQ-8: 120 s.
 pub const PORT_REST: Duration = Duration::from_secs(120);
 
-/// Ports that one worker shares among remotes (APDM) before it uses one again, so that they stay hard to guess
+/// Ports that all workers together share among remotes (APDM) before they use one again, so that they stay hard to guess
 /// (RFC 6056 §3.1); a quarter of the leasable ports if that is less. Ports.
 pub const SHARED_PORTS_MIN: u32 = 16_384;
 
@@ -126,9 +126,6 @@ pub const ROUTER_LIFETIME: Duration = Duration::from_secs(1_800);
 
 /// Counters that IPv4 identifications are taken from, chosen by destination. Linux has 2,048 and more (`ip_idents`).
 pub const IP_ID_COUNTERS: usize = 2_048;
-
-/// What the engine has to tell and the shell has not yet taken.
-pub const EVENTS: usize = 4_096;
 
 /// Sessions looked at by one call of `handle_timeout`: bounds its pause.
 pub const EXPIRY_BATCH: usize = 1_024;

@@ -8,7 +8,7 @@
 //! (release), so the marks of two holders never mix. The count of free ports goes up before a bit is cleared and
 //! down after a bit is won, so it is never below the truth: at zero, no port is free.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::iter;
 use std::net::IpAddr;
@@ -43,7 +43,7 @@ struct Inner {
     /// By address and protocol. Made at the first lease: most addresses of most protocols are never used.
     tables: Vec<OnceLock<Box<Table>>>,
     /// Addresses of containers that the VPC sees as they are. Changed rarely, read without a lock.
-    routed: ArcSwap<HashMap<IpAddr, Routed>>,
+    routed: ArcSwap<BTreeMap<IpAddr, Routed>>,
 }
 
 /// Whose an address is that the VPC sees as it is.
@@ -126,7 +126,7 @@ impl AddressSpace {
         let mut free = true;
         self.0.routed.rcu(|routes| {
             free = routes.get(&address).is_none_or(|other| other.attachment == attachment);
-            let mut routes = HashMap::clone(routes);
+            let mut routes = BTreeMap::clone(routes);
             if free {
                 routes.insert(address, Routed { worker, attachment });
             }
@@ -138,7 +138,7 @@ impl AddressSpace {
     /// Ends that, if it is this container's.
     pub(crate) fn unroute(&self, address: IpAddr, attachment: AttachmentId) {
         self.0.routed.rcu(|routes| {
-            let mut routes = HashMap::clone(routes);
+            let mut routes = BTreeMap::clone(routes);
             if routes.get(&address).is_some_and(|route| route.attachment == attachment) {
                 routes.remove(&address);
             }
@@ -160,6 +160,11 @@ impl PortSource {
         assert!(address < space.external().len(), "the address is one of the space");
         assert_eq!(slot.count(), space.workers(), "the space is shared by all workers");
         Self { space: space.clone(), table: table(address, protocol), slot, taken: 0 }
+    }
+
+    /// How many workers take from the space.
+    pub(crate) fn workers(&self) -> u16 {
+        self.slot.count()
     }
 
     /// Takes a random free port, at home if there is one. `None`: no port is free. (One that is given back behind

@@ -119,7 +119,7 @@ reasons! {
     TcpNotSyn = "tcp_not_syn",
     /// The VPC has no external address of this IP version.
     NoExternalAddress = "no_external_address",
-    /// Every external port is in use; a live mapping has to end first.
+    /// Every external port is in use or, with port blocks, no block is free; a live mapping has to end first.
     PortsExhausted = "ports_exhausted",
     /// The container or its connector has as many sessions or external ports as it may have; one of them has to end first.
     QuotaReached = "quota_reached",
@@ -174,7 +174,11 @@ impl DropCounts {
     }
 
     pub(crate) const fn count(&mut self, reason: Reason) {
-        self.0[reason as usize] += 1;
+        self.count_many(reason, 1);
+    }
+
+    pub(crate) const fn count_many(&mut self, reason: Reason, times: u64) {
+        self.0[reason as usize] += times;
     }
 }
 

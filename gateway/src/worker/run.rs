@@ -23,6 +23,9 @@ const BATCH: usize = 64;
 /// Frames of other workers that are handled before this worker's own devices have their turn.
 const HANDED_BATCH: usize = 256;
 
+/// Frames of the engine's own, RSTs above all, that are sent before this worker's devices have their turn.
+const TRANSMIT_BATCH: usize = 1024;
+
 /// Devices that one wake-up tells about.
 const READY: usize = 128;
 
@@ -123,12 +126,16 @@ impl Worker {
     fn receive(&mut self, now: Instant, Handed { from, kind, mut frame }: Handed) {
         match kind {
             HandedKind::Shared => self.engine.handle_shared(now, from, &frame),
-            HandedKind::Whole { largest } => self.engine.handle_whole(now, from, largest, frame.into_vec()),
+            HandedKind::Whole { largest } => {
+                self.engine.handle_whole(now, from, largest, frame.into_vec());
+                self.transmit();
+            }
             HandedKind::Owned => match self.engine.handle_packet(now, Link::Uplink(from), &mut frame) {
                 Verdict::Forward(to) => self.send(to, &frame),
                 // The port has another worker since it was handed over.
                 Verdict::HandOff { to, from } => self.hand_to(to, from, HandedKind::Owned, &frame),
-                Verdict::Respond | Verdict::Share | Verdict::Hold | Verdict::Drop(_) => {}
+                Verdict::Respond => self.transmit(),
+                Verdict::Share | Verdict::Hold | Verdict::Drop(_) => {}
             },
         }
     }
@@ -169,7 +176,9 @@ impl Worker {
                     self.hand_to(other, from, HandedKind::Shared, frame);
                 }
             }
-            Verdict::Respond | Verdict::Hold | Verdict::Drop(_) => {}
+            // Pieces of a packet leave in their turn, and do not pile up.
+            Verdict::Respond => self.transmit(),
+            Verdict::Hold | Verdict::Drop(_) => {}
         }
     }
 
@@ -186,14 +195,20 @@ impl Worker {
         }
     }
 
-    /// Sends what the engine has made by itself, and logs what it tells.
+    /// Sends what the engine has made by itself, and logs what it tells. What is left after a batch has its turn after the devices.
     fn transmit(&mut self) {
+        let mut left = TRANSMIT_BATCH;
         while let Some(transmit) = self.engine.poll_transmit() {
             match transmit {
                 Transmit::Frame { to, frame } => self.send(to, &frame),
                 Transmit::Whole { worker, from, largest, frame } => {
                     self.hand_to(worker, from, HandedKind::Whole { largest }, &frame);
                 }
+            }
+            left -= 1;
+            if left == 0 {
+                self.inboxes[usize::from(self.slot.index())].wake();
+                break;
             }
         }
         while let Some(event) = self.engine.poll_event() {

@@ -218,17 +218,11 @@ impl Engine {
             protocol,
             first: block.first(),
         };
-        let events: Vec<_> = pool
-            .ports
-            .block_changes()
-            .map(|change| match change {
-                BlockChange::Taken(tenant, taken) => Event::BlockTaken(block(tenant, taken)),
-                BlockChange::GivenBack(tenant, back) => Event::BlockGivenBack(block(tenant, back)),
-            })
-            .collect();
-        for event in events {
-            self.tell_event(event);
-        }
+        let events = pool.ports.block_changes().map(|change| match change {
+            BlockChange::Taken(tenant, taken) => Event::BlockTaken(block(tenant, taken)),
+            BlockChange::GivenBack(tenant, back) => Event::BlockGivenBack(block(tenant, back)),
+        });
+        self.events.extend(events);
     }
 
     /// Puts a mapping into the tables and counts it.

@@ -190,9 +190,14 @@ impl Engine {
         if shared && uplink.config.port_blocks {
             return Err(CommandError::BlocksWithSharedPorts);
         }
-        let own = attachment.config.addresses.iter().map(|a| a.address).find(|&a| route::is_forbidden(a));
-        if let Some(own) = own.filter(|_| !connector.translation) {
-            return Err(CommandError::AddressNotRoutable(own));
+        let shown = attachment.config.addresses.iter().map(|a| a.address).filter(|&a| connector.shows(a));
+        for address in shown {
+            if route::is_forbidden(address) {
+                return Err(CommandError::AddressNotRoutable(address));
+            }
+            if uplink.is_external(address) {
+                return Err(CommandError::AddressIsExternal(address));
+            }
         }
         let unreachable = |p: &&Publication| attachment.config.addressing(p.external.ip()).is_none();
         match connector.publications.iter().find(unreachable) {

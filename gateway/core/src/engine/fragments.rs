@@ -31,8 +31,9 @@ impl Engine {
     pub(super) fn expire_fragments(&mut self, now: Instant) {
         while let Some(expired) = self.reassembly.next_expired(now) {
             let reason = expired.reason;
-            for _ in 1..expired.fragments {
-                self.count_drop(expired.from, reason);
+            // The last one is counted below, with what its sender is told.
+            if let Some(base) = self.base(expired.from) {
+                base.counters.drops.count_many(reason, u64::from(expired.fragments.saturating_sub(1)));
             }
             match expired.first {
                 Some(first) => drop(self.refuse(now, expired.from, &first, reason.into())),

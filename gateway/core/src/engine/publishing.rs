@@ -107,15 +107,13 @@ impl Engine {
     fn route(&self, id: AttachmentId, connector: &ConnectorConfig) -> Result<(), CommandError> {
         let space = &self.uplinks[&connector.uplink].config.space;
         let addresses = || self.attachments[&id].config.addresses.iter().map(|a| a.address);
-        let taken = |&address: &IpAddr| {
-            let of_another = space.routed(address).is_some_and(|other| other.attachment != id);
-            of_another || space.index_of(address).is_some()
-        };
-        if let Some(taken) = addresses().find(taken) {
+        let shown = || addresses().filter(|&address| connector.shows(address));
+        let taken = |address: &IpAddr| space.routed(*address).is_some_and(|other| other.attachment != id);
+        if let Some(taken) = shown().find(taken) {
             return Err(CommandError::AddressTaken(taken));
         }
         let mut routed = Vec::new();
-        for address in addresses() {
+        for address in shown() {
             let ours = space.routed(address).is_some();
             if !space.route(address, self.slot.index(), id) {
                 // Another worker's container was quicker.
@@ -149,21 +147,23 @@ impl Engine {
             ended += self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended;
         }
         let Some(attachment) = self.attachments.get(&id) else { return ended };
-        let still_routed =
-            attachment.policies().any(|other| !other.translation && other.uplink == connector.uplink);
-        if connector.translation || still_routed {
-            return ended;
+        let mut gone = Vec::new();
+        for address in attachment.config.addresses.iter().map(|a| a.address) {
+            let others = attachment.policies().filter(|other| other.uplink == connector.uplink);
+            if connector.shows(address) && !others.into_iter().any(|other| other.shows(address)) {
+                gone.push(address);
+            }
         }
         if let Some(uplink) = self.uplinks.get(&connector.uplink) {
-            for addressing in &attachment.config.addresses {
-                uplink.config.space.unroute(addressing.address, id);
+            for &address in &gone {
+                uplink.config.space.unroute(address, id);
             }
         }
         // No answer would find them any more.
-        let own = attachment
-            .mappings
-            .iter()
-            .filter(|(key, _)| key.uplink == connector.uplink && key.scope == Scope::Own);
+        let own = attachment.mappings.iter().filter(|(key, _)| {
+            let here = key.uplink == connector.uplink && key.scope == Scope::Own;
+            here && gone.contains(&key.internal.ip())
+        });
         let keys = own.flat_map(|(_, &mapping)| self.mappings[mapping].sessions.clone()).collect();
         ended + self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended
     }

@@ -36,7 +36,9 @@ impl SharedPorts {
     /// A random port that is not used with `remote`: a shared one if there are enough to choose from or if no
     /// other is free, otherwise one that becomes shared.
     pub(super) fn lease(&mut self, source: &mut PortSource, random: u64, remote: SocketAddr) -> Option<u16> {
-        let enough = self.ports.len() >= SHARED_PORTS_MIN.min(source.set().len() / 4);
+        // All workers together leave three quarters to others.
+        let share = SHARED_PORTS_MIN.min(source.set().len() / 4) / u32::from(source.workers());
+        let enough = self.ports.len() >= share;
         let port = enough
             .then(|| self.unused(source, random, remote))
             .flatten()

@@ -359,6 +359,6 @@ fn a_container_cannot_show_an_external_address_as_its_own() {
     rig.add_attachment_with(config);
     let connector = ConnectorConfig { translation: false, ..connector(TO_A, VPC_A) };
     let attach = Command::Attach { attachment: ROUTABLE, connector };
-    let taken = CommandError::AddressTaken(EXTERNAL.into());
+    let taken = CommandError::AddressIsExternal(EXTERNAL.into());
     assert_eq!(rig.engine.apply(rig.now, attach), Err(taken));
 }

@@ -6,7 +6,6 @@ mod capacity;
 mod driver;
 mod floods;
 mod frame;
-mod known;
 mod model;
 mod modes;
 mod random;

@@ -18,6 +18,8 @@ pub(crate) type Key = (AttachmentId, Flow);
 pub(crate) type Scope = (AttachmentId, UplinkId, Protocol, SocketAddr, bool, Option<(IpAddr, Option<u16>)>);
 /// A connector, and which quota it has of how many ports.
 pub(crate) type Policy = (ConnectorConfig, (u32, Option<u32>));
+/// A session, and if it is new, by which mapping, if there is one, and connector.
+pub(crate) type Entry = (Key, Option<(Option<u64>, ConnectorId)>);
 /// A TCP segment: flags, whether its receiver would believe it, whether it acknowledges the other end's FIN.
 pub(crate) type Segment = (u8, bool, bool);
 
@@ -76,7 +78,7 @@ impl Model {
             return Ok(known);
         }
         let stuck =
-            |&a: &IpAddr| self.obstacles(key, policy, a).into_iter().find(|o| o.1.is_empty()).map(|o| o.0);
+            |&a: &IpAddr| self.obstacles(key, policy, a).into_iter().find(|o| o.2.is_empty()).map(|o| o.1);
         let addresses = self.addresses(key, policy);
         let reason = addresses.iter().map(stuck).min().unwrap_or(Some(Reason::NoExternalAddress));
         reason.map_or(Ok(None), Err)
@@ -97,13 +99,14 @@ impl Model {
             self.begin(key, known, policy.0.id, true);
             return true;
         }
-        for reason in [Reason::QuotaReached, Reason::PortsExhausted] {
-            let obstacle = self.obstacles(key, &policy, external.ip()).into_iter().find(|o| o.0 == reason);
-            let Some((_, givers)) = obstacle else { continue };
+        // The container's share, the quota, the port: each once.
+        for what in [1, 2, 0] {
+            let obstacle = self.obstacles(key, &policy, external.ip()).into_iter().find(|o| o.0 == what);
+            let Some((_, _, givers)) = obstacle else { continue };
             let gave_up = |id: &u64| self.sessions_of(*id).all(|(key, _)| gone(*key));
             let Some(giver) = givers.into_iter().find(gave_up) else { return false };
             let keys: Vec<_> = self.sessions_of(giver).map(|(key, _)| *key).collect();
-            keys.into_iter().for_each(|key| self.end(key));
+            self.end_all(keys);
         }
         let translated =
             self.addresses(key, &policy).contains(&external.ip()) && self.is_usable(scope, external);
@@ -118,7 +121,7 @@ impl Model {
         uplink: UplinkId,
         (protocol, external, remote): Flow,
         opens: Result<(), Reason>,
-    ) -> Result<(Key, Option<(Option<u64>, ConnectorId)>), Reason> {
+    ) -> Result<Entry, Reason> {
         let routed = self.containers.iter().find(|(_, c)| c.is_routed(uplink, external.ip())).map(|c| *c.0);
         if !self.uplinks[&uplink].0.contains(&external.ip()) && routed.is_none() {
             return Err(Reason::NotExternalAddress);
@@ -172,11 +175,9 @@ impl Model {
         let c = &policy.0;
         let leased = publication.is_none() && c.translation;
         let paired = (scope.1, external.is_ipv4());
-        self.containers
-            .get_mut(&scope.0)
-            .filter(|_| leased)
-            .into_iter()
-            .for_each(|c| drop(c.paired.insert(paired, external.ip())));
+        if let Some(container) = self.containers.get_mut(&scope.0).filter(|_| leased) {
+            container.paired.insert(paired, external.ip());
+        }
         let quota = leased.then_some(policy.1.0);
         let rests_afterwards =
             leased && self.containers[&scope.0].policies.values().any(|p| is_open(&p.0, scope));
@@ -196,7 +197,7 @@ impl Model {
     }
 
     /// What is in the way of a new mapping, and the finished mappings that could give it up: the first of them to finish.
-    fn obstacles(&self, key: Key, (c, quota): &Policy, address: IpAddr) -> Vec<(Reason, Vec<u64>)> {
+    fn obstacles(&self, key: Key, (c, quota): &Policy, address: IpAddr) -> Vec<(u8, Reason, Vec<u64>)> {
         let wanted = scope(key, c);
         let finished = |serves: &dyn Fn(&Mapping) -> bool| {
             let same = |m: &Mapping| {
@@ -217,14 +218,15 @@ impl Model {
         if c.translation
             && !self.uplinks[&c.uplink].1.iter().any(|&port| self.is_usable(wanted, (address, port).into()))
         {
-            found.push((Reason::PortsExhausted, finished(&same_port)));
+            found.push((0, Reason::PortsExhausted, finished(&same_port)));
         }
         let own = |m: &Mapping| m.quota.is_some() && (m.connector, m.scope.0) == (c.id, key.0);
         let all = |m: &Mapping| m.quota == Some(quota.0);
         if c.translation && full(c.quota_per_attachment, &own) {
-            found.push((Reason::QuotaReached, finished(&own)));
-        } else if c.translation && full(quota.1, &all) {
-            found.push((Reason::QuotaReached, finished(&all)));
+            found.push((1, Reason::QuotaReached, finished(&own)));
+        }
+        if c.translation && full(quota.1, &all) {
+            found.push((2, Reason::QuotaReached, finished(&all)));
         }
         found
     }
@@ -245,8 +247,8 @@ impl Model {
         else {
             return false;
         };
-        let stuck = |a| self.obstacles(key, policy, a).into_iter().find(|o| o.1.is_empty());
-        self.addresses(key, policy).into_iter().any(|a| stuck(a).is_some_and(|o| o.0 == reason))
+        let stuck = |a| self.obstacles(key, policy, a).into_iter().find(|o| o.2.is_empty());
+        self.addresses(key, policy).into_iter().any(|a| stuck(a).is_some_and(|o| o.1 == reason))
     }
 
     /// The addresses that a container may appear as: always the same one (RFC 4787 REQ-2).
@@ -312,9 +314,5 @@ fn is_open(c: &ConnectorConfig, scope: Scope) -> bool {
 
 /// The longest prefix of a connector that contains the remote.
 fn reaches(c: &ConnectorConfig, remote: SocketAddr) -> Option<u8> {
-    c.destinations
-        .iter()
-        .filter(|prefix| prefix.contains(&remote.ip()))
-        .map(|prefix| prefix.prefix_len())
-        .max()
+    c.destinations.iter().filter(|prefix| prefix.contains(&remote.ip())).map(ipnet::IpNet::prefix_len).max()
 }

@@ -1,5 +1,7 @@
 //! Every mapping and filtering mode, with one worker and with two.
 
+use std::hash::{BuildHasher, RandomState};
+
 use gateway_core::{Filtering, MappingMode};
 
 use crate::driver::{Driver, Pace, Settings, Tally};
@@ -13,10 +15,8 @@ pub(crate) fn environment(name: &str) -> Option<u64> {
 
 /// The seed of this run. It is printed, so that a failure can be repeated.
 pub(crate) fn seed() -> u64 {
-    let seed = environment("WHARF_MODEL_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(0, |now| now.as_nanos() as u64)
-    });
+    let seed =
+        environment("WHARF_MODEL_SEED").unwrap_or_else(|| BuildHasher::hash_one(&RandomState::new(), 0));
     println!("WHARF_MODEL_SEED={seed}");
     seed
 }

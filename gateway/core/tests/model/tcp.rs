@@ -1,6 +1,6 @@
 //! TCP connections with consistent numbers, and what both ends say on them.
 
-use gateway_core::{Protocol, Reason};
+use gateway_core::Reason;
 
 use crate::frame::Body;
 use crate::frame::flag::{ACK, FIN, RST, SYN};
@@ -111,13 +111,5 @@ pub(crate) const fn opens(body: Body) -> Result<(), Reason> {
         Body::Tcp { flags, .. } if flags & (SYN | ACK | RST | FIN) != SYN => Err(Reason::TcpNotSyn),
         Body::EchoReply => Err(Reason::IcmpTypeUnsupported),
         _ => Ok(()),
-    }
-}
-
-pub(crate) const fn protocol(body: Body) -> Protocol {
-    match body {
-        Body::Udp { .. } => Protocol::Udp,
-        Body::Tcp { .. } => Protocol::Tcp,
-        Body::EchoRequest | Body::EchoReply => Protocol::Icmp,
     }
 }

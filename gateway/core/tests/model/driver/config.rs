@@ -10,7 +10,6 @@ use gateway_core::{
 
 use super::{Checked, Driver, Op, Pace};
 use crate::frame::{Read, flag};
-use crate::known;
 use crate::model::{Container, Policy};
 use crate::world::{container_mac, gateway_mac, uplink_mac};
 
@@ -202,9 +201,7 @@ impl Driver {
 
     /// What all containers with this connector share, mostly.
     fn quota(&mut self, connector: ConnectorId) -> (u32, Option<u32>, PortQuota) {
-        if let Some(quota) =
-            self.quotas.get(&connector).filter(|_| known::QUOTA_REPLACED || !self.random.percent(5))
-        {
+        if let Some(quota) = self.quotas.get(&connector).filter(|_| !self.random.percent(5)) {
             return quota.clone();
         }
         let limit = self.random.percent(25).then(|| 3 + self.random.below(8) as u32);

@@ -129,9 +129,9 @@ impl Driver {
         match protocol {
             Protocol::Udp => self.come(uplink, flow, Body::Udp { payload }, None),
             Protocol::Icmp if remote.port() != 0 || self.random.percent(10) => {
-                let asker = SocketAddr::new(remote.ip(), remote.port().max(external.port()));
-                let asked = SocketAddr::new(external.ip(), 0);
-                self.come(uplink, (protocol, asked, asker), Body::EchoRequest, None)
+                let sender = SocketAddr::new(remote.ip(), remote.port().max(external.port()));
+                let target = SocketAddr::new(external.ip(), 0);
+                self.come(uplink, (protocol, target, sender), Body::EchoRequest, None)
             }
             Protocol::Icmp => self.come(uplink, flow, Body::EchoReply, None),
             Protocol::Tcp => self.remote_talks(uplink, flow),
@@ -322,6 +322,6 @@ pub(super) fn expect(outcome: Outcome, expected: Outcome) -> Checked {
     if outcome == expected { Ok(()) } else { Err(format!("{outcome:?}, expected {expected:?}")) }
 }
 
-pub(super) fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Checked {
+pub(super) fn same<T: Copy + PartialEq + std::fmt::Debug>(found: T, expected: T) -> Checked {
     if found == expected { Ok(()) } else { Err(format!("{found:?}, expected {expected:?}")) }
 }

@@ -64,7 +64,7 @@ impl Model {
         for mapping in gone {
             let keys: Vec<Key> = self.sessions_of(mapping).map(|(key, _)| *key).collect();
             self.mappings.get_mut(&mapping).expect("there").publication = None;
-            keys.into_iter().for_each(|key| self.end(key));
+            self.end_all(keys);
             self.settle(mapping);
         }
     }
@@ -74,7 +74,7 @@ impl Model {
         let own = |key: &Key, c: ConnectorId| (key.0, c) == (id, connector);
         let keys: Vec<Key> =
             self.sessions.iter().filter(|(key, s)| own(key, s.connector)).map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.end(key));
+        self.end_all(keys);
         self.unpublish(id, connector, &[]);
         let gone = self.containers.get_mut(&id).expect("known").policies.remove(&connector);
         self.unroute(id, gone.expect("attached").0.uplink);
@@ -91,13 +91,15 @@ impl Model {
                 .filter(|(_, s)| own(&self.mappings[&s.mapping]))
                 .map(|(key, _)| *key)
                 .collect();
-            keys.into_iter().for_each(|key| self.end(key));
+            self.end_all(keys);
         }
     }
 
     pub(crate) fn remove_container(&mut self, id: AttachmentId) {
         let connectors: Vec<ConnectorId> = self.containers[&id].policies.keys().copied().collect();
-        connectors.into_iter().for_each(|connector| self.detach(id, connector));
+        for connector in connectors {
+            self.detach(id, connector);
+        }
         self.containers.remove(&id);
     }
 
@@ -105,7 +107,9 @@ impl Model {
         let policies =
             self.containers.iter().flat_map(|(id, c)| c.policies.values().map(|p| (*id, p.0.uplink, p.0.id)));
         let joined: Vec<_> = policies.filter(|p| p.1 == uplink).collect();
-        joined.into_iter().for_each(|(id, _, connector)| self.detach(id, connector));
+        for (id, _, connector) in joined {
+            self.detach(id, connector);
+        }
         self.mappings.retain(|_, m| m.scope.1 != uplink);
         self.uplinks.remove(&uplink);
     }

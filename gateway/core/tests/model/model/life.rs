@@ -89,12 +89,18 @@ impl Model {
         self.settle(session.mapping);
     }
 
+    pub(super) fn end_all(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            self.end(key);
+        }
+    }
+
     /// Time has come to `now`.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.now = now;
         let over: Vec<_> =
             self.sessions.iter().filter(|(_, s)| s.expires <= now).map(|(key, _)| *key).collect();
-        over.into_iter().for_each(|key| self.end(key));
+        self.end_all(over);
         self.mappings.retain(|_, m| m.rests.is_none_or(|until| until > now));
     }
 
