@@ -42,17 +42,18 @@ pub struct NewConnector {
     /// Whether the VPC sees an external address in place of the container's; it does unless given. Without translation there is no
     /// mapping, quota or publication.
     pub translation: Option<bool>,
-    /// Most external ports of all containers together.
+    /// Most external ports of all containers together; of sessions with the mapping `address_and_port_dependent`, whose ports serve
+    /// many.
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub port_quota: Option<i64>,
-    /// Most external ports of each container.
+    /// The same of each container.
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub port_quota_per_container: Option<i64>,
     /// What the ends of a live TCP session hear of a detach: a RST each (`reset`, the default), or nothing (`silent`).
     #[schema(example = "reset")]
     pub on_detach: Option<String>,
-    /// External endpoints that lead to the container, at most 64. They come into force when the connector is attached, which it
-    /// can be to one container only if it has any.
+    /// External endpoints that lead to the container, at most 64. Only the connector's destinations may call them. They come into
+    /// force when the connector is attached, which it can be to one container only if it has any.
     pub publications: Option<Vec<NewPublication>>,
 }
 
@@ -111,6 +112,10 @@ pub struct ConnectorView {
     pub udp_filtering: Option<Filtering>,
     /// Which packets keep a UDP session alive.
     pub udp_refresh: UdpRefresh,
+    /// External ports that its containers have now, or sessions where ports serve many; absent without translation. Publications do
+    /// not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports_used: Option<u32>,
     /// Most external ports of all containers together, if there is a bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_quota: Option<u32>,
@@ -139,8 +144,8 @@ impl NewConnector {
 }
 
 impl Connector {
-    /// What clients see, of whom `containers` have it.
-    pub(crate) fn view(&self, containers: Vec<String>) -> ConnectorView {
+    /// What clients see, of whom `containers` have it, and `ports_used` external ports.
+    pub(crate) fn view(&self, containers: Vec<String>, ports_used: u32) -> ConnectorView {
         let (policy, translation) = (&self.policy, self.policy.translation.as_ref());
         ConnectorView {
             name: self.name.to_string(),
@@ -151,6 +156,7 @@ impl Connector {
             filtering: policy.filtering,
             udp_filtering: policy.udp_filtering,
             udp_refresh: policy.udp_refresh,
+            ports_used: translation.map(|_| ports_used),
             port_quota: translation.and_then(|t| t.port_quota),
             port_quota_per_container: translation.and_then(|t| t.port_quota_per_container),
             on_detach: policy.on_detach,

@@ -39,6 +39,9 @@ pub const CONTAINERS: usize = 16_384;
 /// External addresses of one VPC.
 pub const EXTERNAL_ADDRESSES: usize = 64;
 
+/// External ports of one block. The gateway gives out such blocks; its number is the same.
+pub const PORT_BLOCK: u16 = 64;
+
 /// Ranges of ports that one VPC excludes.
 pub const PORT_EXCLUSIONS: usize = 64;
 

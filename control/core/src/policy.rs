@@ -22,9 +22,9 @@ pub struct Policy {
 pub struct Translation {
     /// Which packets have their external endpoint in common.
     pub mapping: Mapping,
-    /// External ports of all containers together (RFC 6888 REQ-4); at least one.
+    /// External ports of all containers together (RFC 6888 REQ-4), or sessions where ports serve many; at least one.
     pub port_quota: Option<u32>,
-    /// External ports of each container; at least one, and no more than of all together.
+    /// The same of each container; at least one, and no more than of all together.
     pub port_quota_per_container: Option<u32>,
 }
 

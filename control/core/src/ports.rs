@@ -3,17 +3,17 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::limits::PORT_EXCLUSIONS;
+use crate::limits::{PORT_BLOCK, PORT_EXCLUSIONS};
 use crate::{Code, Problem};
 
 /// Requested external ports: a range, less some ranges.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewPorts {
-    /// First port, from 1; 1024 unless both ends are left out.
+    /// First port, from 1. Given together with `last`; 1024 and 65535 if both are left out.
     #[schema(value_type = Option<u16>, minimum = 1)]
     pub first: Option<i64>,
-    /// Last port; 65535 unless both ends are left out.
+    /// Last port, given together with `first`.
     #[schema(value_type = Option<u16>, minimum = 1)]
     pub last: Option<i64>,
     /// Ranges of it that are not used, such as ports that others forward; at most 64.
@@ -110,6 +110,16 @@ impl Ports {
             next = next.max(u32::from(gap.last) + 1);
         }
         count + end.saturating_sub(next)
+    }
+
+    /// How many whole blocks these have: [`PORT_BLOCK`] ports from a multiple of it on.
+    pub fn whole_blocks(&self) -> u32 {
+        let whole = |&block: &u16| {
+            let (first, last) = (block * PORT_BLOCK, block * PORT_BLOCK + (PORT_BLOCK - 1));
+            let inside = self.range.first <= first && last <= self.range.last;
+            inside && self.exclude.iter().all(|gap| gap.last < first || last < gap.first)
+        };
+        (0..=u16::MAX / PORT_BLOCK).filter(whole).count() as u32
     }
 
     pub(crate) fn view(&self) -> PortsView {
@@ -224,6 +234,26 @@ mod tests {
             (&[(1_001, 2_000)], 1),
         ] {
             assert_eq!(excluding((1_000, 2_000), exclude).unwrap().count(), count, "{exclude:?}");
+        }
+    }
+
+    #[test]
+    fn only_whole_blocks_are_counted() {
+        assert_eq!(Ports::default().whole_blocks(), 1_008);
+        for (range, exclude, blocks) in [
+            // Port 0 is no port, so that its block is never whole.
+            ((1, 65_535), &[][..], 1_023),
+            ((1_024, 1_087), &[], 1),
+            ((1_024, 1_086), &[], 0),
+            ((1_025, 1_087), &[], 0),
+            ((1_025, 1_151), &[], 1),
+            ((65_472, 65_535), &[], 1),
+            ((1_024, 1_151), &[(1_087, 1_087)], 1),
+            ((1_024, 1_151), &[(1_088, 1_088)], 1),
+            ((1_024, 1_151), &[(1_087, 1_088)], 0),
+            ((1_024, 1_151), &[(1, 1_023), (1_152, 1_152)], 2),
+        ] {
+            assert_eq!(excluding(range, exclude).unwrap().whole_blocks(), blocks, "{range:?} {exclude:?}");
         }
     }
 

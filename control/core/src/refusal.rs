@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::family::Family;
 use crate::{Code, Name, Problem, Protocol, State};
 
 /// A kind of resource.
@@ -84,7 +85,7 @@ pub enum Refusal {
     },
     /// A quota is larger than what there is to divide.
     #[error(
-        "VPC {vpc} has {ports} external ports, fewer than {quota}; choose a smaller quota, or leave it out"
+        "containers can have {ports} external ports in VPC {vpc}, fewer than {quota}; choose a smaller quota, or leave it out"
     )]
     QuotaTooLarge {
         /// Which field asked for it.
@@ -103,7 +104,7 @@ pub enum Refusal {
     PortBlocks(Name),
     /// What is published has to be an external address of the VPC.
     #[error(
-        "{address} is no external address of VPC {vpc}; choose one of those, or leave it out for the first"
+        "{address} is no external address of VPC {vpc}; choose one of those, or leave it out for the first IPv4 one"
     )]
     NotExternal {
         /// Of which publication.
@@ -122,6 +123,44 @@ pub enum Refusal {
         protocol: Protocol,
         /// Which endpoint.
         external: SocketAddr,
+    },
+    /// The VPC has no addresses of a destination's family, and so no way there.
+    #[error(
+        "VPC {vpc} has no {} addresses, so that {destination} is out of reach; leave it out, or use a VPC with {}",
+        Family::of(.destination.addr()), Family::of(.destination.addr()).field("cidr")
+    )]
+    NoSuchFamily {
+        /// Of which destination.
+        index: usize,
+        /// Which one.
+        destination: IpNet,
+        /// Of which VPC.
+        vpc: Name,
+    },
+    /// No destination is of a publication's family.
+    #[error(
+        "{external} is published, but only the connector's destinations may call it, and none of them is {}; add one, or publish another address",
+        Family::of(.external.ip())
+    )]
+    NobodyMayCall {
+        /// Of which publication.
+        index: usize,
+        /// What it publishes.
+        external: SocketAddr,
+    },
+    /// Without translation the VPC sees the container's address, which belongs to somebody there.
+    #[error(
+        "{address} of container {container} is the {role} of VPC {vpc}, and without translation it would be in the VPC twice; give the container another address"
+    )]
+    AddressOfVpc {
+        /// Which container.
+        container: Name,
+        /// Which address.
+        address: IpAddr,
+        /// Whose it is.
+        role: &'static str,
+        /// Of which VPC.
+        vpc: Name,
     },
     /// A table is full, see [`crate::limits`].
     #[error("there are {limit} {what} already, which is the most that are kept")]
@@ -146,7 +185,10 @@ impl Refusal {
             Self::QuotaTooLarge { .. }
             | Self::PortBlocks(_)
             | Self::NotExternal { .. }
+            | Self::NobodyMayCall { .. }
             | Self::PublishedTwice { .. } => Code::InvalidPolicy,
+            Self::NoSuchFamily { .. } => Code::InvalidCidr,
+            Self::AddressOfVpc { .. } => Code::AddressTaken,
             Self::LimitReached { .. } => Code::LimitReached,
         }
     }
@@ -158,7 +200,10 @@ impl Refusal {
             Self::QuotaTooLarge { field, .. } => Some((*field).into()),
             Self::PortBlocks(_) => Some("mapping".into()),
             Self::NotExternal { index, .. } => Some(format!("publications[{index}].external_address")),
-            Self::PublishedTwice { index, .. } => Some(format!("publications[{index}]")),
+            Self::PublishedTwice { index, .. } | Self::NobodyMayCall { index, .. } => {
+                Some(format!("publications[{index}]"))
+            }
+            Self::NoSuchFamily { index, .. } => Some(format!("destinations[{index}]")),
             _ => None,
         }
     }

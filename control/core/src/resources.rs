@@ -99,13 +99,14 @@ impl Resources {
         self.attachments.get(&attachment)
     }
 
-    /// What clients see of a connector.
-    pub fn connector_view(&self, connector: &Connector) -> ConnectorView {
+    /// What clients see of a connector whose containers have `ports_used` external ports.
+    pub fn connector_view(&self, connector: &Connector, ports_used: u32) -> ConnectorView {
         let attached = |container: &&Name| {
             let joins = self.containers.get(*container).map(|c| &c.connectors);
             joins.and_then(|joins| joins.get(&connector.name)) == Some(&Join::Attached)
         };
-        connector.view(connector.containers.iter().filter(attached).map(Name::to_string).collect())
+        let containers = connector.containers.iter().filter(attached).map(Name::to_string).collect();
+        connector.view(containers, ports_used)
     }
 }
 

@@ -189,7 +189,7 @@ impl UplinkSpec {
     pub(crate) fn refuse_too_small_for_ipv6(&self) -> Result<(), Problem> {
         match self {
             Self::Tap { mtu, .. } => mtu.refuse_too_small_for_ipv6("uplink.mtu"),
-            // What it has is seen when it is opened.
+            // What it has is seen when it is opened: `VpcSpec::refuse_unfit`.
             Self::Packet { .. } => Ok(()),
         }
     }

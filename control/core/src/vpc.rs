@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::family::Family;
-use crate::limits::EXTERNAL_ADDRESSES;
+use crate::limits::{EXTERNAL_ADDRESSES, IPV6_MTU_MIN, PORT_BLOCK};
 use crate::subnet::{NewSubnet, Subnet};
 use crate::{
     Code, Life, MacAddr, Name, NewPorts, NewUplink, Ports, PortsView, Problem, State, UnsolicitedSyn,
@@ -42,7 +42,8 @@ pub struct NewVpc {
     /// External ports that mappings are made from; 1024 to 65535 unless given.
     pub ports: Option<NewPorts>,
     /// Whether ports are given to containers in blocks of 64, so that a log of blocks tells who had which port
-    /// (RFC 6888 REQ-14); not unless given.
+    /// (RFC 6888 REQ-14); not unless given. Only whole blocks are: one excluded port takes its block with it. An address has 1008 at
+    /// most for each protocol, and so at most that many containers; a ping takes one too.
     pub port_blocks: Option<bool>,
     /// What becomes of a SYN that no mapping takes (RFC 5382 REQ-4): `icmp` (the default) says after 6 seconds that the port is
     /// unreachable, `silent` says nothing.
@@ -165,6 +166,12 @@ impl NewVpc {
             refuse_taken(i, external, "address of the uplink", uplink.addresses().iter().map(IpNet::addr))?;
         }
         let port_blocks = self.port_blocks.unwrap_or_default();
+        if port_blocks && ports.whole_blocks() == 0 {
+            let detail = format!(
+                "no whole block of {PORT_BLOCK} ports, such as 1024 to 1087, is among the ports; choose more of them, or no blocks"
+            );
+            return Err(Problem::new(Code::InvalidPorts, detail).at("port_blocks"));
+        }
         Ok(VpcSpec { name, ipv4, ipv6, external_addresses, ports, port_blocks, unsolicited_syn, uplink })
     }
 }
@@ -231,11 +238,25 @@ impl VpcSpec {
         self.ipv4.iter().chain(&self.ipv6)
     }
 
-    /// External ports of one protocol, over all external addresses of the family that has more of them.
+    /// External ports of one protocol that containers can have, over all external addresses of the family that has more of them.
     pub fn port_count(&self) -> u32 {
         let v4 = self.external_addresses.iter().filter(|address| address.is_ipv4()).count();
         let addresses = v4.max(self.external_addresses.len() - v4);
-        self.ports.count() * addresses as u32
+        let blocks = self.ports.whole_blocks() * u32::from(PORT_BLOCK);
+        let ports = if self.port_blocks { blocks } else { self.ports.count() };
+        ports * addresses as u32
+    }
+
+    /// Refuses a device that the VPC cannot use. What one has that existed is not known before.
+    pub fn refuse_unfit(&self, link: &VpcLink) -> Result<(), Problem> {
+        if self.ipv6.is_none() || link.mtu >= IPV6_MTU_MIN {
+            return Ok(());
+        }
+        let detail = format!(
+            "the device's MTU {} is too small for IPv6; set it to {IPV6_MTU_MIN} or more, or leave out cidr6",
+            link.mtu
+        );
+        Err(Problem::new(Code::InvalidMtu, detail).at("uplink.device"))
     }
 }
 

@@ -135,7 +135,12 @@ impl Engine {
     /// A frame that does not go on is left as it was. Frames never change their length.
     pub fn handle_packet(&mut self, now: Instant, from: Link, frame: &mut [u8]) -> Verdict {
         let received = (frame.len().saturating_sub(VNET_LEN), is_super_packet(frame));
-        let verdict = self.decide(now, from, frame);
+        let verdict = match from {
+            Link::Uplink(id) if self.is_disguised(id, frame) => {
+                self.refuse(now, from, frame, Reason::SourceInvalid.into())
+            }
+            _ => self.decide(now, from, frame),
+        };
         // The worker that has it handed over counts it.
         let handed_over = matches!((verdict, from), (Verdict::HandOff { .. }, Link::Uplink(_)));
         if let Some(base) = self.base(from).filter(|_| !handed_over) {
@@ -221,6 +226,14 @@ impl Engine {
     /// The next thing that the engine has to tell. Ask until `None` after every other call.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether a frame of the VPC says that it is from one of our own addresses: what containers say to each other never gets there.
+    fn is_disguised(&self, id: UplinkId, frame: &[u8]) -> bool {
+        let Ok((_, Carried::Ip(family))) = Ethernet::parse(frame) else { return false };
+        let Some(ip) = frame.get(IP..).filter(|ip| ip.len() >= family.header_len()) else { return false };
+        let source = addresses(ip, family).0;
+        self.uplinks.get(&id).is_some_and(|uplink| uplink.turns_back(source))
     }
 
     /// Decides on a frame, without counting it.
@@ -311,9 +324,16 @@ impl Engine {
             }),
         };
         let Some(ours) = ours else { return };
-        if self.base(to).is_some_and(|base| base.errors.take(now)) {
-            let frame = error.frame(frame, packet, ours, (ethernet.source, source));
-            self.transmit(to, frame);
+        if !self.base(to).is_some_and(|base| base.errors.take(now)) {
+            return;
+        }
+        let mut error = error.frame(frame, packet, ours, (ethernet.source, source));
+        match to {
+            // A container's packet that turned back: its sender is inside.
+            Link::Uplink(id) if self.uplinks.get(&id).is_some_and(|u| u.turns_back(source)) => {
+                self.turn_back(now, id, &mut error);
+            }
+            _ => self.transmit(to, error),
         }
     }
 
@@ -324,6 +344,15 @@ impl Engine {
             self.outbox.push_back(Transmit::Frame { to, frame });
         } else {
             self.count_drop(to, Reason::OutboxFull);
+        }
+    }
+
+    /// Sends a frame of the engine's own inside, as if the VPC had sent it. It may end there in silence.
+    fn turn_back(&mut self, now: Instant, uplink: UplinkId, frame: &mut Vec<u8>) {
+        match self.inbound(now, uplink, frame) {
+            Ok(Verdict::Forward(to)) if self.depart(to, frame) => self.transmit(to, std::mem::take(frame)),
+            Ok(Verdict::HandOff { to, from }) => self.hand_over(to, from, std::mem::take(frame)),
+            _ => {}
         }
     }
 

@@ -115,6 +115,12 @@ pub const UNSOLICITED_SYN: Duration = Duration::from_secs(6);
 /// SYNs of one uplink that are remembered for that long; what is too many is dropped in silence.
 pub const UNSOLICITED_SYNS: usize = 1_024;
 
+/// Finished sessions that may end at once for the port of their mapping: bounds the pause.
+pub const GIVE_UP_SESSIONS: usize = 64;
+
+/// SYNs of all uplinks that are remembered for that long.
+pub const UNSOLICITED_SYNS_IN_ALL: usize = 16_384;
+
 /// Sessions whose ends are to be told by RST that they have ended. More at a time end in silence.
 pub const RESETS: usize = 65_536;
 

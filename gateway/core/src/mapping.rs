@@ -7,6 +7,7 @@ use std::ops::{Bound, Index, IndexMut};
 use slab::Slab;
 
 use crate::command::{PortTicket, QuotaId};
+use crate::limits::GIVE_UP_SESSIONS;
 use crate::ports::PortLease;
 use crate::{AttachmentId, ConnectorId, Instant, MappingMode, Protocol, UplinkId};
 
@@ -189,7 +190,8 @@ impl Mappings {
         let over = mapping.unfinished == 0
             && mapping.key.protocol == Protocol::Tcp
             && mapping.lease.is_some()
-            && !mapping.pinned;
+            && !mapping.pinned
+            && mapping.sessions.len() <= GIVE_UP_SESSIONS;
         if over {
             self.set_finished(key, Some(now));
         }

@@ -62,7 +62,7 @@ impl Session {
         let NewSession { owner, inside, external, next_hop, mapping, udp_refresh } = new;
         let state =
             if inside.protocol == Protocol::Tcp { tcp::opening(direction) } else { SessionState::Active };
-        let expires = now + idle_limit(inside.protocol, state);
+        let expires = now + idle_limit(inside.protocol, state, false);
         Self {
             owner,
             inside,
@@ -104,17 +104,17 @@ impl Session {
             // RFC 4787 REQ-6: inbound packets do not refresh, unless the connector says so (RFC 7857 §7).
             (Protocol::Udp, _) if self.udp_refresh == UdpRefresh::Both => true,
             (Protocol::Udp | Protocol::Icmp, _) => direction == Direction::Outbound,
+            // RFC 7857 §2.1: the time counts from the second FIN.
+            (Protocol::Tcp, SessionState::Finished) => false,
             // RFC 7857 §2.2: a RST does not refresh. Transitory states end their time after they begin.
             (
                 Protocol::Tcp,
                 SessionState::Established | SessionState::FinOutbound | SessionState::FinInbound,
-            ) => segment.is_some_and(|s| s.flags & RST == 0),
-            // RFC 7857 §2.1: the time counts from the second FIN.
-            (Protocol::Tcp, SessionState::Finished) => false,
+            ) if self.track.is_open() => segment.is_some_and(|s| s.flags & RST == 0),
             (Protocol::Tcp, state) => state != before,
         };
         if refreshes {
-            self.expires = now + idle_limit(self.inside.protocol, self.state);
+            self.expires = now + idle_limit(self.inside.protocol, self.state, self.track.is_open());
         }
     }
 
@@ -135,9 +135,9 @@ impl Session {
     }
 }
 
-fn idle_limit(protocol: Protocol, state: SessionState) -> Duration {
+fn idle_limit(protocol: Protocol, state: SessionState, is_open: bool) -> Duration {
     match protocol {
-        Protocol::Tcp => tcp::idle_limit(state),
+        Protocol::Tcp => tcp::idle_limit(state, is_open),
         Protocol::Udp => UDP_IDLE,
         Protocol::Icmp => ICMP_QUERY_IDLE,
     }

@@ -14,8 +14,9 @@ pub enum Verdict {
     Share,
     /// The engine keeps a copy of the frame until its next hop is known, or its other fragments have come.
     Hold,
-    /// The frame belongs to another worker, as one that came from an uplink. It is untouched; or, if it came from a
-    /// container (hairpinning), translated so far that it is as if the VPC had sent it back.
+    /// The frame belongs to another worker. It is untouched, and for that worker's [`crate::Engine::handle_packet`]; or, if it came
+    /// from a container (hairpinning), translated so far that it is as if the VPC had sent it back, and for that worker's
+    /// [`crate::Engine::handle_whole`].
     HandOff {
         /// The worker's index.
         to: u16,

@@ -167,7 +167,13 @@ impl Worker {
     fn handle(&mut self, now: Instant, link: Link, frame: &mut [u8]) {
         match self.engine.handle_packet(now, link, frame) {
             Verdict::Forward(to) => self.send(to, frame),
-            Verdict::HandOff { to, from } => self.hand_to(to, from, HandedKind::Owned, frame),
+            Verdict::HandOff { to, from } => {
+                let kind = match link {
+                    Link::Uplink(_) => HandedKind::Owned,
+                    Link::Attachment(_) => HandedKind::Whole { largest: None },
+                };
+                self.hand_to(to, from, kind, frame);
+            }
             Verdict::Share => {
                 let Link::Uplink(from) = link else { unreachable!("only what an uplink tells is shared") };
                 // What follows is padding.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use super::{Resources, not_found};
+use crate::family::Family;
 use crate::limits::CONNECTORS;
 use crate::{
     Connector, ConnectorId, ConnectorSpec, Kind, Mapping, Name, Policy, Publication, Refusal, VpcSpec,
@@ -24,6 +27,8 @@ impl Resources {
         let publications = Publication::fit_all(&spec.publications, &vpc.spec)?;
         let whole_vpc = || vpc.spec.subnets().map(|subnet| subnet.cidr).collect();
         let destinations = spec.destinations.unwrap_or_else(whole_vpc);
+        refuse_unreachable(&destinations, &vpc.spec)?;
+        refuse_uncallable(&publications, &destinations)?;
         vpc.connectors.insert(spec.name.clone());
 
         let id = ConnectorId(self.next_connector);
@@ -66,6 +71,10 @@ fn refuse_unfit(policy: &Policy, vpc: &VpcSpec) -> Result<(), Refusal> {
     if translation.mapping == Mapping::AddressAndPortDependent && vpc.port_blocks {
         return Err(Refusal::PortBlocks(vpc.name.clone()));
     }
+    // Such ports serve many, so that there are more sessions to count than ports.
+    if translation.mapping == Mapping::AddressAndPortDependent {
+        return Ok(());
+    }
     let ports = vpc.port_count();
     for (field, quota) in [
         ("port_quota", translation.port_quota),
@@ -73,6 +82,28 @@ fn refuse_unfit(policy: &Policy, vpc: &VpcSpec) -> Result<(), Refusal> {
     ] {
         if let Some(quota) = quota.filter(|&quota| quota > ports) {
             return Err(Refusal::QuotaTooLarge { field, quota, vpc: vpc.name.clone(), ports });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses destinations of a family that the VPC does not have.
+fn refuse_unreachable(destinations: &[IpNet], vpc: &VpcSpec) -> Result<(), Refusal> {
+    for (index, &destination) in destinations.iter().enumerate() {
+        let family = Family::of(destination.addr());
+        if !vpc.subnets().any(|subnet| Family::of(subnet.cidr.addr()) == family) {
+            return Err(Refusal::NoSuchFamily { index, destination, vpc: vpc.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses publications of a family that no destination has: only destinations may call.
+fn refuse_uncallable(publications: &[Publication], destinations: &[IpNet]) -> Result<(), Refusal> {
+    for (index, &Publication { external, .. }) in publications.iter().enumerate() {
+        let family = Family::of(external.ip());
+        if !destinations.iter().any(|destination| Family::of(destination.addr()) == family) {
+            return Err(Refusal::NobodyMayCall { index, external });
         }
     }
     Ok(())

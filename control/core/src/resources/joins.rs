@@ -1,8 +1,10 @@
 //! Which container has which connector. Both sides are kept; they change here and nowhere else.
 
 use std::mem;
+use std::net::IpAddr;
 
 use super::{Permission, Resources};
+use crate::family::Family;
 use crate::limits::CONNECTORS_PER_CONTAINER;
 use crate::{Connector, Container, Join, Kind, Name, Refusal, UplinkId};
 
@@ -36,6 +38,7 @@ impl Resources {
             return Err(Refusal::LimitReached { what, limit: CONNECTORS_PER_CONTAINER });
         }
         self.refuse_tie(from, to)?;
+        self.refuse_address_of_vpc(from, to)?;
         self.containers
             .get_mut(container)
             .expect("looked up")
@@ -98,6 +101,29 @@ impl Resources {
             }
         }
         Ok(())
+    }
+
+    /// Without translation the VPC sees the container's address, which cannot be that of somebody whom others depend on. That it is
+    /// no external one is seen to by the gateway, and that no other container has it.
+    fn refuse_address_of_vpc(&self, container: &Container, connector: &Connector) -> Result<(), Refusal> {
+        if connector.policy.translation.is_some() {
+            return Ok(());
+        }
+        let vpc = &self.vpc(connector.vpc.as_str())?.spec;
+        let next_hops = vpc.subnets().filter_map(|subnet| Some((subnet.next_hop?, "next hop")));
+        let ends = vpc.uplink.addresses().iter().map(|address| (address.addr(), "address of the uplink"));
+        let seen = |address: IpAddr| {
+            let family = Family::of(address);
+            connector.destinations.iter().any(|destination| Family::of(destination.addr()) == family)
+        };
+        let own: Vec<_> = container.spec.addresses().filter(|&address| seen(address)).collect();
+        match next_hops.chain(ends).find(|(address, _)| own.contains(address)) {
+            None => Ok(()),
+            Some((address, role)) => {
+                let (container, vpc) = (container.spec.name.clone(), vpc.name.clone());
+                Err(Refusal::AddressOfVpc { container, address, role, vpc })
+            }
+        }
     }
 }
 

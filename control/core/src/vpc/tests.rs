@@ -94,6 +94,11 @@ fn wrong_fields_are_named_with_their_code() {
         ),
         (NewVpc { ports: ports(2, 1), ..vpc() }, Code::InvalidPorts, "ports"),
         (NewVpc { ports: Some(excluded), ..vpc() }, Code::InvalidPorts, "ports.exclude"),
+        (
+            NewVpc { ports: ports(40_001, 40_063), port_blocks: Some(true), ..vpc() },
+            Code::InvalidPorts,
+            "port_blocks",
+        ),
         (NewVpc { unsolicited_syn: Some("rst".into()), ..vpc() }, Code::InvalidPolicy, "unsolicited_syn"),
         (with_mtu(dual(), 1_279), Code::InvalidMtu, "uplink.mtu"),
         (external(&[]), Code::InvalidAddress, "external_addresses"),
@@ -154,6 +159,33 @@ fn ports_are_counted_for_the_family_with_more_addresses() {
     ] {
         assert_eq!(dual_external(addresses).validate().unwrap().port_count(), count, "{addresses:?}");
     }
+}
+
+#[test]
+fn port_blocks_need_one_whole_block_and_count_no_other_ports() {
+    let blocks = |first, last| {
+        let ports = Some(NewPorts { first: Some(first), last: Some(last), exclude: None });
+        NewVpc { ports, port_blocks: Some(true), ..external(&["10.1.0.10", "10.1.0.11"]) }
+    };
+    for (first, last, count) in [(1_024, 1_087, 128), (1_023, 1_150, 128), (1_024, 1_151, 256)] {
+        assert_eq!(blocks(first, last).validate().unwrap().port_count(), count, "{first} to {last}");
+    }
+    for (first, last) in [(1_024, 1_086), (1_025, 1_150)] {
+        let problem = blocks(first, last).validate().unwrap_err();
+        assert_eq!((problem.code(), problem.field()), (Code::InvalidPorts, Some("port_blocks")));
+        let single = NewVpc { port_blocks: None, ..blocks(first, last) };
+        assert_eq!(i64::from(single.validate().unwrap().port_count()), 2 * (last - first + 1));
+    }
+}
+
+#[test]
+fn a_device_that_existed_has_to_be_large_enough_for_ipv6_only_where_it_is() {
+    let link = |mtu| VpcLink { uplink: UplinkId(1), mac: MacAddr([2; 6]), mtu, offloads: vec![] };
+    for (new, mtu) in [(vpc(), 576), (dual(), 1_280), (dual(), 1_281)] {
+        assert_eq!(new.validate().unwrap().refuse_unfit(&link(mtu)), Ok(()), "{mtu}");
+    }
+    let problem = dual().validate().unwrap().refuse_unfit(&link(1_279)).unwrap_err();
+    assert_eq!((problem.code(), problem.field()), (Code::InvalidMtu, Some("uplink.device")));
 }
 
 #[test]

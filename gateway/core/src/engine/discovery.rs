@@ -190,9 +190,9 @@ impl Engine {
             let reply = nd::advertisement(target, uplink.config.mac, (sender, source), Role::Host);
             self.transmit(Link::Uplink(id), reply);
         }
-        if let Some((address, mac)) = told_by(&message, packet.source) {
-            self.learn_neighbor(now, id, address, mac);
-        }
+        // What teaches nothing is nobody else's business.
+        let Some((address, mac)) = told_by(&message, packet.source) else { return Ok(Verdict::Respond) };
+        self.learn_neighbor(now, id, address, mac);
         Ok(self.shared())
     }
 

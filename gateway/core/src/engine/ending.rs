@@ -8,7 +8,7 @@ use crate::neighbor::Lookup;
 use crate::respond::reset;
 use crate::session::Session;
 use crate::wire::tcp_flag::{ACK, RST};
-use crate::{Instant, Link, OnDetach, Protocol, SessionState, Transmit, Verdict};
+use crate::{Instant, Link, OnDetach, Protocol, SessionState, Transmit};
 
 /// Sessions that have ended, and whose ends are still to be told. Frames are made one at a time, when they are sent.
 #[derive(Debug, Default)]
@@ -45,12 +45,7 @@ impl Engine {
         if self.uplinks.get(&uplink).is_some_and(|u| u.turns_back(remote)) {
             // Another container: it is told as if the VPC had sent it.
             if let Some((_, mut frame)) = self.reset_of(End::Remote, session) {
-                match self.inbound(now, uplink, &mut frame) {
-                    Ok(Verdict::Forward(to)) if self.depart(to, &frame) => self.transmit(to, frame),
-                    Ok(Verdict::HandOff { to, from }) => self.hand_over(to, from, frame),
-                    // That end has gone already.
-                    _ => {}
-                }
+                self.turn_back(now, uplink, &mut frame);
             }
         } else {
             self.endings.queue.push_back((End::Remote, session.clone()));

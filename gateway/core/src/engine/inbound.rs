@@ -82,7 +82,8 @@ impl Engine {
         if !to_us || !(external || routed.is_some()) {
             return Err(Reason::NotExternalAddress.into());
         }
-        if !route::is_host(packet.source) {
+        // Link-local ones are the link's own: nobody may come in as a container's gateway (RFC 3927 §7, RFC 4291 §2.5.6).
+        if route::is_forbidden(packet.source) {
             return Err(Reason::SourceInvalid.into());
         }
         match (packet.transport, packet.tuple()) {
@@ -253,8 +254,11 @@ impl Engine {
 
     fn lets_in(&self, connector: &ConnectorConfig, mapping: Option<usize>, tuple: Tuple) -> bool {
         let remote = tuple.source.ip();
-        // The container's own endpoint is reached only where the VPC may see it.
-        let visible = mapping.map_or(!connector.translation, |m| self.mappings[m].key.scope.covers(remote));
+        // The container's own endpoint is reached only where the VPC may see it, and its mappings only where it may not.
+        let visible = match mapping.map(|mapping| self.mappings[mapping].key.scope) {
+            None | Some(Scope::Own) => !connector.translation,
+            Some(scope) => connector.translation && scope.covers(remote),
+        };
         visible
             && match connector.filtering_of(tuple.protocol) {
                 Filtering::EndpointIndependent => true,

@@ -245,13 +245,16 @@ impl Engine {
     /// An identification that no other packet of the external address to the same host has had lately (RFC 6864 §5.3.1);
     /// `None` where it does not matter, because nobody may fragment the packet.
     fn fresh_ip_id(&mut self, uplink: UplinkId, packet: &Packet) -> Option<u16> {
-        if packet.family == Family::V6 || packet.dont_fragment {
+        // RFC 6864 §4.1: what is fragmented already is not atomic, whatever its DF says.
+        if packet.family == Family::V6 || (packet.dont_fragment && self.whole.is_none()) {
             return None;
         }
         let index = self.hasher.hash_one((uplink, packet.destination)) as usize % self.ip_ids.len();
-        let id = self.ip_ids[index];
-        self.ip_ids[index] = id.wrapping_add(packet.segments() as u16);
-        Some(id)
+        let next = self.ip_ids[index];
+        self.ip_ids[index] = next.wrapping_add(packet.segments() as u16);
+        // Workers share external addresses, but not the counters: each has its part of the numbers.
+        let part = u16::MAX / self.slot.count();
+        Some(self.slot.index() * part + next % part)
     }
 }
 

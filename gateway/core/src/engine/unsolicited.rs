@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Engine;
-use crate::limits::{ICMP_ERROR_BYTES, UNSOLICITED_SYN, UNSOLICITED_SYNS};
+use crate::limits::{ICMP_ERROR_BYTES, UNSOLICITED_SYN, UNSOLICITED_SYNS, UNSOLICITED_SYNS_IN_ALL};
 use crate::packet::Tuple;
 use crate::respond::IcmpError;
 use crate::split::complete_checksum;
@@ -73,11 +73,11 @@ impl Engine {
         if tuple.protocol != Protocol::Tcp || !told || self.unasked.known.contains(&(uplink, tuple)) {
             return;
         }
-        let count = self.unasked.by_uplink.entry(uplink).or_default();
-        if *count >= UNSOLICITED_SYNS {
+        let count = self.unasked.by_uplink.get(&uplink).copied().unwrap_or_default();
+        if count >= UNSOLICITED_SYNS || self.unasked.queue.len() >= UNSOLICITED_SYNS_IN_ALL {
             return;
         }
-        *count += 1;
+        self.unasked.by_uplink.insert(uplink, count + 1);
         self.unasked.known.insert((uplink, tuple));
         let mut frame = frame[..frame.len().min(IP + ICMP_ERROR_BYTES)].to_vec();
         // An error quotes the packet as it is on the wire. What cannot be completed was cut above, and so was its checksum.

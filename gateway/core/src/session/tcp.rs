@@ -91,6 +91,11 @@ impl Segment {
 }
 
 impl Track {
+    /// Whether both ends have acknowledged something of the other: the handshake is complete.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.outbound.acknowledged.is_some() && self.inbound.acknowledged.is_some()
+    }
+
     /// Notes a segment; returns the state after it has passed.
     pub(crate) fn advance(
         &mut self,
@@ -137,15 +142,19 @@ impl Flow {
                 self.window = u32::from(segment.window) << scale.unwrap_or(0);
             }
         }
-        if segment.has(SYN) {
-            self.scale = segment.scale;
-        }
         // Until the peer has answered, another SYN begins anew.
         let anew = segment.has(SYN) && peer.acknowledged.is_none();
+        if segment.has(SYN) && (anew || self.end.is_none()) {
+            self.scale = segment.scale;
+        }
         if anew || self.end.is_none_or(|known| is_after(end, known)) {
             self.end = Some(end);
         }
         if segment.has(FIN) {
+            // One that the peer has left behind long ago is nobody's.
+            if peer.acknowledged.is_some_and(|next| is_after(next, end)) {
+                return false;
+            }
             self.fin = Some(end);
         }
         true
@@ -217,11 +226,12 @@ pub(crate) const fn opening(direction: Direction) -> SessionState {
     }
 }
 
-/// How long a session may be silent in `state`.
-pub(crate) const fn idle_limit(state: SessionState) -> Duration {
+/// How long a session may be silent in `state`. Until its handshake is complete, it is only partially open (RFC 7857 §2.1),
+/// whatever its figure says: a SYN that a listener answers must not cost more than one that nobody does.
+pub(crate) const fn idle_limit(state: SessionState, is_open: bool) -> Duration {
     match state {
-        S::Established | S::FinOutbound | S::FinInbound => TCP_ESTABLISHED,
-        S::Opening | S::OpeningInbound => TCP_OPENING,
+        S::Established | S::FinOutbound | S::FinInbound if is_open => TCP_ESTABLISHED,
+        S::Opening | S::OpeningInbound | S::Established | S::FinOutbound | S::FinInbound => TCP_OPENING,
         _ => TCP_CLOSING,
     }
 }

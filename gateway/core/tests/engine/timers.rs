@@ -83,9 +83,19 @@ fn tcp_that_never_opens_ends_four_minutes_after_its_first_packet() {
     ends_at(240, &[(0, Container, Carries::Tcp(SYN)), (100, Container, Carries::Tcp(ACK))]);
 }
 
+#[test]
+fn tcp_whose_handshake_is_never_completed_ends_four_minutes_after_the_answer() {
+    let answered = [(0, Container, Carries::Tcp(SYN)), (1, Remote, Carries::Tcp(SYN | ACK))];
+    ends_at(241, &answered);
+    let again = (200, Remote, Carries::Tcp(SYN | ACK));
+    ends_at(241, &[&answered[..], &[again]].concat());
+    let confirmed = (200, Container, Carries::Tcp(ACK));
+    ends_at(7640, &[&answered[..], &[again, confirmed]].concat());
+}
+
 /// An open connection, and then `packets`.
 fn after_handshake(packets: &[(u64, By, u8)]) -> Vec<(u64, By, Carries)> {
-    let handshake = [(0, Container, SYN), (1, Remote, SYN | ACK)];
+    let handshake = [(0, Container, SYN), (1, Remote, SYN | ACK), (1, Container, ACK)];
     handshake.iter().chain(packets).map(|&(second, by, flags)| (second, by, Carries::Tcp(flags))).collect()
 }
 
@@ -124,6 +134,7 @@ fn the_end_that_comes_nearer_is_reported_at_once() {
     let (mut rig, mut connection) = (without_ipv6(), Connection::new());
     let external = send(&mut rig, &mut connection, 0, Container, Carries::Tcp(SYN), None);
     send(&mut rig, &mut connection, 1, Remote, Carries::Tcp(SYN | ACK), Some(external));
+    send(&mut rig, &mut connection, 1, Container, Carries::Tcp(ACK), Some(external));
     // Neighbors are forgotten before that, so the session's own timer is all that is left.
     assert_eq!(rig.run_until(at(1000)), 0);
     assert_eq!(rig.engine.poll_timeout(), Some(at(7441)));
