@@ -12,7 +12,7 @@ use crate::nd::{self, Role};
 use crate::respond::Arp;
 use crate::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, ConnectorId, Instant,
-    MappingMode, OnDetach, Publication, Reason, UplinkConfig, UplinkId, route,
+    MappingMode, OnDetach, Protocol, Publication, Reason, UplinkConfig, UplinkId, route,
 };
 
 impl Engine {
@@ -69,10 +69,11 @@ impl Engine {
         for (attachment, connector) in joined {
             applied.sessions_ended += self.detach(now, attachment, connector)?.sessions_ended;
         }
-        // Whoever goes on with this space finds every port of ours free.
-        let pools =
-            self.uplinks.get_mut(&id).into_iter().flat_map(|uplink| uplink.pools.iter_mut().flatten());
-        pools.for_each(|pool| pool.ports.end_rests(now + PORT_REST));
+        // Whoever goes on with this space finds every port of ours free, and a log every block given back.
+        let external = self.uplinks.get(&id).map_or_else(Vec::new, |uplink| uplink.external().to_vec());
+        for (address, protocol) in external.into_iter().flat_map(|e| Protocol::ALL.map(|p| (e, p))) {
+            self.end_rests(now + PORT_REST, (id, address, protocol));
+        }
         if let Some(at) = self.uplinks.remove(&id).and_then(|uplink| uplink.armed) {
             self.neighbor_timers.remove(&(at, id));
         }

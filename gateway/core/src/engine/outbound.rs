@@ -210,10 +210,13 @@ impl Engine {
         })
     }
 
+    /// Where a session's packets leave now: what turned back inside when it began may have gone.
     fn way_of(&self, key: usize) -> Way {
         let session = self.sessions.session(key);
         let Owner { uplink, .. } = session.owner;
-        Way { uplink, next_hop: session.next_hop }
+        let destination = session.inside.destination.ip();
+        let next_hop = self.uplinks.get(&uplink).and_then(|uplink| uplink.next_hop(destination));
+        Way { uplink, next_hop: next_hop.unwrap_or(session.next_hop) }
     }
 
     /// The gateway's own address answers ping.
