@@ -24,7 +24,8 @@ fn a_container_gets_to_a_vpc_and_back_by_commands_alone() {
 
     assert!(cli.ok(&["attach", "c1", "db"]).starts_with("c1 attached to db in "));
     assert_eq!(ask().unwrap(), "orders");
-    assert_eq!(cli.json(&["connector", "show", "db"])["containers"], json!(["c1"]));
+    let shown = cli.json(&["connector", "show", "db"]);
+    assert_eq!((&shown["containers"], &shown["ports_used"]), (&json!(["c1"]), &json!(1)));
     let explained = cli.json(&[
         "explain",
         "c1",
@@ -104,11 +105,11 @@ fn what_is_chosen_is_shown() {
     let external = format!("{EXTERNAL},fd00::10");
     let prefixes = ["--cidr", CIDR, "--cidr6", "fd00::/64", "--external", &external];
     let uplink = ["--uplink", "tap", "--netns", vpc.name(), "--device", "wharf0", "--address6", "fd00::1/64"];
-    let ports = ["--exclude-ports", "8000-8100", "--port-blocks", "--unsolicited-syn", "silent"];
+    let ports = ["--exclude-ports", "8000-8100,9000", "--port-blocks", "--unsolicited-syn", "silent"];
     let added = cli.ok(&[&["vpc", "add", "dual"][..], &prefixes, &uplink, &ports].concat());
     assert!(added.contains("10.1.0.0/16,fd00::/64"), "{added}");
     let shown = cli.ok(&["vpc", "show", "dual"]);
-    for said in ["fd00::/64", "1024-65535 without 8000-8100", "port blocks", "silent", "fd00::1/64"] {
+    for said in ["fd00::/64", "1024-65535 without 8000-8100,9000", "port blocks", "silent", "fd00::1/64"] {
         assert!(shown.contains(said), "{said}: {shown}");
     }
 
@@ -126,6 +127,7 @@ fn what_is_chosen_is_shown() {
     }
     assert_eq!(cli.json(&["container", "show", "c1"])["gateway6"], "fe80::1");
     cli.ok(&["attach", "c1", "web"]);
+    assert_eq!(cli.json(&["connector", "show", "web"])["ports_used"], 0, "publications do not count");
     let explained = cli.json(&["explain", "c1", "[fd00::1]:80"]);
     assert_eq!(explained["explain"]["verdict"], "forward", "{explained}");
     assert_eq!(explained["explain"]["steps"][0]["prefix"], "fd00::/64");

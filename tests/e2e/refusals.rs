@@ -8,7 +8,7 @@ use hyper::{Method, Request};
 use netlab::Namespace;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
-use tests::{CIDR, EXTERNAL};
+use tests::{CIDR, EXTERNAL, SERVER};
 
 use crate::fixture::Scene;
 use crate::footprint::{devices, staged_devices};
@@ -107,6 +107,44 @@ fn an_external_address_of_the_host_itself_is_refused() {
 }
 
 #[test]
+fn a_device_that_is_too_small_for_ipv6_is_given_back() {
+    let world = World::start("bad-mtu");
+    let api = &world.scene.api;
+    let uplink = json!({"kind": "packet", "netns": {"name": world.free.name()}, "device": "up0"});
+    let v4 = json!({"name": "new", "cidr": CIDR, "external_addresses": [EXTERNAL], "uplink": uplink});
+    let mut dual = v4.clone();
+    dual["cidr6"] = "fd00::/64".into();
+    world.free.mtu("up0", 1_279).unwrap();
+    let (status, problem) = api.post("/v1/vpcs", &dual);
+    let said = (status, &problem["code"], &problem["field"]);
+    assert_eq!(said, (422, &"invalid_mtu".into(), &"uplink.device".into()), "{problem}");
+    assert_eq!(world.state(), world.before);
+    for (mtu, body) in [(1_279, &v4), (1_280, &dual), (1_281, &dual)] {
+        world.free.mtu("up0", mtu).unwrap();
+        let (status, answer) = api.post("/v1/vpcs", body);
+        assert_eq!((status, &answer["mtu"]), (201, &mtu.into()), "{answer}");
+        assert_eq!(api.delete("/v1/vpcs/new").0, 204);
+    }
+}
+
+#[test]
+fn port_blocks_without_a_whole_block_are_refused() {
+    let world = World::start("bad-blocks");
+    let vpc = |last: u16| {
+        json!({
+            "name": "new", "cidr": CIDR, "external_addresses": [EXTERNAL], "port_blocks": true,
+            "ports": {"first": 1024, "last": last},
+            "uplink": {"kind": "tap", "netns": {"name": world.free.name()}, "device": "wharf0"},
+        })
+    };
+    let (status, problem) = world.scene.api.post("/v1/vpcs", &vpc(1_086));
+    let said = (status, &problem["code"], &problem["field"]);
+    assert_eq!(said, (422, &"invalid_ports".into(), &"port_blocks".into()), "{problem}");
+    assert_eq!(world.state(), world.before);
+    world.scene.api.made("vpcs", &vpc(1_087));
+}
+
+#[test]
 fn bad_connectors_are_refused_and_leave_nothing() {
     let world = World::start("bad-connector");
     let foreign = json!([{"protocol": "tcp", "external_address": "10.1.0.99", "external_port": 80}]);
@@ -127,6 +165,7 @@ fn bad_connectors_are_refused_and_leave_nothing() {
             ("/destinations", json!(["10.1.0.1/16"]), 422, "invalid_cidr", "destinations[0]"),
             ("/destinations", json!(["10.1.0.0/16", "127.0.0.0/8"]), 422, "invalid_cidr", "destinations[1]"),
             ("/destinations", json!(["::/0", "ff00::/8"]), 422, "invalid_cidr", "destinations[1]"),
+            ("/destinations", json!(["0.0.0.0/0", "::/0"]), 422, "invalid_cidr", "destinations[1]"),
             ("/filtering", json!("eif"), 422, "invalid_policy", "filtering"),
             ("/filtering", json!(1), 422, "invalid_type", "filtering"),
             ("/mapping", json!("eim"), 422, "invalid_policy", "mapping"),
@@ -210,6 +249,19 @@ fn what_another_container_has_in_the_vpc_cannot_be_attached_again() {
         api.detach("r1", name);
         api.attach("r2", name);
         api.detach("r2", name);
+    }
+    for (name, address, said) in [
+        ("external", EXTERNAL.to_string(), "external address"),
+        ("server", SERVER.ip().to_string(), "address of the uplink"),
+    ] {
+        let namespace = world.scene.namespace(name);
+        api.made(
+            "containers",
+            &json!({"name": name, "netns": {"name": namespace.name()}, "address": address}),
+        );
+        let (status, problem) = api.put(&format!("/v1/containers/{name}/connectors/plain"));
+        assert_eq!((status, &problem["code"]), (409, &"address_taken".into()), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
     }
     let (status, problem) = api.put("/v1/containers/c1/connectors/plain");
     assert_eq!((status, &problem["code"]), (409, &"address_not_routable".into()), "{problem}");

@@ -1,7 +1,7 @@
 //! Containers: namespaces that the gateway gives a link.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -183,6 +183,14 @@ fn parse_ipv6(address: Option<&str>, gateway: Option<&str>) -> Result<Option<Add
         return Err(address::invalid("gateway6", detail));
     }
     Ok(Some(Addressing { address, gateway }))
+}
+
+impl ContainerSpec {
+    /// Its address of each family that it has.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v6 = self.ipv6.map(|ipv6| ipv6.address.into());
+        std::iter::once(self.ipv4.address.into()).chain(v6)
+    }
 }
 
 impl Container {

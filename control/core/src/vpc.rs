@@ -42,8 +42,8 @@ pub struct NewVpc {
     /// External ports that mappings are made from; 1024 to 65535 unless given.
     pub ports: Option<NewPorts>,
     /// Whether ports are given to containers in blocks of 64, so that a log of blocks tells who had which port
-    /// (RFC 6888 REQ-14); not unless given. Only whole blocks are: one excluded port takes its block with it. An address has 1008 at
-    /// most for each protocol, and so at most that many containers; a ping takes one too.
+    /// (RFC 6888 REQ-14); not unless given. Only whole blocks are: one excluded port takes its block with it. Of the default ports an
+    /// address has 1008 for each protocol, and so at most that many containers; a ping takes one too.
     pub port_blocks: Option<bool>,
     /// What becomes of a SYN that no mapping takes (RFC 5382 REQ-4): `icmp` (the default) says after 6 seconds that the port is
     /// unreachable, `silent` says nothing.

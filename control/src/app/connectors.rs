@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use control_core::{
-    Change, ConnectorView, Join, Name, NewConnector, Permission, Problem, Refusal, Resources,
+    Change, Connector, ConnectorView, Join, Name, NewConnector, Permission, Problem, Refusal, Resources,
 };
 use gateway::{CallError, CommandError, PortQuota};
 use serde::Serialize;
@@ -42,13 +42,17 @@ impl App {
     /// All connectors, by name.
     pub(crate) fn connectors(&self) -> Vec<ConnectorView> {
         self.read(|resources| {
-            resources.connectors().map(|connector| resources.connector_view(connector)).collect()
+            resources.connectors().map(|connector| self.connector_view(resources, connector)).collect()
         })
     }
 
     /// One connector.
     pub(crate) fn connector(&self, name: &str) -> Result<ConnectorView, Problem> {
-        self.read(|resources| Ok(resources.connector_view(resources.connector(name)?)))
+        self.read(|resources| Ok(self.connector_view(resources, resources.connector(name)?)))
+    }
+
+    fn connector_view(&self, resources: &Resources, connector: &Connector) -> ConnectorView {
+        resources.connector_view(connector, self.0.quotas.used(connector.id))
     }
 
     /// Removes a connector. Refused while it is attached.

@@ -8,6 +8,8 @@ use control_core::{
     UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
 
+const _: () = assert!(control_core::limits::PORT_BLOCK == gateway::limits::PORT_BLOCK);
+
 /// What the gateway makes a VPC's link from.
 pub(super) fn uplink_spec(spec: &VpcSpec) -> gateway::UplinkSpec {
     gateway::UplinkSpec {

@@ -64,7 +64,8 @@ pub(crate) enum StepFields {
     /// A new external port would be leased.
     MappingNew {
         external: String,
-        /// Ports that nobody has now.
+        /// Ports that nobody has now. There can be a mapping without any: on a port that several share, in a block of the container's
+        /// own, or where a finished session gives up its port.
         free_ports: u32,
     },
     /// The connector does not translate: the VPC sees the container's own address.
@@ -170,7 +171,11 @@ impl StepView {
             }
             Step::MappingNew { external, free_ports } => {
                 let external = external.to_string();
-                let detail = format!("appears as {external}, on one of {free_ports} free ports");
+                let port = match free_ports {
+                    0 => "none is free, but one is shared, in its own block, or given up".to_owned(),
+                    free => format!("free ports: {free}"),
+                };
+                let detail = format!("appears as {external}, by a new mapping ({port})");
                 Self { detail, step: StepFields::MappingNew { external, free_ports: *free_ports } }
             }
             Step::Routed => {
@@ -256,6 +261,11 @@ mod tests {
         }
         let reused = view(Step::MappingReused("[fd00::10]:80".parse().unwrap()));
         assert_eq!(reused["external"], "[fd00::10]:80");
+        for (free_ports, said) in [(0, "(none is free, but"), (1, "(free ports: 1)")] {
+            let new = view(Step::MappingNew { external: IpAddr::from([10, 1, 0, 10]), free_ports });
+            assert_eq!(new["free_ports"], free_ports);
+            assert!(new["detail"].as_str().unwrap().contains(said), "{new}");
+        }
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn of_command(error: CommandError) -> Problem {
         CommandError::DestinationTie { .. } => Problem::new(Code::DestinationTie, detail),
         CommandError::PublicationTaken { protocol, external } => {
             let detail = format!(
-                "{protocol} {external} is another publication's or a live mapping's; publish another port, or end that"
+                "{protocol} {external} is another publication's, a mapping's or in another container's port block, or it still rests; publish a port outside of the VPC's `ports`, or try again later"
             );
             Problem::new(Code::PublicationTaken, detail)
         }
@@ -107,6 +107,12 @@ fn of_command(error: CommandError) -> Problem {
         CommandError::AddressTaken(address) => {
             let detail = format!(
                 "another container of this VPC has {address} and no translation; give this one another address, or detach that one"
+            );
+            Problem::new(Code::AddressTaken, detail)
+        }
+        CommandError::AddressIsExternal(address) => {
+            let detail = format!(
+                "translation is off and {address} is an external address of the VPC, which is the gateway's own; create the container with another address"
             );
             Problem::new(Code::AddressTaken, detail)
         }
@@ -175,7 +181,17 @@ mod tests {
                 Code::PublicationUnreachable,
                 "with address6",
             ),
-            (CommandError::AddressTaken([10, 1, 0, 5].into()), Code::AddressTaken, "10.1.0.5 "),
+            (taken("10.1.0.10:80"), Code::PublicationTaken, "still rests"),
+            (
+                CommandError::AddressTaken([10, 1, 0, 5].into()),
+                Code::AddressTaken,
+                "another container of this VPC has 10.1.0.5 ",
+            ),
+            (
+                CommandError::AddressIsExternal([10, 1, 0, 10].into()),
+                Code::AddressTaken,
+                "10.1.0.10 is an external address",
+            ),
             (
                 CommandError::AddressNotRoutable([169, 254, 1, 2].into()),
                 Code::AddressNotRoutable,

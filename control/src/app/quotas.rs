@@ -17,6 +17,11 @@ impl Quotas {
         self.all().entry(connector).or_insert_with(|| PortQuota::new(limit)).clone()
     }
 
+    /// External ports that the connector's containers have together.
+    pub(super) fn used(&self, connector: ConnectorId) -> u32 {
+        self.all().get(&connector).map_or(0, PortQuota::used)
+    }
+
     /// Forgets those of connectors that do not exist any more.
     pub(super) fn retain(&self, exists: impl Fn(ConnectorId) -> bool) {
         self.all().retain(|&connector, _| exists(connector));

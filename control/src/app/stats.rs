@@ -69,7 +69,7 @@ pub(crate) struct TrafficStats {
 pub(crate) struct PortStats {
     external: String,
     protocol: Protocol,
-    /// Ports in use now: leased, shared by several remotes, or resting.
+    /// Ports in use now: leased, shared by several remotes, resting, or in a container's block.
     used: u32,
     /// Ports that nobody has now.
     free: u32,

@@ -36,7 +36,9 @@ impl App {
         let made = self.gateway().add_uplink(convert::uplink_spec(&spec)).await;
         let link = convert::vpc_link(made.map_err(|error| failure::of_vpc_link(error, &spec.uplink))?);
         let uplink = convert::uplink(link.uplink);
-        if let Err(problem) = self.commit(Change::VpcReady { vpc: vpc.clone(), link }) {
+        let fits = spec.refuse_unfit(&link);
+        let ready = fits.and_then(|()| self.commit(Change::VpcReady { vpc: vpc.clone(), link }));
+        if let Err(problem) = ready {
             // Whatever this answers, the name is given back and the client hears of the first failure.
             _ = self.gateway().remove_uplink(uplink).await;
             return Err(problem);

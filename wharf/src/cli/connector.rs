@@ -19,16 +19,18 @@ Examples:
   One server and one subnet:
     wharf connector add orders-db --vpc orders \\
         --destination 10.1.0.1/32 --destination 10.1.7.0/24
-  Everything routable, by the VPC's next hop:
-    wharf connector add internet --vpc edge --destination 0.0.0.0/0,::/0
+  Everything routable, by the VPC's next hop; with IPv6 add ::/0:
+    wharf connector add internet --vpc edge --destination 0.0.0.0/0
   At most 2000 external ports for all containers, and 100 for each:
     wharf connector add jobs --vpc edge --port-quota 2000 --port-quota-per-container 100
-  A server in a container: port 80 of the VPC's address leads to its port 8080:
+  A server in a container: port 80 of the VPC's address leads to its port 8080, for callers
+  inside the destinations:
     wharf connector add web --vpc orders --publish tcp:80:8080
   The same with the address to publish, of either family:
-    wharf connector add web --vpc orders --publish tcp:10.1.0.10:80:8080 \\
+    wharf connector add web --vpc dual --publish tcp:10.1.0.10:80:8080 \\
         --publish 'tcp:[fd00::10]:80:8080'
-  Routed: the VPC sees the container's own address:
+  Routed: the VPC sees the container's own address, which has to be one of `container add`'s
+  --address, and has a route to it by the gateway (`ip route add 10.9.0.5 via 10.1.0.10`):
     wharf connector add plain --vpc orders --no-translation";
 
 /// Subcommands of `wharf connector`.
@@ -73,20 +75,21 @@ pub(super) struct Add {
     /// Which packets keep a UDP session alive: the container's, or those of its peer too; outbound unless set
     #[arg(long, value_name = "outbound|both", value_parser = UDP_REFRESH, hide_possible_values = true)]
     udp_refresh: Option<String>,
-    /// Show the VPC the container's own address
+    /// Show the VPC the container's own address; not the default one, which nobody may route
     #[arg(long)]
     no_translation: bool,
-    /// Most external ports of all containers together
+    /// Most external ports of all containers together; of sessions with --mapping address_and_port_dependent
     #[arg(long, value_name = "N")]
     port_quota: Option<u32>,
-    /// Most external ports of each container
+    /// The same of each container
     #[arg(long, value_name = "N")]
     port_quota_per_container: Option<u32>,
     /// What both ends of a live TCP connection hear of a detach: a RST, or nothing; reset unless set
     #[arg(long, value_name = "reset|silent", value_parser = ON_DETACH, hide_possible_values = true)]
     on_detach: Option<String>,
     /// External port that leads to a port of the container, the same unless set, at one of the VPC's external
-    /// addresses, the first unless set. Can be given several times
+    /// addresses, the first IPv4 one unless set. Only the connector's destinations may call it. Best outside of the VPC's
+    /// --ports or among its --exclude-ports, where no mapping can have it. Can be given several times
     #[arg(long = "publish", value_name = publication::VALUE, value_delimiter = ',')]
     publications: Vec<Publication>,
 }
@@ -142,6 +145,7 @@ struct Shown {
     filtering: String,
     udp_filtering: Option<String>,
     udp_refresh: Option<String>,
+    ports_used: Option<u32>,
     port_quota: Option<u32>,
     port_quota_per_container: Option<u32>,
     on_detach: Option<String>,
@@ -213,7 +217,7 @@ impl Resource for Shown {
         for publication in &self.publications {
             table.property("publication", publication);
         }
-        table.property("containers", joined(&self.containers));
+        table.property_if("ports used", self.ports_used).property("containers", joined(&self.containers));
         table
     }
 
@@ -266,13 +270,14 @@ mod tests {
         assert_eq!(shown(&connector).policy(), Vec::<String>::new());
         connector["on_detach"] = "silent".into();
         connector["port_quota"] = 100.into();
+        connector["ports_used"] = 42.into();
         connector["publications"] = json!([
             {"protocol": "tcp", "external_address": "fd00::10", "external_port": 80, "container_port": 8080},
         ]);
         let chosen = shown(&connector);
         assert_eq!(chosen.policy(), ["port_quota=100", "on_detach=silent", "publish=tcp:[fd00::10]:80:8080"]);
         let properties = chosen.properties().text();
-        for present in ["on detach", "port quota", "tcp:[fd00::10]:80:8080"] {
+        for present in ["on detach", "port quota", "ports used", "42", "tcp:[fd00::10]:80:8080"] {
             assert!(properties.contains(present), "{properties}");
         }
         assert!(!properties.contains("udp refresh"), "{properties}");

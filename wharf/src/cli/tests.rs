@@ -68,7 +68,7 @@ fn nonsense_is_a_usage_error() {
         "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink wire --device w",
         "vpc add o --external 10.1.0.10 --uplink packet --device w",
         "vpc add o --cidr6 fd00::/64 --external fd00::10 --uplink tap --device w --address6 fd00::1/64 --bridge br0",
-        "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet --device w --exclude-ports 8000",
+        "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet --device w --exclude-ports 8000-",
         "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet --device w --unsolicited-syn rst",
         "vpc delete",
         "connector add k --vpc o --mapping eim",

@@ -30,7 +30,7 @@ Examples:
         --device wharf0 --address 10.1.0.1/16 --address6 fd00::1/64
   Ports that others use left alone, and a log that tells of blocks of ports only:
     wharf vpc add edge --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet \\
-        --device eth1 --exclude-ports 8000-8100,9000-9000 --port-blocks";
+        --device eth1 --exclude-ports 8000-8100,9000 --port-blocks";
 
 /// Subcommands of `wharf vpc`.
 #[derive(Debug, Subcommand)]
@@ -102,7 +102,8 @@ pub(super) struct Add {
     /// External ports not to use, of those. Can be given several times
     #[arg(long, value_name = ports::VALUE, value_delimiter = ',')]
     exclude_ports: Vec<Range>,
-    /// Give ports to containers in blocks, so that the log tells of blocks only
+    /// Give ports to containers in blocks of 64, so that the log tells of blocks only. An excluded port takes its whole
+    /// block with it
     #[arg(long)]
     port_blocks: bool,
     /// What a SYN gets that nobody has asked for: ICMP port unreachable after 6 seconds, or nothing; icmp unless set
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn what_was_not_set_is_left_to_the_daemon() {
         assert_eq!(body("--cidr 10.1.0.0/16").get("ports"), None);
-        let excluded = body("--cidr6 fd00::/64 --exclude-ports 8000-8100,9000-9000 --exclude-ports 1-1");
+        let excluded = body("--cidr6 fd00::/64 --exclude-ports 8000-8100,9000 --exclude-ports 1-1");
         let ranges =
             [[8000, 8100], [9000, 9000], [1, 1]].map(|[first, last]| json!({"first": first, "last": last}));
         assert_eq!(excluded["ports"], json!({"exclude": ranges}));

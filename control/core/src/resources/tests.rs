@@ -204,7 +204,7 @@ fn connector_ids_are_never_reused() {
 fn attaching_counts_at_once_but_shows_only_when_the_gateway_has_it() {
     let mut resources = one_of_each();
     let shown = |resources: &Resources| {
-        let connector = resources.connector_view(resources.connector("k").unwrap());
+        let connector = resources.connector_view(resources.connector("k").unwrap(), 0);
         (connector.containers, resources.container("c").unwrap().view().connectors)
     };
     apply(&mut resources, attach("c", "k")).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use gateway_core::{Command, Link, PortUse, Protocol, SessionView};
+use gateway_core::{Command, Link, PortUse, Protocol, SessionView, UplinkConfig, UplinkId};
 
 use super::world::World;
 
@@ -76,6 +76,14 @@ impl World {
         for (quota, _) in &self.quotas {
             assert_eq!(quota.used(), 0, "ports that nobody has are not counted");
         }
+        // Who comes next finds every port free.
+        for config in std::mem::take(&mut self.uplinks).into_values() {
+            let (id, all) = (UplinkId(self.fresh()), config.space.ports().len());
+            self.net.add_uplink(UplinkConfig { id, ..config });
+            let taken = |one: &PortUse| one.used > 0 || one.free != all;
+            assert_eq!(self.net.port_use().into_iter().find(taken), None, "of {all}");
+            self.net.tear_down(false);
+        }
     }
 
     fn detach_all(&mut self) {
@@ -90,6 +98,7 @@ impl World {
             assert_eq!(quota.used(), 0, "no port without a connector");
         }
         self.net.wait(REST);
+        assert_eq!(self.net.block_count(), 0, "every block is given back");
         for one in self.net.port_use() {
             let all = self.uplinks[&one.uplink].space.ports().len();
             assert_eq!((one.used, one.free), (0, all), "every port is free again: {one:?}");

@@ -203,7 +203,7 @@ impl World {
         self.attached.retain(|(of, _), _| *of != attachment);
     }
 
-    fn fresh(&mut self) -> u32 {
+    pub(super) fn fresh(&mut self) -> u32 {
         self.next += 1;
         self.next
     }

@@ -20,8 +20,8 @@ pub(crate) type Scope = (AttachmentId, UplinkId, Protocol, SocketAddr, bool, Opt
 pub(crate) type Policy = (ConnectorConfig, (u32, Option<u32>));
 /// A session, and if it is new, by which mapping, if there is one, and connector.
 pub(crate) type Entry = (Key, Option<(Option<u64>, ConnectorId)>);
-/// A TCP segment: flags, whether its receiver would believe it, whether it acknowledges the other end's FIN.
-pub(crate) type Segment = (u8, bool, bool);
+/// A TCP segment: flags, whether its receiver would believe it, whether it acknowledges anything, and a FIN.
+pub(crate) type Segment = (u8, bool, bool, bool);
 
 #[derive(Clone)]
 pub(crate) struct Mapping {
@@ -42,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) state: SessionState,
     pub(crate) expires: Instant,
     udp_refresh: UdpRefresh,
+    /// Which ends have acknowledged anything, and the other one's FIN.
+    answered: [bool; 2],
     acknowledged: [bool; 2],
 }
 
@@ -148,10 +150,13 @@ impl Model {
             .ok_or(Reason::Filtered)?;
         let filtering = if protocol == Protocol::Udp { c.udp_filtering } else { c.filtering };
         let covers = |m: &Mapping| m.scope.5.is_none_or(|scope| scope.0 == remote.ip());
+        // The container's own endpoint is there where there is no translation, and mappings where there is.
+        let there = target.map_or(!c.translation, |(_, m)| m.scope.4 == c.translation);
         let lets_in = publisher.is_some()
-            || c.mapping != AddressAndPortDependent
+            || there
+                && c.mapping != AddressAndPortDependent
                 && match (target, filtering) {
-                    (None, filtering) => !c.translation && filtering == Filtering::EndpointIndependent,
+                    (None, filtering) => filtering == Filtering::EndpointIndependent,
                     (Some((_, m)), Filtering::EndpointIndependent) => covers(m),
                     (Some((id, _)), Filtering::AddressDependent) => {
                         self.sessions_of(*id).any(|(k, _)| k.1.2.ip() == remote.ip())

@@ -93,8 +93,8 @@ impl Connection {
 
     /// For the model.
     pub(crate) const fn segment(&self, end: usize, said: &Said) -> Segment {
-        let acknowledges = said.flags & (ACK | RST) == ACK && self.finished[1 - end];
-        (said.flags, said.believed, acknowledges)
+        let acknowledges = said.flags & (ACK | RST) == ACK && self.next[1 - end].is_some();
+        (said.flags, said.believed, acknowledges, acknowledges && self.finished[1 - end])
     }
 }
 

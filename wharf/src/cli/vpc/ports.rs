@@ -1,4 +1,4 @@
-//! How external ports are written on the command line: `1024-65535`.
+//! How external ports are written on the command line: `1024-65535`, or `9000` for one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::joined;
 
 /// For every range of ports.
-pub(super) const VALUE: &str = "FIRST-LAST";
+pub(super) const VALUE: &str = "FIRST[-LAST]";
 
 /// Ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,18 +30,21 @@ impl FromStr for Range {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (first, last) = text.split_once('-').ok_or("is not FIRST-LAST, such as 1024-65535")?;
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (first.parse(), last.parse()) {
             (Ok(first), Ok(last)) if first <= last => Ok(Self { first, last }),
             (Ok(_), Ok(_)) => Err("ends before it begins"),
-            _ => Err("ports are numbers up to 65535"),
+            _ => Err("is not a port or FIRST-LAST, such as 9000 or 1024-65535"),
         }
     }
 }
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
+        match self {
+            Self { first, last } if first == last => first.fmt(f),
+            Self { first, last } => write!(f, "{first}-{last}"),
+        }
     }
 }
 
@@ -62,8 +65,11 @@ mod tests {
     #[test]
     fn port_ranges() {
         assert_eq!("1024-65535".parse(), Ok(Range { first: 1024, last: 65535 }));
-        assert_eq!("7-7".parse(), Ok(Range { first: 7, last: 7 }));
-        for wrong in ["", "1024", "1024-", "-7", "9-8", "1024-65536", "a-b", "1-2-3"] {
+        for one in ["7", "7-7"] {
+            assert_eq!(one.parse(), Ok(Range { first: 7, last: 7 }));
+            assert_eq!(one.parse::<Range>().unwrap().to_string(), "7");
+        }
+        for wrong in ["", "-", "65536", "1024-", "-7", "9-8", "1024-65536", "a-b", "1-2-3"] {
             assert!(wrong.parse::<Range>().is_err(), "{wrong}");
         }
     }

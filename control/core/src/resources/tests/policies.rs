@@ -1,22 +1,28 @@
 //! Connectors whose policy has to fit their VPC.
 
 use super::*;
-use crate::NewPublication;
+use crate::{Addressing, NewPublication};
 
 /// VPC `v` with these external addresses, ports 1001 to 2000, in blocks or not.
 fn vpc_with(external: &[&str], port_blocks: bool) -> Resources {
     let new = NewVpc {
-        name: "v".into(),
-        cidr6: Some("fd00::/64".into()),
-        external_addresses: external.iter().map(ToString::to_string).collect(),
         ports: Some(NewPorts { first: Some(1_001), last: Some(2_000), exclude: None }),
         port_blocks: Some(port_blocks),
-        ..new_vpc("v")
+        ..dual_vpc(external)
     };
     let mut resources = Resources::default();
     apply(&mut resources, Change::ReserveVpc(new.validate().unwrap())).unwrap();
     apply(&mut resources, Change::VpcReady { vpc: name("v"), link: uplink(1) }).unwrap();
     resources
+}
+
+/// VPC `v` with both families.
+fn dual_vpc(external: &[&str]) -> NewVpc {
+    NewVpc {
+        cidr6: Some("fd00::/64".into()),
+        external_addresses: external.iter().map(ToString::to_string).collect(),
+        ..new_vpc("v")
+    }
 }
 
 fn published(endpoints: &[(&str, Option<&str>, i64)]) -> NewConnector {
@@ -35,16 +41,20 @@ fn new() -> NewConnector {
 
 /// The field that is to blame, which nothing has come of.
 fn refused(resources: &mut Resources, new: NewConnector) -> String {
-    let problem: Problem =
-        resources.apply(Change::AddConnector(new.validate().unwrap())).expect_err("refused").into();
+    let problem = refusal(resources, new);
     assert_eq!(problem.code(), Code::InvalidPolicy, "{problem}");
-    assert!(resources.connector("k").is_err() && resources.vpc("v").unwrap().connectors.is_empty());
     problem.field().expect("a field is to blame").to_owned()
+}
+
+fn refusal(resources: &mut Resources, new: NewConnector) -> Problem {
+    let refusal = resources.apply(Change::AddConnector(new.validate().unwrap())).expect_err("refused");
+    assert!(resources.connector("k").is_err() && resources.vpc("v").unwrap().connectors.is_empty());
+    refusal.into()
 }
 
 fn added(resources: &mut Resources, new: NewConnector) -> ConnectorView {
     apply(resources, Change::AddConnector(new.validate().unwrap())).unwrap();
-    let view = resources.connector_view(resources.connector("k").unwrap());
+    let view = resources.connector_view(resources.connector("k").unwrap(), 7);
     apply(resources, Change::RemoveConnector(name("k"))).unwrap();
     view
 }
@@ -60,6 +70,118 @@ fn a_quota_is_no_larger_than_what_there_is() {
     assert_eq!(refused(&mut resources, all), "port_quota");
     let each = NewConnector { port_quota_per_container: Some(2_001), ..new() };
     assert_eq!(refused(&mut resources, each), "port_quota_per_container");
+
+    let apdm = NewConnector {
+        mapping: Some("address_and_port_dependent".into()),
+        port_quota: Some(200_000),
+        port_quota_per_container: Some(2_001),
+        ..new()
+    };
+    assert_eq!(added(&mut resources, apdm).port_quota, Some(200_000), "its ports serve many sessions each");
+}
+
+#[test]
+fn a_quota_is_no_larger_than_the_blocks_there_are() {
+    // 1001 to 2000 have 15 whole blocks: 1024 to 1983.
+    let mut resources = vpc_with(&["10.1.0.10"], true);
+    let quota = |quota| NewConnector { port_quota: Some(quota), ..new() };
+    for some in [959, 960] {
+        assert_eq!(added(&mut resources, quota(some)).port_quota.map(i64::from), Some(some));
+    }
+    assert_eq!(refused(&mut resources, quota(961)), "port_quota");
+}
+
+#[test]
+fn a_destination_is_of_a_family_that_the_vpc_has() {
+    let to = |destinations: &[&str]| NewConnector {
+        destinations: Some(destinations.iter().map(ToString::to_string).collect()),
+        ..new()
+    };
+    for (vpc, good, bad) in [
+        (vpc("v"), "0.0.0.0/0", "fd00::/64"),
+        (NewVpc { cidr: None, ..dual_vpc(&["fd00::10"]) }.validate().unwrap(), "::/0", "10.1.0.0/16"),
+    ] {
+        let mut resources = Resources::default();
+        apply(&mut resources, Change::ReserveVpc(vpc)).unwrap();
+        apply(&mut resources, Change::VpcReady { vpc: name("v"), link: uplink(1) }).unwrap();
+        assert_eq!(added(&mut resources, to(&[good])).destinations, [good]);
+        let problem = refusal(&mut resources, to(&[good, bad]));
+        assert_eq!((problem.code(), problem.field()), (Code::InvalidCidr, Some("destinations[1]")));
+        assert!(problem.detail().contains(bad), "{problem}");
+    }
+    let mut dual = vpc_with(&["10.1.0.10"], false);
+    assert_eq!(added(&mut dual, to(&["0.0.0.0/0", "::/0"])).destinations.len(), 2);
+}
+
+#[test]
+fn somebody_may_call_what_is_published() {
+    let mut resources = vpc_with(&["10.1.0.10", "fd00::10"], false);
+    let to = |destinations: &[&str], endpoints: &[(&str, Option<&str>, i64)]| NewConnector {
+        destinations: Some(destinations.iter().map(ToString::to_string).collect()),
+        ..published(endpoints)
+    };
+    let both = [("tcp", None, 80), ("tcp", Some("fd00::10"), 80)];
+    let view = added(&mut resources, to(&["10.1.0.1/32", "fd00::1/128"], &both));
+    assert_eq!(view.publications.len(), 2);
+    assert_eq!(added(&mut resources, to(&["10.1.0.1/32"], &both[..1])).publications.len(), 1);
+    assert_eq!(refused(&mut resources, to(&["10.1.0.1/32"], &both)), "publications[1]");
+    assert_eq!(refused(&mut resources, to(&["fd00::1/128"], &both)), "publications[0]");
+}
+
+#[test]
+fn a_container_is_not_seen_with_an_address_that_the_vpc_depends_on() {
+    let mut resources = Resources::default();
+    let uplink_ends = NewUplink {
+        kind: UplinkKind::Tap,
+        address: Some("10.1.0.2/16".into()),
+        address6: Some("fd00::2/64".into()),
+        ..new_vpc("v").uplink
+    };
+    let (next_hop, next_hop6) = (Some("10.1.0.1".into()), Some("fd00::1".into()));
+    let vpc = NewVpc { uplink: uplink_ends, next_hop, next_hop6, ..dual_vpc(&["10.1.0.10"]) };
+    apply(&mut resources, Change::ReserveVpc(vpc.validate().unwrap())).unwrap();
+    apply(&mut resources, Change::VpcReady { vpc: name("v"), link: uplink(1) }).unwrap();
+    for (connector, translation, destinations) in [
+        ("translated", true, &["10.1.0.0/16", "fd00::/64"][..]),
+        ("routed", false, &["10.1.0.0/17", "fd00::/65"]),
+        ("routed4", false, &["10.1.0.0/18"]),
+        ("routed6", false, &["fd00::/66"]),
+    ] {
+        let new = NewConnector {
+            name: connector.into(),
+            destinations: Some(destinations.iter().map(ToString::to_string).collect()),
+            translation: Some(translation),
+            ..new()
+        };
+        apply(&mut resources, Change::AddConnector(new.validate().unwrap())).unwrap();
+    }
+    for (id, (address, address6, refused)) in [
+        ("10.1.0.3", "fd00::3", &[][..]),
+        ("10.1.0.1", "fd00::3", &["routed", "routed4"]),
+        ("10.1.0.2", "fd00::3", &["routed", "routed4"]),
+        ("10.1.0.3", "fd00::1", &["routed", "routed6"]),
+        ("10.1.0.3", "fd00::2", &["routed", "routed6"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (text, id) = (format!("c{id}"), id as u32);
+        let new = ContainerSpec {
+            ipv4: Addressing { address: address.parse().unwrap(), ..container(&text).ipv4 },
+            ipv6: Some(Addressing {
+                address: address6.parse().unwrap(),
+                gateway: "fe80::1".parse().unwrap(),
+            }),
+            ..container(&text)
+        };
+        apply(&mut resources, Change::ReserveContainer(new)).unwrap();
+        apply(&mut resources, Change::ContainerReady { container: name(&text), link: link(id) }).unwrap();
+        for connector in ["translated", "routed", "routed4", "routed6"] {
+            let outcome = apply(&mut resources, attach(&text, connector));
+            let expected = if refused.contains(&connector) { Err(Code::AddressTaken) } else { Ok(()) };
+            assert_eq!(outcome, expected, "{address} {address6} by {connector}");
+        }
+    }
 }
 
 #[test]
@@ -111,7 +233,7 @@ fn a_view_shows_what_holds_and_leaves_out_what_does_not() {
     let shown = json(added(&mut resources, published(&[("udp", None, 53)])));
     let expected = serde_json::json!({
         "name": "k", "vpc": "v", "destinations": ["10.1.0.0/16", "fd00::/64"], "translation": true,
-        "mapping": "endpoint_independent", "filtering": "address_dependent", "udp_refresh": "outbound",
+        "mapping": "endpoint_independent", "filtering": "address_dependent", "udp_refresh": "outbound", "ports_used": 7,
         "on_detach": "reset", "containers": [],
         "publications": [
             {"protocol": "udp", "external_address": "10.1.0.10", "external_port": 53, "container_port": 53},
@@ -129,7 +251,7 @@ fn a_view_shows_what_holds_and_leaves_out_what_does_not() {
         (&shown["translation"], &shown["udp_filtering"]),
         (&false.into(), &"endpoint_independent".into())
     );
-    assert!(shown.get("mapping").is_none(), "{shown}");
+    assert!(shown.get("mapping").is_none() && shown.get("ports_used").is_none(), "{shown}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Driver {
             }
             let state = self.world.session(key).ok_or_else(|| format!("{key:?} has ended"))?.state;
             // Whether it is believed, is a matter of what the other end has seen of the connection.
-            self.model.touch(key, false, Some((flags, state == SessionState::Reset, false)));
+            self.model.touch(key, false, Some((flags, state == SessionState::Reset, false, false)));
         }
         Ok(())
     }

@@ -64,6 +64,10 @@ impl Driver {
             return expect(outcome, Outcome::Dropped(Reason::NotExternalAddress));
         }
         let Ok((key, None)) = self.model.inbound(uplink, flow, Ok(())) else {
+            if outcome == Outcome::Held && self.world.engines.len() > 1 {
+                // Hairpinned, and ended by the other worker.
+                return Ok(());
+            }
             return expect(outcome, Outcome::Dropped(Reason::IcmpErrorUnrelated));
         };
         let Outcome::Sent(to, Read::Error { to: address, about, .. }) = outcome else {
@@ -99,6 +103,9 @@ impl Driver {
         self.note(Op::Pieces(from, (source, to), if alone { 1 } else { 2 }));
         let first = self.world.deliver(worker, from, &mut pieces[0]);
         // What is waiting may be as much as there may be.
+        if !out && self.is_inside(uplink, remote.ip()) {
+            return expect(first, Outcome::Dropped(Reason::SourceInvalid));
+        }
         if alone || first == Outcome::Dropped(Reason::FragmentsFull) {
             return Ok(());
         }

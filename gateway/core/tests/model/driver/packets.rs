@@ -141,13 +141,13 @@ impl Driver {
     /// A TCP segment of a VPC.
     fn remote_talks(&mut self, uplink: UplinkId, flow: Flow) -> Checked {
         let session = match self.model.inbound(uplink, flow, Ok(())) {
+            // Disguised as a container's other end.
+            _ if self.is_inside(uplink, flow.2.ip()) => None,
             Ok((key, None)) => Some((key, is_over(self.model.sessions[&key].state))),
             _ => None,
         };
         let new = self.new_number();
         let talk = match session {
-            // A container talks on this one.
-            Some(_) if self.is_inside(uplink, flow.2.ip()) => return Ok(()),
             None if self.random.percent(80) => (new, 1, Connection::open(&mut self.random)),
             None => (new, 1, Connection::stray(&mut self.random)),
             Some((key, over)) => {
@@ -176,6 +176,10 @@ impl Driver {
         frame::write(&mut self.frame, macs(Link::Uplink(uplink)), flow.2, flow.1, body);
         let worker = self.some_worker();
         let outcome = self.world.deliver(worker, Link::Uplink(uplink), &mut self.frame);
+        if self.is_inside(uplink, flow.2.ip()) {
+            // Nobody in the VPC has this address.
+            return expect(outcome, Outcome::Dropped(Reason::SourceInvalid));
+        }
         let heard = talk.map(|talk| Heard { talk, segment: self.segment(&talk), noted: false });
         self.check_coming(uplink, flow, body, heard, outcome)
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use Protocol::{Icmp, Tcp, Udp};
 use gateway_core::SessionState::{self, *};
-use gateway_core::limits::{ICMP_QUERY_IDLE, PORT_REST, TCP_CLOSING, TCP_ESTABLISHED, UDP_IDLE};
+use gateway_core::limits::{
+    GIVE_UP_SESSIONS, ICMP_QUERY_IDLE, PORT_REST, TCP_CLOSING, TCP_ESTABLISHED, TCP_OPENING, UDP_IDLE,
+};
 use gateway_core::{ConnectorId, Instant, Protocol, UdpRefresh};
 
 use super::{Key, Model, Segment, Session, scope};
@@ -34,10 +36,18 @@ impl Model {
             Udp | Icmp => Active,
         };
         let udp_refresh = self.containers[&key.0].policies[&connector].0.udp_refresh;
-        let expires = self.now + idle(key.1.0, state);
+        let expires = self.now + idle(key.1.0, state, false);
         self.sessions.insert(
             key,
-            Session { mapping, connector, state, expires, udp_refresh, acknowledged: [false; 2] },
+            Session {
+                mapping,
+                connector,
+                state,
+                expires,
+                udp_refresh,
+                answered: [false; 2],
+                acknowledged: [false; 2],
+            },
         );
         self.settle(mapping);
     }
@@ -46,13 +56,14 @@ impl Model {
     pub(crate) fn touch(&mut self, key: Key, outbound: bool, segment: Option<Segment>) {
         let s = self.sessions.get_mut(&key).expect("a live session");
         let (before, mut flags) = (s.state, 0);
-        if let Some((segment_flags, believed, acknowledges)) = segment {
+        if let Some((segment_flags, believed, answers, acknowledges)) = segment {
             flags = segment_flags;
             let opens =
                 flags & (SYN | ACK | RST | FIN) == SYN && matches!(before, Closing | Finished | Reset);
             if opens {
-                s.acknowledged = [false; 2];
+                (s.answered, s.acknowledged) = ([false; 2], [false; 2]);
             }
+            s.answered[usize::from(outbound)] |= believed && answers;
             s.acknowledged[usize::from(outbound)] |= believed && acknowledges;
             s.state = match (before, outbound) {
                 _ if !believed => before,
@@ -70,14 +81,16 @@ impl Model {
                 s.state = Finished;
             }
         }
+        // Until both ends have acknowledged something, it is partially open only (RFC 7857 §2.1).
+        let open = s.answered == [true; 2];
         let refreshes = match (key.1.0, s.state) {
-            (Tcp, Established | FinOutbound | FinInbound) => flags & RST == 0,
+            (Tcp, Established | FinOutbound | FinInbound) if open => flags & RST == 0,
             // The time counts from the second FIN (RFC 7857 §2.1).
             (Tcp, state) => state != before && state != Finished,
             (protocol, _) => outbound || protocol == Udp && s.udp_refresh == UdpRefresh::Both,
         };
         if refreshes {
-            s.expires = self.now + idle(key.1.0, s.state);
+            s.expires = self.now + idle(key.1.0, s.state, open);
         }
         let mapping = s.mapping;
         self.settle(mapping);
@@ -107,9 +120,10 @@ impl Model {
     /// A mapping without sessions ends, unless it is a publication; one with finished TCP sessions only can give up its port.
     pub(crate) fn settle(&mut self, id: u64) {
         let empty = self.sessions_of(id).next().is_none();
+        let few = self.sessions_of(id).count() <= GIVE_UP_SESSIONS;
         let finished = self.sessions_of(id).all(|(_, s)| matches!(s.state, Finished | Reset));
         let Some(m) = self.mappings.get_mut(&id) else { return };
-        let gives = finished && m.scope.2 == Tcp && m.quota.is_some();
+        let gives = finished && few && m.scope.2 == Tcp && m.quota.is_some();
         m.finished = m.finished.or(Some(self.now)).filter(|_| gives);
         if empty && m.publication.is_none() && m.rests_afterwards {
             // RFC 6888 REQ-8.
@@ -120,11 +134,12 @@ impl Model {
     }
 }
 
-fn idle(protocol: Protocol, state: SessionState) -> Duration {
+fn idle(protocol: Protocol, state: SessionState, open: bool) -> Duration {
     match (protocol, state) {
         (Udp, _) => UDP_IDLE,
         (Icmp, _) => ICMP_QUERY_IDLE,
-        (Tcp, Established | FinOutbound | FinInbound) => TCP_ESTABLISHED,
-        (Tcp, _) => TCP_CLOSING,
+        (Tcp, Closing | Finished | Reset) => TCP_CLOSING,
+        (Tcp, _) if open => TCP_ESTABLISHED,
+        (Tcp, _) => TCP_OPENING,
     }
 }
