@@ -89,9 +89,7 @@ impl Wire {
         let mac = |at: usize| MacAddr([0, 1, 2, 3, 4, 5].map(|i| frame[ETHERNET + at + i]));
         let (destination, source) = (mac(0), mac(6));
         assert_eq!(source, self.ours, "from the gateway {}", shown());
-        if destination == self.ours {
-            return;
-        } //Z3
+        assert_ne!(destination, self.ours, "not to itself {}", shown());
         let theirs = !destination.is_unicast() || self.theirs.is_none_or(|theirs| theirs == destination);
         assert!(theirs, "to whom it concerns {}", shown());
     }

@@ -55,6 +55,8 @@ pub(crate) enum Step {
     Fragments,
     /// ARP or Neighbor Discovery.
     Neighbor,
+    /// Many packets of one kind, to come near the bounds.
+    Burst,
     /// Any bytes.
     Raw,
     Wait,
@@ -62,7 +64,7 @@ pub(crate) enum Step {
 
 impl Step {
     /// Traffic is more likely than changes.
-    const LIKELY: [Self; 24] = [
+    const LIKELY: [Self; 25] = [
         Self::Outbound,
         Self::Inbound,
         Self::Session,
@@ -87,6 +89,7 @@ impl Step {
         Self::Session,
         Self::Error,
         Self::Fragments,
+        Self::Burst,
     ];
 
     fn decode(byte: u8) -> Self {
@@ -126,6 +129,7 @@ impl World {
             Step::Error => self.send_error(input),
             Step::Fragments => self.send_fragments(input),
             Step::Neighbor => self.send_neighbor(input),
+            Step::Burst => self.send_burst(input),
             Step::Raw => self.send_raw(input),
             Step::Wait => {
                 let wait = input.one_of(&WAITS);

@@ -104,6 +104,14 @@ pub(super) fn host_mac(address: IpAddr) -> MacAddr {
     }
 }
 
+/// One of many others on the same link.
+pub(super) fn neighbor_of(address: IpAddr, index: u16) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => IpAddr::from(Ipv4Addr::from_bits(address.to_bits() + 256 + u32::from(index))),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() + 256 + u128::from(index)).into(),
+    }
+}
+
 /// Hosts on the link and behind the router, nobody, and addresses that are not for a VPC.
 pub(super) fn remotes(is_v4: bool) -> [IpAddr; 8] {
     if is_v4 {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use gateway_core::{Explanation, Link, MacAddr, Probe, Protocol, Reason, SessionView, Verdict};
 
-use super::hosts::{host_mac, remotes};
+use super::hosts::{host_mac, neighbor_of, remotes};
 use super::world::{INTERNAL_PORTS, ROUTER, ROUTER_V6, World, container_mac, gateway_mac, uplink_mac};
 use crate::checksum::fix;
 use crate::input::Input;
@@ -119,6 +119,51 @@ impl World {
         let quoted = &about[IP..layout.end.min(IP + quoted)];
         let packet = Packet::new((mac(6), mac(0)), at(by), at(source), carries).with_payload(quoted);
         self.send_packet(input, from, packet, bits & 0x80 != 0);
+    }
+
+    /// Packets that differ in one number.
+    pub(super) fn send_burst(&mut self, input: &mut Input<'_>) {
+        let (kind, count, is_v4) = (input.byte(), u16::from(input.byte()), input.flag());
+        let (uplink, attachment) = (self.uplink(input), self.attachment(input));
+        let (Some((uplink, to)), Some((attachment, id)), true) = (uplink, attachment, self.bursts > 0) else {
+            return;
+        };
+        let like = |address: &IpAddr| address.is_ipv4() == is_v4;
+        let external = uplink.space.external().iter().copied().find(like);
+        let own = attachment.addresses.iter().map(|a| a.address).find(like);
+        let (Some(external), Some(own)) = (external, own) else { return };
+        let server = remotes(is_v4)[0];
+        let outwards = (gateway_mac(id), container_mac(id));
+        let at = SocketAddr::new;
+        let packet = |i: u16| match kind % 6 {
+            // One port to many, many to one, all at the same time.
+            0 => Packet::new(outwards, at(own, 4000), at(server, 1000 + i), Carries::Udp),
+            1 => Packet::new(outwards, at(own, 5000 + i), at(server, 80), Carries::tcp(SYN, 0, 0)),
+            // Hosts that nobody knows.
+            2 => Packet::new(outwards, at(own, 4000), at(neighbor_of(server, i), 80), Carries::Udp),
+            // A TTL that ends, so that each of them is answered.
+            3 => Packet { ttl: 1, ..Packet::new(outwards, at(own, 4000), at(server, 80), Carries::Udp) },
+            // What nobody asked for; each of another port, each to another port.
+            4 => {
+                let macs = (uplink_mac(to), host_mac(server));
+                Packet::new(macs, at(server, 7000 + i), at(external, 9), Carries::tcp(SYN, 0, 0))
+            }
+            _ => {
+                let macs = (uplink_mac(to), host_mac(server));
+                Packet::new(macs, at(server, 80), at(external, 2048 + i), Carries::Udp)
+            }
+        };
+        let from = if kind % 6 < 4 { Link::Attachment(id) } else { Link::Uplink(to) };
+        self.bursts -= 1;
+        for i in 0..count {
+            let mut frame = packet(i).frame();
+            if kind & 0x80 != 0 {
+                // The first part of a datagram each, and no more.
+                frame = part(&frame, 0..8, i.into());
+            }
+            let outcome = self.net.send(i.into(), from, &frame);
+            self.saw(outcome.out);
+        }
     }
 
     /// Any bytes.

@@ -28,6 +28,8 @@ pub(super) struct World {
     /// By connector, the one that its containers share.
     shared_quotas: BTreeMap<ConnectorId, PortQuota>,
     next: u32,
+    /// Bursts that have not been yet.
+    pub(super) bursts: usize,
     /// What was sent of late.
     pub(super) seen: Vec<(Link, Vec<u8>)>,
 }
@@ -45,6 +47,7 @@ impl World {
             quotas: Vec::new(),
             shared_quotas: BTreeMap::new(),
             next: 0,
+            bursts: BURSTS,
             seen: Vec::new(),
         }
     }
@@ -246,6 +249,9 @@ pub(super) const fn gateway_mac(id: AttachmentId) -> MacAddr {
 pub(super) const fn uplink_mac(id: UplinkId) -> MacAddr {
     MacAddr([2, 0xaa, 0, 0, 0, id.0 as u8])
 }
+
+/// Bursts of one input: they take long.
+const BURSTS: usize = 2;
 
 /// Links of one kind at a time.
 const LINKS: usize = 4;
