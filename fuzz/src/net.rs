@@ -233,8 +233,16 @@ impl Net {
             Verdict::HandOff { to, from: uplink } => {
                 assert!(untouched || matches!(from, Link::Attachment(_)), "a frame is handed over as it is");
                 assert_ne!(usize::from(to), worker, "a worker hands over to another one");
-                let again = self.deliver(to.into(), Link::Uplink(uplink), frame);
-                assert!(!matches!(again, Verdict::HandOff { .. }), "the owner of a port knows that it is");
+                if let Link::Attachment(_) = from {
+                    self.ledger.whole(uplink);
+                    self.engines[usize::from(to)].handle_whole(self.now, uplink, None, frame);
+                } else {
+                    let again = self.deliver(to.into(), Link::Uplink(uplink), frame);
+                    assert!(
+                        !matches!(again, Verdict::HandOff { .. }),
+                        "the owner of a port knows that it is"
+                    );
+                }
             }
             Verdict::Share => {
                 let Link::Uplink(uplink) = from else { panic!("{from} is of one worker only") };

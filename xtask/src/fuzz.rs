@@ -49,7 +49,9 @@ fn build(manifest: &Utf8Path, host: &str) -> Result<(), RunError> {
     let flags = std::env::var("RUSTFLAGS").into_iter().chain(INSTRUMENTATION.map(str::to_owned));
     let mut command = cargo::command();
     // With a target, the flags are for the programs only, and not for build scripts.
-    command.args(["build", "--release", "--bins", "--locked", "--target", host, "--manifest-path"]).arg(manifest);
+    command
+        .args(["build", "--release", "--bins", "--locked", "--target", host, "--manifest-path"])
+        .arg(manifest);
     command.env("RUSTFLAGS", flags.collect::<Vec<_>>().join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
     let status = command.status().map_err(|e| cargo::cannot_start("cargo", e))?;
     if status.success() { Ok(()) } else { Err(RunError::Build(status)) }
@@ -107,7 +109,10 @@ impl Report {
                 report.executions = count.trim().parse().unwrap_or(0);
             } else if line.starts_with('#') {
                 report.progress(&line);
-            } else if !["INFO:", "stat::", "\tNEW_", "WARNING: Failed to find"].iter().any(|s| line.starts_with(s)) {
+            } else if !["INFO:", "stat::", "\tNEW_", "WARNING: Failed to find"]
+                .iter()
+                .any(|s| line.starts_with(s))
+            {
                 report.said.push(line);
             }
         }
