@@ -139,7 +139,7 @@ impl Lane {
             let answer = neighbors::answer((SERVER_MAC, server(is_v4)), (UPLINK_MAC, external(is_v4)));
             assert_eq!(net.send(0, OUTSIDE, &answer).verdict, Verdict::Respond);
             let tcp = session(&net, Protocol::Tcp, is_v4);
-            let answer = self.inbound(Carries::tcp(SYN | ACK, 4999, 1000), &tcp).frame();
+            let answer = inbound(Carries::tcp(SYN | ACK, 4999, 1000), &tcp).frame();
             assert_eq!(net.send(0, OUTSIDE, &answer).verdict, Verdict::Forward(INSIDE));
             let last = self.outbound(Carries::tcp(ACK, 1000, 5000), server(is_v4)).frame();
             assert_eq!(net.send(0, INSIDE, &last).verdict, Verdict::Forward(OUTSIDE));
@@ -152,11 +152,6 @@ impl Lane {
     pub(crate) fn outbound(self, carries: Carries, remote: IpAddr) -> Packet {
         let source = SocketAddr::new(self.policy.container(remote.is_ipv4()), INTERNAL_PORT);
         Packet::new((GATEWAY_MAC, CONTAINER_MAC), source, SocketAddr::new(remote, REMOTE_PORT), carries)
-    }
-
-    /// A packet of a session's remote.
-    pub(crate) fn inbound(self, carries: Carries, session: &SessionView) -> Packet {
-        Packet::new((UPLINK_MAC, SERVER_MAC), session.remote, session.external, carries)
     }
 
     /// IPv4, and IPv6 if both links can carry it (RFC 8200 §5).
@@ -210,6 +205,11 @@ pub(crate) fn server(is_v4: bool) -> IpAddr {
     } else {
         Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20).into()
     }
+}
+
+/// A packet of a session's remote.
+pub(crate) fn inbound(carries: Carries, session: &SessionView) -> Packet {
+    Packet::new((UPLINK_MAC, SERVER_MAC), session.remote, session.external, carries)
 }
 
 /// The primed session of a protocol.

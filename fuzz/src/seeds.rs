@@ -29,6 +29,7 @@ pub struct Seed {
 ///
 /// # Panics
 /// If a frame that is to be accepted is not.
+#[must_use]
 pub fn seeds() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for is_v4 in [true, false] {

@@ -8,7 +8,7 @@ use gateway_core::{Link, Protocol, Reason, Verdict};
 use super::{EXTENSIONS, MTUS, mutate, pattern};
 use crate::checksum::{Errors, fix, fix_ipv4};
 use crate::input::Input;
-use crate::lane::{INSIDE, Lane, OUTSIDE, Policy, server, session};
+use crate::lane::{INSIDE, Lane, OUTSIDE, Policy, inbound, server, session};
 use crate::layout::{IP, Layout, TCP};
 use crate::net::{Net, Outcome};
 use crate::packet::{ACK, Carries};
@@ -87,7 +87,7 @@ impl Case {
         let mut packet = if outbound {
             lane.outbound(carries, server(is_v4))
         } else {
-            lane.inbound(carries, &session(&net, protocol, is_v4))
+            inbound(carries, &session(&net, protocol, is_v4))
         };
         packet.dont_fragment = bits & 0x10 != 0;
         let extensions = input.one_of(&EXTENSIONS);
@@ -131,7 +131,8 @@ impl Case {
     /// Compares what left with what was cut.
     fn check_whole(&self, net: &Net, to: Link, largest: usize, outcome: &Outcome) {
         let fits = largest <= net.mtu(to);
-        if !fits && !(self.is_v4 && self.frame[IP + 6] & 0x40 == 0) {
+        let may_be_cut = self.is_v4 && self.frame[IP + 6] & 0x40 == 0;
+        if !fits && !may_be_cut {
             assert_eq!(outcome.verdict, Verdict::Drop(Reason::PacketTooBig));
             return;
         }
@@ -156,7 +157,7 @@ impl Case {
         let mut frame = match kind {
             // Any other part.
             4 | 5 => {
-                let start = usize::from(input.word()) % all & !7;
+                let start = (usize::from(input.word()) % all) & !7;
                 let end = (start + 1 + usize::from(input.word()) % (all - start)).min(all);
                 part(&self.frame, start..end, id)
             }

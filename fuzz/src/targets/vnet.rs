@@ -5,7 +5,7 @@ use gateway_core::{Link, Protocol, Reason, VNET_LEN, Verdict};
 use super::{EXTENSIONS, MTUS, mutate, pattern};
 use crate::checksum::{Errors, fix};
 use crate::input::Input;
-use crate::lane::{INSIDE, Lane, OUTSIDE, Policy, server, session};
+use crate::lane::{INSIDE, Lane, OUTSIDE, Policy, inbound, server, session};
 use crate::layout::{IP, Layout, put_u16, u16_at};
 use crate::net::{Net, Outcome};
 use crate::packet::{Carries, offload};
@@ -123,7 +123,7 @@ impl Case {
         let mut packet = if self.outbound {
             self.lane.outbound(carries, server(self.is_v4))
         } else {
-            self.lane.inbound(carries, &session)
+            inbound(carries, &session)
         };
         packet.dont_fragment = self.dont_fragment;
         packet.extensions = if self.is_v4 { Vec::new() } else { self.extensions.to_vec() };

@@ -314,13 +314,11 @@ impl Engine {
                         | IcmpError::ReassemblyExpired
                         | IcmpError::PortUnreachable
                 );
-                let own = if u.is_external(destination) {
-                    Some(destination)
-                } else {
-                    u.paired(AttachmentId(0), destination)
-                };
-                let ours = u.is_external(destination) || u.config.space.routed(destination).is_some();
-                own.filter(|_| told && ours).map(|own| (u.config.mac, own))
+                let external = u.is_external(destination);
+                // A router's own address, where there is one (RFC 1812 §4.3.2.4).
+                let paired = u.paired(AttachmentId(0), destination).filter(|_| !external);
+                let own = (u.config.mac, paired.unwrap_or(destination));
+                (told && u.turns_back(destination)).then_some(own)
             }),
         };
         let Some(ours) = ours else { return };

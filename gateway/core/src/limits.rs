@@ -45,6 +45,9 @@ pub const SESSIONS_PER_ATTACHMENT: u64 = 262_144;
 /// Neighbors remembered on one uplink. As Linux `gc_thresh3` allows for, times four.
 pub const NEIGHBORS_PER_UPLINK: usize = 4_096;
 
+/// Of these, neighbors that one attachment was the first to ask for: nobody can use up the table for all.
+pub const NEIGHBORS_PER_ATTACHMENT: usize = 1_024;
+
 /// Unresolved neighbors that one attachment may cause at a time: nobody can use up the table for all.
 pub const UNRESOLVED_PER_ATTACHMENT: usize = 64;
 

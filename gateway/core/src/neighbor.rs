@@ -15,7 +15,8 @@ use std::net::IpAddr;
 
 use crate::limits::{
     ARP_ATTEMPTS, ARP_RETRY, HELD_BYTES_PER_ATTACHMENT, HELD_BYTES_PER_UPLINK, HELD_PACKETS_PER_NEIGHBOR,
-    NEIGHBOR_FAILED, NEIGHBOR_FRESH, NEIGHBORS_PER_UPLINK, UNRESOLVED_PER_ATTACHMENT,
+    NEIGHBOR_FAILED, NEIGHBOR_FRESH, NEIGHBORS_PER_ATTACHMENT, NEIGHBORS_PER_UPLINK,
+    UNRESOLVED_PER_ATTACHMENT,
 };
 use crate::{AttachmentId, Instant, MacAddr, Reason};
 
@@ -32,7 +33,9 @@ pub(crate) struct Neighbors {
 /// What unresolved neighbors cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Burden {
-    /// Entries that are not reachable.
+    /// Entries.
+    neighbors: usize,
+    /// Of these, those that are not reachable.
     unresolved: usize,
     held_bytes: usize,
 }
@@ -116,7 +119,8 @@ impl Neighbors {
     pub(crate) fn check_unresolved(&self, attachment: AttachmentId) -> Result<(), Reason> {
         let full = self.entries.len() >= NEIGHBORS_PER_UPLINK
             || self.total.unresolved >= NEIGHBORS_PER_UPLINK / 2
-            || self.burden(attachment).unresolved >= UNRESOLVED_PER_ATTACHMENT;
+            || self.burden(attachment).unresolved >= UNRESOLVED_PER_ATTACHMENT
+            || self.burden(attachment).neighbors >= NEIGHBORS_PER_ATTACHMENT;
         if full { Err(Reason::NextHopQueueFull) } else { Ok(()) }
     }
 
@@ -143,7 +147,10 @@ impl Neighbors {
         let due = now + ARP_RETRY;
         self.entries.insert(address, Neighbor { state, due, asked_by });
         self.timers.insert((due, address));
-        self.bear(asked_by, |burden| burden.unresolved += 1);
+        self.bear(asked_by, |burden| {
+            burden.neighbors += 1;
+            burden.unresolved += 1;
+        });
         Ok(())
     }
 
@@ -222,8 +229,12 @@ impl Neighbors {
         if let Some(after) = next {
             neighbor.due = now + after;
             self.timers.insert((neighbor.due, address));
-        } else if let Some(Neighbor { state: State::Failed, asked_by, .. }) = self.entries.remove(&address) {
-            self.bear(asked_by, |burden| burden.unresolved -= 1);
+        } else if let Some(Neighbor { state, asked_by, .. }) = self.entries.remove(&address) {
+            let failed = matches!(state, State::Failed);
+            self.bear(asked_by, |burden| {
+                burden.neighbors -= 1;
+                burden.unresolved -= usize::from(failed);
+            });
         }
         Some(match due {
             Due::GaveUp(held) => Due::GaveUp(self.release(held)),
@@ -333,6 +344,19 @@ mod tests {
         let granted = (2..1000).flat_map(|c| (0..64).map(move |h| (c, 10_000 + c * 64 + h)));
         let granted = granted.filter(|&(container, host)| ask(container, host).is_ok()).count();
         assert_eq!(granted, NEIGHBORS_PER_UPLINK / 2 - UNRESOLVED_PER_ATTACHMENT - 1);
+    }
+
+    #[test]
+    fn neighbors_that_answer_use_up_ones_own_share_only() {
+        let mut n = neighbors();
+        let host = |host: u32| IpAddr::from(Ipv4Addr::from(host));
+        let granted = (0..NEIGHBORS_PER_UPLINK as u32).filter(|&h| {
+            let begun = n.begin(at(0), host(h), C).is_ok();
+            n.learn(at(0), host(h), MAC);
+            begun
+        });
+        assert_eq!(granted.count(), NEIGHBORS_PER_ATTACHMENT);
+        assert_eq!(n.begin(at(0), host(1 << 20), AttachmentId(2)), Ok(()));
     }
 
     #[test]

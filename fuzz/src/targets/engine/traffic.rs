@@ -12,7 +12,7 @@ use crate::layout::{ETHERNET, IP, Layout};
 use crate::net::addresses;
 use crate::packet::{ACK, Carries, FIN, PSH, Packet, RST, SYN};
 use crate::pieces::{fragmentable, part};
-use crate::targets::{mutate, pattern};
+use crate::targets::pattern;
 
 impl World {
     /// A packet that opens a session, if it may. What `explain` says of it is what becomes of it.
@@ -88,7 +88,7 @@ impl World {
         packet.dont_fragment = input.flag();
         let (frame, missing, reversed) = (packet.frame(), input.byte(), input.flag());
         let all = frame.len() - fragmentable(&frame).0;
-        let size = (all / (1 + input.below(6)) + 7 & !7).max(24);
+        let size = (all / (1 + input.below(6))).next_multiple_of(8).max(24);
         let id = 0x100 + u32::from(missing >> 3);
         let starts = (0..all).step_by(size);
         let mut parts: Vec<_> = starts.map(|start| part(&frame, start..all.min(start + size), id)).collect();
@@ -195,15 +195,16 @@ impl World {
             packet.extensions = vec![0, 60];
         }
         let offload = matches!(packet.carries, Carries::Tcp { .. } | Carries::Udp) && bits & 2 != 0;
-        let mut frame = match offload {
-            true => packet.offloaded([0, 500, 1000, 1400][usize::from(bits >> 2 & 3)]),
-            false => packet.frame(),
+        let mut frame = if offload {
+            packet.offloaded([0, 500, 1000, 1400][usize::from(bits >> 2 & 3)])
+        } else {
+            packet.frame()
         };
         if changed {
             let right = input.flag();
             for _ in 0..1 + input.below(3) {
                 let at = usize::from(input.word()) % frame.len();
-                mutate(&mut Input::new(&[0, input.byte()]), &mut frame[at..at + 1]);
+                frame[at] = input.byte();
             }
             if right {
                 fix(&mut frame);

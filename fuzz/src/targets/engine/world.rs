@@ -80,7 +80,7 @@ impl World {
             id,
             mac: uplink_mac(id),
             mtu,
-            on_link: prefixes(if bits & 8 == 0 { 0 } else { 1 }),
+            on_link: prefixes(usize::from(bits >> 3 & 1)),
             next_hops: if bits & 16 == 0 { next_hops.to_vec() } else { Vec::new() },
             space: AddressSpace::new(
                 v4.chain(v6).collect(),

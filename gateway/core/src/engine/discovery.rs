@@ -160,8 +160,9 @@ impl Engine {
         let arp = Arp::parse(frame)?;
         let uplink = &self.uplinks[&id];
         let for_us = uplink.is_external(arp.target.into());
-        // RFC 5227 §1.1: an announcement has its sender as its target.
-        if !for_us && arp.target != arp.sender {
+        // RFC 5227 §1.1: an announcement has its sender as its target; an answer to a probe has nobody.
+        let answers_probe = !arp.is_request && arp.target.is_unspecified();
+        if !for_us && !answers_probe && arp.target != arp.sender {
             return Err(Reason::ArpNotForGateway.into());
         }
         if for_us && arp.is_request {
