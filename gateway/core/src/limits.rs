@@ -51,9 +51,9 @@ pub const NEIGHBORS_PER_ATTACHMENT: usize = 1_024;
 /// Unresolved neighbors that one attachment may cause at a time: nobody can use up the table for all.
 pub const UNRESOLVED_PER_ATTACHMENT: usize = 64;
 
-/// Packets kept for one unresolved neighbor: the first ones of many containers that start together. Linux keeps
-/// `unres_qlen_bytes`, 212,992 by default, which is as many small packets.
-pub const HELD_PACKETS_PER_NEIGHBOR: usize = 256;
+/// Packets kept for one unresolved neighbor: the first ones of hundreds of containers that start together, some each. What bounds
+/// their memory is the bytes below. Linux keeps `unres_qlen_bytes`, 212,992 by default, for one host.
+pub const HELD_PACKETS_PER_NEIGHBOR: usize = 2_048;
 
 /// Bytes kept for all unresolved neighbors of one uplink. Bytes.
 pub const HELD_BYTES_PER_UPLINK: usize = 4 * 1024 * 1024;
