@@ -53,7 +53,7 @@ pub const UNRESOLVED_PER_ATTACHMENT: usize = 64;
 
 /// Packets kept for one unresolved neighbor: the first ones of hundreds of containers that start together, some each. What bounds
 /// their memory is the bytes below. Linux keeps `unres_qlen_bytes`, 212,992 by default, for one host.
-pub const HELD_PACKETS_PER_NEIGHBOR: usize = 2_048;
+pub const HELD_PACKETS_PER_NEIGHBOR: usize = 768;
 
 /// Bytes kept for all unresolved neighbors of one uplink. Bytes.
 pub const HELD_BYTES_PER_UPLINK: usize = 4 * 1024 * 1024;
@@ -185,3 +185,5 @@ const _: () = assert!(DEFAULT_PORTS.start().is_multiple_of(PORT_BLOCK));
 const _: () = assert!(FRAGMENTS_PER_DATAGRAM * 552 > 65_535);
 const _: () = assert!(SEGMENTS_PER_SUPER_PACKET * 48 > 65_535);
 const _: () = assert!(WORKERS < 0xff);
+// What waited for one neighbor leaves in one go.
+const _: () = assert!(HELD_PACKETS_PER_NEIGHBOR < OUTBOX);
