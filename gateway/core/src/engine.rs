@@ -247,18 +247,24 @@ impl Engine {
 
     /// Decides on a packet that is the engine's own by now, and does what follows.
     fn settle(&mut self, now: Instant, from: Link, frame: &mut Vec<u8>) -> Verdict {
-        match self.decide(now, from, frame) {
-            Verdict::Forward(to) => {
-                if self.depart(to, frame) {
-                    self.transmit(to, std::mem::take(frame));
-                }
-                Verdict::Respond
-            }
-            Verdict::HandOff { to, from } => {
-                self.hand_over(to, from, std::mem::take(frame));
-                Verdict::Respond
-            }
-            other => other,
+        let verdict = self.decide(now, from, frame);
+        self.follow(verdict, frame)
+    }
+
+    /// Does what a verdict says with a packet of the engine's own.
+    fn follow(&mut self, verdict: Verdict, frame: &mut Vec<u8>) -> Verdict {
+        match verdict {
+            Verdict::Forward(to) => self.send_fitting(to, std::mem::take(frame)),
+            Verdict::HandOff { to, from } => self.hand_over(to, from, std::mem::take(frame)),
+            other => return other,
+        }
+        Verdict::Respond
+    }
+
+    /// Queues a frame of the engine's own, in pieces if it does not fit its link.
+    fn send_fitting(&mut self, to: Link, frame: Vec<u8>) {
+        if self.depart(to, &frame) {
+            self.transmit(to, frame);
         }
     }
 
@@ -347,10 +353,8 @@ impl Engine {
 
     /// Sends a frame of the engine's own inside, as if the VPC had sent it. It may end there in silence.
     fn turn_back(&mut self, now: Instant, uplink: UplinkId, frame: &mut Vec<u8>) {
-        match self.inbound(now, uplink, frame) {
-            Ok(Verdict::Forward(to)) if self.depart(to, frame) => self.transmit(to, std::mem::take(frame)),
-            Ok(Verdict::HandOff { to, from }) => self.hand_over(to, from, std::mem::take(frame)),
-            _ => {}
+        if let Ok(verdict) = self.inbound(now, uplink, frame) {
+            self.follow(verdict, frame);
         }
     }
 

@@ -84,6 +84,11 @@ impl Session {
         Tuple { protocol: self.inside.protocol, source: self.inside.destination, destination: self.external }
     }
 
+    /// Whether the VPC sees another endpoint than the container's own.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.external != self.inside.source
+    }
+
     /// Whether it has nothing more to carry, and can give up its port.
     pub(crate) const fn is_finished(&self) -> bool {
         matches!(self.state, SessionState::Finished | SessionState::Reset)

@@ -55,7 +55,8 @@ impl Engine {
         if !self.uplinks.contains_key(&id) {
             return Err(CommandError::UnknownUplink(id));
         }
-        let mut applied = self.end_sessions(now, self.sessions.of_uplink(id), None);
+        let sessions_ended = self.end_sessions(now, self.sessions.of_uplink(id), None);
+        let mut applied = Applied { sessions_ended };
         for held in self.uplinks.get_mut(&id).map(|uplink| uplink.neighbors.take_held()).into_iter().flatten()
         {
             let refusal = Reason::EgressDown.into();
@@ -217,12 +218,12 @@ impl Engine {
         let attached = attachment.attached(connector).ok_or(CommandError::NotAttached(id, connector))?;
         let (config, published) = (attached.config.clone(), attached.published.clone());
         let keys = self.sessions_of(attachment, connector);
-        let mut applied = self.end_sessions(now, keys, Some(config.on_detach));
+        let ended = self.end_sessions(now, keys, Some(config.on_detach));
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector);
         }
-        applied.sessions_ended += self.withdraw(now, id, &config, published);
-        Ok(applied)
+        let sessions_ended = ended + self.withdraw(now, id, &config, published);
+        Ok(Applied { sessions_ended })
     }
 
     /// Sessions that a connector has made, and those of its publications.
@@ -240,13 +241,13 @@ impl Engine {
         keys
     }
 
-    /// Ends sessions; their ends are told if `on_detach` says so.
+    /// Ends sessions; their ends are told if `on_detach` says so. Returns how many they were.
     pub(super) fn end_sessions(
         &mut self,
         now: Instant,
         keys: Vec<usize>,
         on_detach: Option<OnDetach>,
-    ) -> Applied {
+    ) -> usize {
         let sessions_ended = keys.len();
         for key in keys {
             let session = self.end_session(now, key);
@@ -258,7 +259,7 @@ impl Engine {
                 self.announce_end(now, &session, policy);
             }
         }
-        Applied { sessions_ended }
+        sessions_ended
     }
 }
 

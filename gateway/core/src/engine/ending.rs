@@ -8,7 +8,7 @@ use crate::neighbor::Lookup;
 use crate::respond::reset;
 use crate::session::Session;
 use crate::wire::tcp_flag::{ACK, RST};
-use crate::{Instant, Link, OnDetach, Protocol, SessionState, Transmit};
+use crate::{Instant, Link, OnDetach, Protocol, Transmit};
 
 /// Sessions that have ended, and whose ends are still to be told. Frames are made one at a time, when they are sent.
 #[derive(Debug, Default)]
@@ -26,16 +26,8 @@ enum End {
 impl Engine {
     /// Notes that a session has ended by policy.
     pub(super) fn announce_end(&mut self, now: Instant, session: &Session, on_detach: OnDetach) {
-        let live = matches!(
-            session.state,
-            SessionState::Opening
-                | SessionState::OpeningInbound
-                | SessionState::Established
-                | SessionState::FinOutbound
-                | SessionState::FinInbound
-                | SessionState::Closing
-        );
-        let told = session.inside.protocol == Protocol::Tcp && live && on_detach == OnDetach::Reset;
+        let live = session.inside.protocol == Protocol::Tcp && !session.is_finished();
+        let told = live && on_detach == OnDetach::Reset;
         if !told || self.endings.queue.len() + 2 > RESETS {
             return;
         }

@@ -87,7 +87,7 @@ impl Engine {
             return Err(Reason::SourceInvalid.into());
         }
         match (packet.transport, packet.tuple()) {
-            (Transport::IcmpError(embedded), _) => self.inbound_error(now, id, frame, &packet, &embedded),
+            (Transport::IcmpError(embedded), _) => self.inbound_error(id, frame, &packet, &embedded),
             // Only answers come in; and with the query id 0 a request would look like one.
             (Transport::EchoRequest { .. }, _) if external => Err(Reason::NoMapping.into()),
             (_, Some(tuple)) => self.inbound_flow(now, id, frame, &packet, tuple),
@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// The worker that has, or would have, this endpoint of an uplink.
-    fn owner_of(
+    pub(super) fn owner_of(
         &self,
         id: UplinkId,
         protocol: Protocol,
@@ -138,7 +138,7 @@ impl Engine {
         };
         self.touch(now, key, Direction::Inbound, Segment::of(frame, packet).as_ref());
         let session = self.sessions.session(key);
-        let to = (session.external != session.inside.source).then_some(session.inside.source);
+        let to = session.is_translated().then_some(session.inside.source);
         let mss_limit = self.mss_limit(packet, attachment, id);
         let changes = Changes { macs, mss_limit, ip_id: None };
         translate::packet(frame, packet, tuple.protocol, Side::Destination, to, &changes);
@@ -168,7 +168,6 @@ impl Engine {
     /// An ICMP error about a packet that a container sent (RFC 5508 REQ-4). Any router may have made it.
     fn inbound_error(
         &mut self,
-        _now: Instant,
         id: UplinkId,
         frame: &mut [u8],
         packet: &Packet,
@@ -187,7 +186,7 @@ impl Engine {
             return Err(Reason::TtlExpired.into());
         }
         let session = self.sessions.session(key);
-        let to = (session.external != session.inside.source).then_some(session.inside.source);
+        let to = session.is_translated().then_some(session.inside.source);
         let (attachment, macs, mtu) = self.inside(session.owner.attachment)?;
         self.check_fits(packet, mtu)?;
         let changes = Changes { macs, mss_limit: None, ip_id: None };

@@ -115,7 +115,7 @@ impl Engine {
         if let (Passage::Known(key, _), Transport::EchoReply { .. }) = (&passage, packet.transport) {
             // Only who was asked answers; and with the query id 0 this looks like the request of a translated session.
             let session = self.sessions.session(*key);
-            if session.external != session.inside.source {
+            if session.is_translated() {
                 return Err(Reason::IcmpTypeUnsupported.into());
             }
         }
@@ -127,7 +127,7 @@ impl Engine {
         };
         self.touch(now, key, Direction::Outbound, Segment::of(frame, packet).as_ref());
         let session = self.sessions.session(key);
-        let to = (session.external != session.inside.source).then_some(session.external);
+        let to = session.is_translated().then_some(session.external);
         let mss_limit = self.mss_limit(packet, id, way.uplink);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
@@ -202,7 +202,7 @@ impl Engine {
         let way = self.way_of(key);
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
         let session = self.sessions.session(key);
-        let to = (session.external != session.inside.source).then_some(session.external);
+        let to = session.is_translated().then_some(session.external);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
             let changes = Changes { macs, mss_limit: None, ip_id };
@@ -239,9 +239,7 @@ impl Engine {
         let mut reply = frame.to_vec();
         translate::echo_reply(&mut reply, packet, macs);
         // A ping that came in fragments is answered in fragments.
-        if self.depart(Link::Attachment(id), &reply) {
-            self.transmit(Link::Attachment(id), reply);
-        }
+        self.send_fitting(Link::Attachment(id), reply);
         Ok(Verdict::Respond)
     }
 

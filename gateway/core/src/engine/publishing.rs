@@ -144,13 +144,13 @@ impl Engine {
             if keys.is_empty() {
                 self.remove_mapping(now, mapping);
             }
-            ended += self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended;
+            ended += self.end_sessions(now, keys, Some(connector.on_detach));
         }
         let Some(attachment) = self.attachments.get(&id) else { return ended };
         let mut gone = Vec::new();
         for address in attachment.config.addresses.iter().map(|a| a.address) {
-            let others = attachment.policies().filter(|other| other.uplink == connector.uplink);
-            if connector.shows(address) && !others.into_iter().any(|other| other.shows(address)) {
+            let mut others = attachment.policies().filter(|other| other.uplink == connector.uplink);
+            if connector.shows(address) && !others.any(|other| other.shows(address)) {
                 gone.push(address);
             }
         }
@@ -165,6 +165,6 @@ impl Engine {
             here && gone.contains(&key.internal.ip())
         });
         let keys = own.flat_map(|(_, &mapping)| self.mappings[mapping].sessions.clone()).collect();
-        ended + self.end_sessions(now, keys, Some(connector.on_detach)).sessions_ended
+        ended + self.end_sessions(now, keys, Some(connector.on_detach))
     }
 }

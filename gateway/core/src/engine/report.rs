@@ -133,14 +133,7 @@ impl Engine {
         outside: Tuple,
         steps: &mut Vec<Step>,
     ) -> Result<(), Reason> {
-        let space = &self.uplinks.get(&uplink).ok_or(Reason::EgressDown)?.config.space;
-        let remote = outside.destination;
-        let owner = if space.index_of(remote.ip()).is_some() {
-            Some(space.owner_of(remote.ip(), outside.protocol, remote.port()))
-        } else {
-            space.routed(remote.ip()).map(|routed| routed.worker)
-        };
-        let Some(owner) = owner else {
+        let Ok(owner) = self.owner_of(uplink, outside.protocol, outside.destination) else {
             return self.explain_next_hop(id, uplink, next_hop, steps);
         };
         steps.push(Step::Hairpin);
