@@ -8,10 +8,37 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Delta(u32);
 
+/// The same in the least space, for sums in the machine's own byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Folded(u16);
+
+impl Folded {
+    /// The difference the other way round.
+    pub(crate) const fn reversed(self) -> Self {
+        // No difference is all ones; with 0 a sum of 0 would stay 0, which no sum of header words is.
+        Self(if self.0 == 0xffff { 0xffff } else { !self.0 })
+    }
+
+    /// To be applied.
+    pub(crate) const fn delta(self) -> Delta {
+        Delta(self.0 as u32)
+    }
+}
+
 impl Delta {
+    /// In the least space, and for sums in the machine's own byte order.
+    pub(crate) const fn folded(self) -> Folded {
+        Folded(self.native().0 as u16)
+    }
+
     /// Replaces one 16-bit word.
     pub(crate) const fn word(old: u16, new: u16) -> Self {
         Self(!old as u32 + new as u32)
+    }
+
+    /// The difference for sums of words in the machine's own byte order (RFC 1071 §2 (B)).
+    pub(crate) const fn native(self) -> Self {
+        Self(u16::from_ne_bytes(fold(self.0).to_be_bytes()) as u32)
     }
 
     /// Replaces an address by one of the same family.
@@ -31,12 +58,14 @@ impl Delta {
     }
 
     /// Updates a complete checksum field: complemented, as it stands on the wire.
+    #[inline(always)]
     pub(crate) const fn apply(self, checksum: u16) -> u16 {
         !self.apply_partial(!checksum)
     }
 
     /// Updates a partial checksum field: the folded sum of the pseudo-header, not complemented
     /// (Linux `CHECKSUM_PARTIAL`, include/linux/skbuff.h).
+    #[inline(always)]
     pub(crate) const fn apply_partial(self, sum: u16) -> u16 {
         fold(self.0 + sum as u32)
     }
@@ -61,7 +90,7 @@ pub(crate) fn sum(bytes: &[u8], sum: u32) -> u16 {
 /// The folded sum of an address.
 fn address_sum(address: IpAddr) -> u16 {
     match address {
-        IpAddr::V4(address) => sum(&address.octets(), 0),
+        IpAddr::V4(address) => fold((address.to_bits() >> 16) + (address.to_bits() & 0xffff)),
         IpAddr::V6(address) => sum(&address.octets(), 0),
     }
 }
@@ -77,11 +106,11 @@ pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     !sum(bytes, 0)
 }
 
-const fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+/// Twice is enough: after the first time, there is at most a carry of one.
+#[inline(always)]
+const fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum + (sum >> 16)) as u16
 }
 
 #[cfg(test)]

@@ -1,22 +1,29 @@
 //! The engine's verbs. What they decide is in the modules below.
 
 mod admission;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod configure;
 mod discovery;
 mod ending;
 mod fragments;
 mod inbound;
+mod known;
 mod links;
 mod outbound;
+mod places;
 mod publishing;
 mod report;
+mod sessions;
 mod unsolicited;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use self::ending::Endings;
+pub use self::known::Prepared;
 use self::links::{Attachment, Base, Uplink};
+use self::places::Places;
 use self::unsolicited::Unasked;
 use crate::fragment::Reassembly;
 use crate::limits::{EXPIRY_BATCH, IP_ID_COUNTERS, OUTBOX};
@@ -24,13 +31,13 @@ use crate::mapping::Mappings;
 use crate::packet::Packet;
 use crate::respond::{IcmpError, is_icmp_error};
 use crate::session::{Due, Table};
+use crate::translate::MacPair;
 use crate::vnet::is_super_packet;
 use crate::wire::{
     Carried, Ethernet, Family, IP, IPV4_LEN, IPV6_LEN, TCP_LEN, VNET_LEN, addresses, tcp_flag,
 };
 use crate::{
-    AttachmentId, Event, Instant, Link, MacAddr, PacketSummary, Protocol, Reason, UplinkId, Verdict,
-    WorkerSlot,
+    AttachmentId, Event, Instant, Link, PacketSummary, Protocol, Reason, UplinkId, Verdict, WorkerSlot,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -40,8 +47,8 @@ pub struct Engine {
     slot: WorkerSlot,
     random: ChaCha12Rng,
     hasher: ahash::RandomState,
-    attachments: HashMap<AttachmentId, Attachment, ahash::RandomState>,
-    uplinks: HashMap<UplinkId, Uplink, ahash::RandomState>,
+    attachments: Places<AttachmentId, Attachment>,
+    uplinks: Places<UplinkId, Uplink>,
     sessions: Table,
     mappings: Mappings,
     reassembly: Reassembly,
@@ -101,9 +108,6 @@ impl From<Reason> for Refusal {
 /// The ports of one uplink's address and protocol.
 type PoolId = (UplinkId, IpAddr, Protocol);
 
-/// Destination and source of a frame that the gateway sends.
-type MacPair = (MacAddr, MacAddr);
-
 impl Engine {
     /// An engine without links for worker `slot`. `seed` must be unpredictable: ports and hash keys come from it.
     pub fn new(slot: WorkerSlot, seed: [u8; 32]) -> Self {
@@ -112,8 +116,8 @@ impl Engine {
         let hasher = ahash::RandomState::with_seeds(key(), key(), key(), key());
         Self {
             slot,
-            attachments: HashMap::with_hasher(hasher.clone()),
-            uplinks: HashMap::with_hasher(hasher.clone()),
+            attachments: Places::new(&hasher),
+            uplinks: Places::new(&hasher),
             sessions: Table::new(&hasher),
             mappings: Mappings::new(&hasher),
             reassembly: Reassembly::new(&hasher),
@@ -131,9 +135,8 @@ impl Engine {
         }
     }
 
-    /// Decides on a frame that came from a link, vnet header included, and rewrites it in place if it goes on.
-    /// A frame that does not go on is left as it was. Frames never change their length.
-    pub fn handle_packet(&mut self, now: Instant, from: Link, frame: &mut [u8]) -> Verdict {
+    /// Decides on any frame: the long way.
+    fn handle_any(&mut self, now: Instant, from: Link, frame: &mut [u8]) -> Verdict {
         let received = (frame.len().saturating_sub(VNET_LEN), is_super_packet(frame));
         let verdict = match from {
             Link::Uplink(id) if self.is_disguised(id, frame) => {
@@ -181,7 +184,7 @@ impl Engine {
         for _ in 0..EXPIRY_BATCH {
             match self.sessions.next_due(now) {
                 Some(Due::Expired(key)) => {
-                    self.end_session(now, key);
+                    self.end_session(now, key as usize);
                     ended += 1;
                 }
                 Some(Due::LivesOn) => {}

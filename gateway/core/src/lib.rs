@@ -23,11 +23,13 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod chunked;
 mod command;
 mod engine;
 mod event;
 mod fragment;
 mod id;
+mod index;
 pub mod limits;
 mod mac;
 mod mapping;
@@ -51,7 +53,10 @@ pub use command::{
     Addressing, Applied, AttachmentConfig, Command, CommandError, ConnectorConfig, Filtering, MappingMode,
     OnDetach, PortQuota, Publication, UdpRefresh, Unsolicited, UplinkConfig,
 };
-pub use engine::{Engine, Transmit};
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use engine::bench;
+pub use engine::{Engine, Prepared, Transmit};
 pub use event::{Event, PortBlock};
 pub use id::{AttachmentId, ConnectorId, Link, UplinkId, WorkerSlot};
 pub use mac::{MacAddr, ParseMacError};

@@ -42,6 +42,10 @@ pub const SESSIONS: usize = 4_194_304;
 /// Sessions of one attachment (RFC 6888 REQ-5: memory per subscriber is limited).
 pub const SESSIONS_PER_ATTACHMENT: u64 = 262_144;
 
+/// Sessions of one mapping that are looked at one by one, when filtering asks whether it has one with a remote address; of a mapping
+/// with more, its remote addresses are counted.
+pub const CONTACTS_WALKED: usize = 64;
+
 /// Neighbors remembered on one uplink. As Linux `gc_thresh3` allows for, times four.
 pub const NEIGHBORS_PER_UPLINK: usize = 4_096;
 

@@ -1,18 +1,20 @@
 //! Mappings: which external endpoint an internal endpoint has, for all remotes or for some (RFC 4787 §4.1).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::{Bound, Index, IndexMut};
+use std::ops::{self, Bound};
 
-use slab::Slab;
-
+use crate::chunked::{Arena, NIL};
 use crate::command::{PortTicket, QuotaId};
+use crate::index::Index;
 use crate::limits::GIVE_UP_SESSIONS;
 use crate::ports::PortLease;
+use crate::session::Siblings;
 use crate::{AttachmentId, ConnectorId, Instant, MappingMode, Protocol, UplinkId};
 
 /// What a mapping is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MappingKey {
     pub(crate) uplink: UplinkId,
     pub(crate) protocol: Protocol,
@@ -21,7 +23,7 @@ pub(crate) struct MappingKey {
 }
 
 /// The remotes that a mapping is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Any,
     Address(IpAddr),
@@ -52,14 +54,14 @@ impl Scope {
 
 /// A mapping lives as long as one of its sessions, or as its publication; then its port goes back.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Mapping {
     pub(crate) attachment: AttachmentId,
     /// By which permission it was made.
     pub(crate) connector: ConnectorId,
     pub(crate) key: MappingKey,
     pub(crate) external: SocketAddr,
-    /// Keys of its sessions.
-    pub(crate) sessions: Vec<usize>,
+    pub(crate) sessions: Siblings,
     /// `None` for the container's own endpoint, where translation is off.
     pub(crate) lease: Option<PortLease>,
     /// Of its sessions, those that are not finished.
@@ -71,8 +73,22 @@ pub(crate) struct Mapping {
     /// Of the blocks that its port belongs to one container's.
     pub(crate) in_block: bool,
     pub(crate) ticket: Option<PortTicket>,
+    /// Whether it is found by its key: of a dynamic one and publications of the same internal endpoint, one is.
+    keyed: bool,
+    /// The container's mappings before and behind this one.
+    siblings: [u32; 2],
     /// When it finished, while it is in the queue of those that give up their ports.
     finished: Option<Instant>,
+}
+
+/// The mappings of one container.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MappingList {
+    first: u32,
+}
+
+impl MappingList {
+    pub(crate) const EMPTY: Self = Self { first: NIL };
 }
 
 impl Mapping {
@@ -89,13 +105,15 @@ impl Mapping {
             connector,
             key,
             external,
-            sessions: Vec::new(),
+            sessions: Siblings::NONE,
             lease,
             unfinished: 0,
             pinned: false,
             open_to_all: false,
             in_block: false,
             ticket: None,
+            keyed: false,
+            siblings: [NIL; 2],
             finished: None,
         }
     }
@@ -112,8 +130,8 @@ impl Mapping {
         [Some(port), quota, Some(Class::Share(self.connector, self.attachment))]
     }
 
-    fn endpoint(&self) -> (UplinkId, Protocol, SocketAddr) {
-        (self.key.uplink, self.key.protocol, self.external)
+    fn endpoint(&self) -> Endpoint {
+        Endpoint(self.key.uplink, self.key.protocol, self.external)
     }
 }
 
@@ -139,53 +157,176 @@ impl Class {
     }
 }
 
+/// What the VPC sees of a mapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Endpoint(UplinkId, Protocol, SocketAddr);
+
+/// As few words as there are: what is derived would hash each octet by itself.
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self(uplink, protocol, external) = self;
+        hash_endpoint(state, *external, u64::from(uplink.0) << 8 | *protocol as u64);
+    }
+}
+
+/// The same.
+impl Hash for MappingKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let link = u64::from(self.uplink.0) << 8 | self.protocol as u64;
+        match self.scope {
+            Scope::Any => hash_endpoint(state, self.internal, link),
+            Scope::Own => hash_endpoint(state, self.internal, link | 1 << 7),
+            Scope::Address(address) => {
+                hash_endpoint(state, self.internal, link);
+                hash_endpoint(state, SocketAddr::new(address, 0), 0);
+            }
+            Scope::Endpoint(remote) => {
+                hash_endpoint(state, self.internal, link);
+                hash_endpoint(state, remote, 1);
+            }
+        }
+    }
+}
+
+/// `link` has 40 bits.
+fn hash_endpoint<H: Hasher>(state: &mut H, endpoint: SocketAddr, link: u64) {
+    let rest = u128::from(link << 16 | u64::from(endpoint.port()));
+    match endpoint.ip() {
+        IpAddr::V4(address) => state.write_u128(rest << 64 | u128::from(address.to_bits())),
+        IpAddr::V6(address) => {
+            state.write_u128(address.to_bits());
+            state.write_u128(rest);
+        }
+    }
+}
+
+/// Mappings of one chunk.
+const MAPPINGS_CHUNK: usize = 128;
+
 /// All mappings of one engine, found by key or by external endpoint.
 pub(crate) struct Mappings {
-    slab: Slab<Mapping>,
+    arena: Arena<Mapping, MAPPINGS_CHUNK>,
+    keys: Index,
     /// Those that have their external endpoint alone.
-    external: HashMap<(UplinkId, Protocol, SocketAddr), usize, ahash::RandomState>,
+    external: Index,
     /// TCP mappings all of whose sessions are finished, the oldest first.
     finished: BTreeSet<(Class, Instant, usize)>,
+    hasher: ahash::RandomState,
 }
 
 impl Mappings {
     pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
-        Self { slab: Slab::new(), external: HashMap::with_hasher(hasher.clone()), finished: BTreeSet::new() }
-    }
-
-    pub(crate) fn insert(&mut self, mapping: Mapping) -> usize {
-        let (endpoint, shared) = (mapping.endpoint(), mapping.is_shared());
-        let key = self.slab.insert(mapping);
-        if !shared {
-            let replaced = self.external.insert(endpoint, key);
-            assert_eq!(replaced, None, "an exclusive port has one mapping");
+        Self {
+            arena: Arena::new(),
+            keys: Index::new(),
+            external: Index::new(),
+            finished: BTreeSet::new(),
+            hasher: hasher.clone(),
         }
-        key
     }
 
-    pub(crate) fn remove(&mut self, key: usize) -> Mapping {
+    /// Adds a mapping to those of its container.
+    pub(crate) fn insert(&mut self, mut mapping: Mapping, list: &mut MappingList) -> usize {
+        let (endpoint, shared) = (mapping.endpoint(), mapping.is_shared());
+        mapping.siblings = [NIL, list.first];
+        let key = self.arena.insert(mapping);
+        if list.first != NIL {
+            self.arena[list.first].siblings[0] = key;
+        }
+        list.first = key;
+        if !shared {
+            debug_assert_eq!(
+                self.at(endpoint.0, endpoint.1, endpoint.2),
+                None,
+                "an exclusive port has one mapping"
+            );
+            self.external.insert(self.tag(endpoint), key);
+        }
+        if self[key as usize].pinned {
+            self.let_be_found(key as usize);
+        } else {
+            // A dynamic one is made because none was found.
+            self.key(key as usize);
+        }
+        key as usize
+    }
+
+    pub(crate) fn remove(&mut self, key: usize, list: &mut MappingList) -> Mapping {
         self.set_finished(key, None);
-        let mapping = self.slab.remove(key);
+        let tag = self.key_tag(key);
+        let mapping = self.arena.remove(key as u32);
+        let [before, behind] = mapping.siblings;
+        match before {
+            NIL => list.first = behind,
+            _ => self.arena[before].siblings[1] = behind,
+        }
+        if behind != NIL {
+            self.arena[behind].siblings[0] = before;
+        }
+        if mapping.keyed {
+            self.keys.remove(tag, key as u32);
+        }
         if !mapping.is_shared() {
-            self.external.remove(&mapping.endpoint());
+            self.external.remove(self.tag(mapping.endpoint()), key as u32);
         }
         mapping
     }
 
+    /// The container's mapping with this key.
+    pub(crate) fn of_key(&self, attachment: AttachmentId, key: &MappingKey) -> Option<usize> {
+        let is_it = |other: u32| {
+            let mapping = &self.arena[other];
+            mapping.attachment == attachment && mapping.key == *key
+        };
+        self.keys.find(self.tag((attachment.0, key)), is_it).map(|key| key as usize)
+    }
+
+    /// Lets a mapping be found by its key, unless another one is.
+    pub(crate) fn let_be_found(&mut self, key: usize) {
+        if self.of_key(self[key].attachment, &self[key].key).is_none() {
+            self.key(key);
+        }
+    }
+
+    fn key(&mut self, key: usize) {
+        self.keys.insert(self.key_tag(key), key as u32);
+        self[key].keyed = true;
+    }
+
+    /// All mappings of a container.
+    pub(crate) fn of(&self, list: MappingList) -> impl Iterator<Item = usize> {
+        let behind = |&key: &u32| {
+            let [_, next] = self.arena[key].siblings;
+            (next != NIL).then_some(next)
+        };
+        std::iter::successors((list.first != NIL).then_some(list.first), behind).map(|key| key as usize)
+    }
+
     /// The mapping that has this external endpoint alone.
     pub(crate) fn at(&self, uplink: UplinkId, protocol: Protocol, external: SocketAddr) -> Option<usize> {
-        self.external.get(&(uplink, protocol, external)).copied()
+        let endpoint = Endpoint(uplink, protocol, external);
+        let is_it = |key: u32| self.arena[key].endpoint() == endpoint;
+        self.external.find(self.tag(endpoint), is_it).map(|key| key as usize)
+    }
+
+    fn tag(&self, key: impl Hash) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
+    fn key_tag(&self, key: usize) -> u32 {
+        let mapping = &self[key];
+        self.tag((mapping.attachment.0, &mapping.key))
     }
 
     /// One of its sessions has begun, or goes on after all.
     pub(crate) fn begin(&mut self, key: usize) {
-        self.slab[key].unfinished += 1;
+        self[key].unfinished += 1;
         self.set_finished(key, None);
     }
 
     /// One of its unfinished sessions is finished, or has ended.
     pub(crate) fn finish(&mut self, now: Instant, key: usize) {
-        let mapping = &mut self.slab[key];
+        let mapping = &mut self[key];
         mapping.unfinished -= 1;
         let over = mapping.unfinished == 0
             && mapping.key.protocol == Protocol::Tcp
@@ -205,8 +346,11 @@ impl Mappings {
     }
 
     fn set_finished(&mut self, key: usize, at: Option<Instant>) {
-        let mapping = &mut self.slab[key];
+        let mapping = &mut self[key];
         let before = std::mem::replace(&mut mapping.finished, at);
+        if before == at {
+            return;
+        }
         let classes = mapping.classes();
         for class in classes.into_iter().flatten() {
             if let Some(before) = before {
@@ -219,16 +363,16 @@ impl Mappings {
     }
 }
 
-impl Index<usize> for Mappings {
+impl ops::Index<usize> for Mappings {
     type Output = Mapping;
 
     fn index(&self, key: usize) -> &Mapping {
-        &self.slab[key]
+        &self.arena[key as u32]
     }
 }
 
-impl IndexMut<usize> for Mappings {
+impl ops::IndexMut<usize> for Mappings {
     fn index_mut(&mut self, key: usize) -> &mut Mapping {
-        &mut self.slab[key]
+        &mut self.arena[key as u32]
     }
 }

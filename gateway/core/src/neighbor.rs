@@ -13,6 +13,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
+use slab::Slab;
+
 use crate::limits::{
     ARP_ATTEMPTS, ARP_RETRY, HELD_BYTES_PER_ATTACHMENT, HELD_BYTES_PER_UPLINK, HELD_PACKETS_PER_NEIGHBOR,
     NEIGHBOR_FAILED, NEIGHBOR_FRESH, NEIGHBORS_PER_ATTACHMENT, NEIGHBORS_PER_UPLINK,
@@ -22,7 +24,8 @@ use crate::{AttachmentId, Instant, MacAddr, Reason};
 
 /// The neighbors of one uplink.
 pub(crate) struct Neighbors {
-    entries: HashMap<IpAddr, Neighbor, ahash::RandomState>,
+    entries: Slab<Neighbor>,
+    places: HashMap<IpAddr, usize, ahash::RandomState>,
     /// One entry per neighbor: when it wants attention.
     timers: BTreeSet<(Instant, IpAddr)>,
     /// Of all attachments, and of each that has caused any.
@@ -80,13 +83,14 @@ pub(crate) enum Due {
     /// Nobody answered; these packets end here.
     GaveUp(VecDeque<Held>),
     /// Forgotten.
-    Nothing,
+    Forgotten,
 }
 
 impl Neighbors {
     pub(crate) fn new(hasher: &ahash::RandomState) -> Self {
         Self {
-            entries: HashMap::with_hasher(hasher.clone()),
+            entries: Slab::new(),
+            places: HashMap::with_hasher(hasher.clone()),
             timers: BTreeSet::new(),
             total: Burden::default(),
             by_attachment: HashMap::with_hasher(hasher.clone()),
@@ -95,7 +99,7 @@ impl Neighbors {
 
     /// Looks without noting that the neighbor is used.
     pub(crate) fn peek(&self, address: IpAddr) -> Lookup {
-        match self.entries.get(&address).map(|n| &n.state) {
+        match self.get(address).map(|n| &n.state) {
             Some(State::Reachable { mac, .. }) => Lookup::Resolved(*mac),
             Some(State::Incomplete { .. }) => Lookup::Pending,
             Some(State::Failed) => Lookup::Failed,
@@ -105,13 +109,40 @@ impl Neighbors {
 
     /// The neighbor's MAC address, to be used.
     pub(crate) fn resolve(&mut self, address: IpAddr) -> Lookup {
-        match self.entries.get_mut(&address).map(|n| &mut n.state) {
+        match self.get_mut(address).map(|n| &mut n.state) {
             Some(State::Reachable { mac, used, .. }) => {
                 *used = true;
                 Lookup::Resolved(*mac)
             }
             _ => self.peek(address),
         }
+    }
+
+    /// The place of a neighbor, good until another one is forgotten.
+    pub(crate) fn place(&self, address: IpAddr) -> Option<u16> {
+        self.places.get(&address).map(|&place| place as u16)
+    }
+
+    /// The MAC address of the neighbor at a place, to be used; `None` if it is not reachable.
+    #[inline(always)]
+    pub(crate) fn resolve_at(&mut self, place: u16) -> Option<MacAddr> {
+        match self.entries.get_mut(place.into()).map(|neighbor| &mut neighbor.state) {
+            Some(State::Reachable { mac, used, .. }) => {
+                if !*used {
+                    *used = true;
+                }
+                Some(*mac)
+            }
+            _ => None,
+        }
+    }
+
+    fn get(&self, address: IpAddr) -> Option<&Neighbor> {
+        self.places.get(&address).map(|&place| &self.entries[place])
+    }
+
+    fn get_mut(&mut self, address: IpAddr) -> Option<&mut Neighbor> {
+        self.places.get(&address).map(|&place| &mut self.entries[place])
     }
 
     /// Whether the attachment may ask for one more unknown neighbor. The unresolved ones get half of the table at most,
@@ -126,7 +157,7 @@ impl Neighbors {
 
     /// Whether a packet of `bytes` can be kept for a pending neighbor.
     pub(crate) fn check_held(&self, address: IpAddr, by: AttachmentId, bytes: usize) -> Result<(), Reason> {
-        let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get(&address) else {
+        let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.get(address) else {
             return Err(Reason::NextHopUnreachable);
         };
         let full = held.len() >= HELD_PACKETS_PER_NEIGHBOR
@@ -145,7 +176,7 @@ impl Neighbors {
         self.check_unresolved(asked_by)?;
         let state = State::Incomplete { asked: 1, held: VecDeque::new() };
         let due = now + ARP_RETRY;
-        self.entries.insert(address, Neighbor { state, due, asked_by });
+        self.places.insert(address, self.entries.insert(Neighbor { state, due, asked_by }));
         self.timers.insert((due, address));
         self.bear(asked_by, |burden| {
             burden.neighbors += 1;
@@ -163,7 +194,7 @@ impl Neighbors {
         whole: Option<u16>,
     ) -> Result<(), Reason> {
         self.check_held(address, attachment, frame.len())?;
-        if let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.entries.get_mut(&address) {
+        if let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.get_mut(address) {
             held.push_back(Held { attachment, frame: frame.into(), whole });
             self.bear(attachment, |burden| burden.held_bytes += frame.len());
         }
@@ -172,7 +203,7 @@ impl Neighbors {
 
     /// Everything that is held, to be ended otherwise.
     pub(crate) fn take_held(&mut self) -> Vec<Held> {
-        let held = self.entries.values_mut().flat_map(|neighbor| match &mut neighbor.state {
+        let held = self.entries.iter_mut().flat_map(|(_, neighbor)| match &mut neighbor.state {
             State::Incomplete { held, .. } => std::mem::take(held),
             _ => VecDeque::new(),
         });
@@ -183,7 +214,8 @@ impl Neighbors {
     /// `address` says that its MAC address is `mac`. Neighbors that nobody asked for are not remembered.
     /// Returns the packets that waited for it.
     pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, mac: MacAddr) -> VecDeque<Held> {
-        let Some(neighbor) = self.entries.get_mut(&address) else { return VecDeque::new() };
+        let Some(&place) = self.places.get(&address) else { return VecDeque::new() };
+        let neighbor = &mut self.entries[place];
         // Whoever was asked for is used; whoever was known has to be used again, or idle neighbors would stay for ever.
         let used = !matches!(neighbor.state, State::Reachable { .. });
         let before = std::mem::replace(&mut neighbor.state, State::Reachable { mac, used, asked: 0 });
@@ -209,7 +241,8 @@ impl Neighbors {
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Due> {
         let &(at, address) = self.timers.first().filter(|&&(at, _)| at <= now)?;
         self.timers.remove(&(at, address));
-        let neighbor = self.entries.get_mut(&address).expect("a neighbor with a timer exists");
+        let place = self.places[&address];
+        let neighbor = &mut self.entries[place];
         let (due, next) = match &mut neighbor.state {
             State::Incomplete { asked, .. } if *asked < ARP_ATTEMPTS => {
                 *asked += 1;
@@ -224,12 +257,14 @@ impl Neighbors {
                 *asked += 1;
                 (Due::Ask(address), Some(ARP_RETRY))
             }
-            State::Reachable { .. } | State::Failed => (Due::Nothing, None),
+            State::Reachable { .. } | State::Failed => (Due::Forgotten, None),
         };
         if let Some(after) = next {
             neighbor.due = now + after;
             self.timers.insert((neighbor.due, address));
-        } else if let Some(Neighbor { state, asked_by, .. }) = self.entries.remove(&address) {
+        } else {
+            self.places.remove(&address);
+            let Neighbor { state, asked_by, .. } = self.entries.remove(place);
             let failed = matches!(state, State::Failed);
             self.bear(asked_by, |burden| {
                 burden.neighbors -= 1;
@@ -297,7 +332,7 @@ mod tests {
         }
         assert!(matches!(n.next_due(at(3)), Some(Due::GaveUp(held)) if held.len() == 1));
         assert_eq!((n.resolve(A), n.total.held_bytes), (Lookup::Failed, 0));
-        assert!(matches!(n.next_due(at(6)), Some(Due::Nothing)));
+        assert!(matches!(n.next_due(at(6)), Some(Due::Forgotten)));
         assert_eq!((n.resolve(A), n.by_attachment.len(), n.timers.len()), (Lookup::Unknown, 0, 0));
     }
 
@@ -328,7 +363,7 @@ mod tests {
         for second in 61..=62 {
             assert!(matches!(n.next_due(at(second)), Some(Due::Ask(A))));
         }
-        assert!(matches!(n.next_due(at(63)), Some(Due::Nothing)));
+        assert!(matches!(n.next_due(at(63)), Some(Due::Forgotten)));
         assert_eq!(n.peek(A), Lookup::Unknown);
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod chain;
 mod embedded;
+pub(crate) mod glance;
 mod ip;
 
 use std::hash::{Hash, Hasher};

@@ -13,7 +13,7 @@ use std::fmt;
 use std::iter;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -35,8 +35,9 @@ pub struct AddressSpace(Arc<Inner>);
 
 struct Inner {
     external: Vec<IpAddr>,
-    /// The addresses in order, each with its place in `external`.
-    sorted: Vec<(IpAddr, usize)>,
+    /// The addresses of each version in order, each with its place in `external`.
+    ipv4: Vec<(u32, usize)>,
+    ipv6: Vec<(u128, usize)>,
     ports: PortSet,
     /// By worker: the blocks at home there that have a leasable port.
     homes: Vec<Vec<Block>>,
@@ -44,6 +45,10 @@ struct Inner {
     tables: Vec<OnceLock<Box<Table>>>,
     /// Addresses of containers that the VPC sees as they are. Changed rarely, read without a lock.
     routed: ArcSwap<BTreeMap<IpAddr, Routed>>,
+    /// Whether there has ever been one.
+    has_routes: AtomicBool,
+    /// Counts what can make sessions leave elsewhere: changes of `routed`, and neighbors that a worker has forgotten. Not 0.
+    epoch: AtomicU32,
 }
 
 /// Whose an address is that the VPC sees as it is.
@@ -80,15 +85,33 @@ impl AddressSpace {
     /// If there is no worker, or more than [`WORKERS`].
     pub fn new(external: Vec<IpAddr>, ports: PortSet, workers: u16) -> Self {
         assert!((1..=WORKERS).contains(&workers), "from one worker to {WORKERS}");
-        let mut sorted: Vec<_> = external.iter().copied().zip(0..).collect();
-        sorted.sort_unstable();
-        sorted.dedup_by_key(|&mut (address, _)| address);
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        for (address, place) in external.iter().zip(0..) {
+            match address {
+                IpAddr::V4(address) => ipv4.push((address.to_bits(), place)),
+                IpAddr::V6(address) => ipv6.push((address.to_bits(), place)),
+            }
+        }
+        ipv4.sort_unstable();
+        ipv4.dedup_by_key(|&mut (address, _)| address);
+        ipv6.sort_unstable();
+        ipv6.dedup_by_key(|&mut (address, _)| address);
         let mut homes = vec![Vec::new(); usize::from(workers)];
         for block in Block::all().filter(|&block| ports.word(block) != 0) {
             homes[usize::from(block.home(workers))].push(block);
         }
         let tables = iter::repeat_with(OnceLock::new).take(external.len() * Protocol::ALL.len()).collect();
-        Self(Arc::new(Inner { external, sorted, ports, homes, tables, routed: ArcSwap::default() }))
+        Self(Arc::new(Inner {
+            external,
+            ipv4,
+            ipv6,
+            ports,
+            homes,
+            tables,
+            routed: ArcSwap::default(),
+            has_routes: AtomicBool::new(false),
+            epoch: AtomicU32::new(1),
+        }))
     }
 
     /// The external addresses.
@@ -103,9 +126,10 @@ impl AddressSpace {
 
     /// The place of `address` among the external ones; `None` if it is none of them.
     pub fn index_of(&self, address: IpAddr) -> Option<usize> {
-        let sorted = &self.0.sorted;
-        let found = sorted.binary_search_by_key(&address, |&(address, _)| address).ok()?;
-        Some(sorted[found].1)
+        match address {
+            IpAddr::V4(address) => find(&self.0.ipv4, address.to_bits()),
+            IpAddr::V6(address) => find(&self.0.ipv6, address.to_bits()),
+        }
     }
 
     /// The worker that has the port (or ICMP query id), or would have it.
@@ -118,12 +142,17 @@ impl AddressSpace {
 
     /// Whose container has this address, without translation.
     pub(crate) fn routed(&self, address: IpAddr) -> Option<Routed> {
+        // Most uplinks have none.
+        if !self.0.has_routes.load(Acquire) {
+            return None;
+        }
         self.0.routed.load().get(&address).copied()
     }
 
     /// Lets the VPC see a container's own address; `false` if another container has it there already.
     pub(crate) fn route(&self, address: IpAddr, worker: u16, attachment: AttachmentId) -> bool {
         let mut free = true;
+        self.0.has_routes.store(true, Release);
         self.0.routed.rcu(|routes| {
             free = routes.get(&address).is_none_or(|other| other.attachment == attachment);
             let mut routes = BTreeMap::clone(routes);
@@ -132,6 +161,7 @@ impl AddressSpace {
             }
             routes
         });
+        self.begin_epoch();
         free
     }
 
@@ -144,6 +174,20 @@ impl AddressSpace {
             }
             routes
         });
+        self.begin_epoch();
+    }
+
+    /// As long as this stays the same, so does where packets of a session leave.
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.0.epoch.load(Acquire)
+    }
+
+    /// Makes sessions find out anew where their packets leave.
+    pub(crate) fn begin_epoch(&self) {
+        if self.0.epoch.fetch_add(1, Release) == u32::MAX {
+            self.0.epoch.fetch_add(1, Release);
+        }
     }
 
     fn workers(&self) -> u16 {
@@ -174,7 +218,10 @@ impl PortSource {
             return None;
         }
         let table = self.table();
-        let port = self.blocks(random).find_map(|block| table.win(block, self.set().word(block), random))?;
+        let win = |&block: &Block| table.win(block, self.set().word(block), random);
+        let home = &self.space.0.homes[usize::from(self.slot.index())];
+        let likely = home.get(random as u32 as usize % home.len().max(1)).and_then(win);
+        let port = likely.or_else(|| self.blocks(random).find_map(|block| win(&block)))?;
         self.won(port);
         Some(port)
     }
@@ -318,6 +365,17 @@ impl fmt::Debug for AddressSpace {
             .field("workers", &self.workers())
             .finish_non_exhaustive()
     }
+}
+
+/// The place that goes with these bits in a sorted list.
+#[inline(always)]
+fn find<T: Ord + Copy>(sorted: &[(T, usize)], bits: T) -> Option<usize> {
+    // Most uplinks have one address of each version.
+    if let [(only, place)] = sorted {
+        return (*only == bits).then_some(*place);
+    }
+    let found = sorted.binary_search_by_key(&bits, |&(bits, _)| bits).ok()?;
+    Some(sorted[found].1)
 }
 
 /// Where the table of an address and protocol is.

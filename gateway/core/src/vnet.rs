@@ -76,14 +76,24 @@ impl Vnet {
             (Transport::Udp { .. }, _) => (GSO_UDP_L4, checksum_at::UDP),
             _ => return if self.partial_checksum { Err(Reason::VnetHeaderInvalid) } else { Ok(()) },
         };
-        let start = at - ETHERNET;
+        let payload = length.saturating_sub(transport.header_len());
+        if self.is_of(gso, at - ETHERNET, checksum_at, payload) {
+            Ok(())
+        } else {
+            Err(Reason::VnetHeaderInvalid)
+        }
+    }
+
+    /// Whether the header can be that of a packet with this kind of segmentation, whose transport header starts at `start` of the
+    /// Ethernet frame and has its checksum at `checksum_at`, with `payload` bytes behind it.
+    #[inline]
+    pub(crate) fn is_of(self, gso: u8, start: usize, checksum_at: usize, payload: usize) -> bool {
         let checksum_matches = !self.partial_checksum
             || (usize::from(self.csum_start) == start && usize::from(self.csum_offset) == checksum_at);
-        let payload = length.saturating_sub(transport.header_len());
         let gso_matches = !self.is_super_packet()
             || (self.gso_type & !GSO_ECN == gso
-                && (gso != GSO_UDP_L4 || payload.div_ceil(self.gso_size.into()) <= UDP_SEGMENTS_MAX));
-        if checksum_matches && gso_matches { Ok(()) } else { Err(Reason::VnetHeaderInvalid) }
+                && (gso != GSO_UDP_L4 || payload <= UDP_SEGMENTS_MAX * usize::from(self.gso_size)));
+        checksum_matches && gso_matches
     }
 
     /// Whether the frame stands for several segments.
@@ -109,6 +119,29 @@ impl Vnet {
         for (at, word) in [(2, hdr_len), (4, gso_size), (6, start), (8, offset)] {
             frame[at..at + 2].copy_from_slice(&word.to_ne_bytes());
         }
+    }
+}
+
+/// Whether a frame asks for nothing: it has a complete checksum, and is one packet.
+#[inline]
+pub(crate) fn is_plain(frame: &[u8]) -> bool {
+    matches!(frame, [0 | DATA_VALID, GSO_NONE, ..])
+}
+
+/// Writes the header of a frame that asks for nothing, or, if `super_len` says how long the headers behind the vnet header are, keeps what a
+/// super-packet asks for.
+#[inline]
+pub(crate) fn renew(frame: &mut [u8], partial_checksum: bool, super_len: Option<u16>) {
+    let Some(header) = frame.first_chunk_mut::<VNET_LEN>() else { return };
+    if !partial_checksum {
+        *header = [0; VNET_LEN];
+        return;
+    }
+    header[0] = NEEDS_CSUM;
+    let hdr_len = super_len.unwrap_or(0).to_ne_bytes();
+    (header[2], header[3]) = (hdr_len[0], hdr_len[1]);
+    if super_len.is_none() {
+        (header[4], header[5]) = (0, 0);
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) const IPV6_LEN: usize = 40;
 /// Bytes of TCP header without options.
 pub(crate) const TCP_LEN: usize = 20;
 
+/// Bytes of UDP header.
+pub(crate) const UDP_LEN: usize = 8;
+
 /// Where the IP header starts.
 pub(crate) const IP: usize = VNET_LEN + ETHERNET_LEN;
 
@@ -179,11 +182,25 @@ impl Ethernet {
 }
 
 /// The big-endian word at `at`, which the caller has checked to be inside.
+#[inline(always)]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes(array(bytes, at))
 }
 
+/// The word at `at` in the machine's own byte order: good enough for checksums (RFC 1071 §2 (B)).
+#[inline(always)]
+pub(crate) fn native_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes(array(bytes, at))
+}
+
+/// Writes one.
+#[inline(always)]
+pub(crate) fn put_native(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+}
+
 /// The big-endian double word at `at`, which the caller has checked to be inside.
+#[inline(always)]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(array(bytes, at))
 }
@@ -215,6 +232,7 @@ pub(crate) fn put_address(bytes: &mut [u8], at: usize, address: IpAddr) {
 }
 
 /// Writes a big-endian word.
+#[inline(always)]
 pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
@@ -224,7 +242,8 @@ pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+#[inline(always)]
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&bytes[at..at + N]);
     out

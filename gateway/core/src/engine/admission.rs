@@ -6,17 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use rand_chacha::rand_core::Rng;
 
 use super::Engine;
-use super::links::{Attached, Attachment, Uplink};
-use crate::limits::{PORT_REST, SESSIONS_PER_ATTACHMENT};
+use super::links::{Attachment, Uplink};
+use crate::limits::SESSIONS_PER_ATTACHMENT;
 use crate::mapping::{Class, Mapping, MappingKey, Scope};
 use crate::packet::Tuple;
 use crate::ports::{BlockChange, Want};
-use crate::session::tcp::{Direction, Segment};
-use crate::session::{NewSession, Owner, Session};
+use crate::session::tcp::Direction;
+use crate::session::{NewSession, Owner};
 use crate::space::Block;
 use crate::{
-    AttachmentId, ConnectorConfig, Event, Filtering, Instant, Link, PortBlock, Protocol, Reason, UdpRefresh,
-    route,
+    AttachmentId, ConnectorConfig, Event, Filtering, Instant, PortBlock, Protocol, Reason, UdpRefresh, route,
 };
 
 /// How a new session would be made. To decide on one changes nothing.
@@ -72,7 +71,7 @@ impl Engine {
         let translated = Scope::of(connector.mapping, protocol, destination);
         let scope = if connector.translation { translated } else { Scope::Own };
         let key = MappingKey { uplink: connector.uplink, protocol, internal, scope };
-        if let Some(&mapping) = attachment.mappings.get(&key) {
+        if let Some(mapping) = self.mappings.of_key(attachment.config.id, &key) {
             return Ok(Source::Known(mapping));
         }
         if !connector.translation {
@@ -126,7 +125,7 @@ impl Engine {
         tuple: Tuple,
         admission: Admission,
     ) -> Result<usize, Reason> {
-        let Admission { owner, next_hop, source, udp_refresh } = admission;
+        let Admission { owner, next_hop: _, source, udp_refresh } = admission;
         let mapping = match source {
             Source::Known(key) => key,
             Source::Own(key) => {
@@ -135,8 +134,8 @@ impl Engine {
             Source::New { key, address, want } => self.open_mapping(now, owner, key, address, want)?,
         };
         let external = self.mappings[mapping].external;
-        let new = NewSession { owner, inside: tuple, external, next_hop, mapping, udp_refresh };
-        Ok(self.insert_session(Session::new(now, Direction::Outbound, new)))
+        let new = NewSession { owner, inside: tuple, external, mapping, udp_refresh };
+        Ok(self.insert_session(now, Direction::Outbound, new))
     }
 
     /// Leases a port for a mapping; if none is free or a quota is full, a finished mapping gives up its own.
@@ -195,7 +194,8 @@ impl Engine {
     fn give_up(&mut self, now: Instant, class: Class) -> bool {
         let Some(mapping) = self.mappings.oldest_finished(class) else { return false };
         let Mapping { key, external, .. } = self.mappings[mapping];
-        for session in self.mappings[mapping].sessions.clone() {
+        let sessions: Vec<_> = self.sessions.of_mapping(self.mappings[mapping].sessions).collect();
+        for session in sessions {
             self.end_session(now, session);
         }
         if let Some(pool) =
@@ -208,9 +208,8 @@ impl Engine {
 
     /// Tells of the blocks that have come and gone.
     pub(super) fn tell_of_blocks(&mut self, uplink: crate::UplinkId, external: IpAddr, protocol: Protocol) {
-        let Some(pool) = self.uplinks.get_mut(&uplink).and_then(|u| u.pool_mut(external, protocol)) else {
-            return;
-        };
+        let blocks = self.uplinks.get_mut(&uplink).filter(|u| u.config.port_blocks);
+        let Some(pool) = blocks.and_then(|u| u.pool_mut(external, protocol)) else { return };
         let block = |attachment, block: Block| PortBlock {
             attachment,
             uplink,
@@ -223,103 +222,6 @@ impl Engine {
             BlockChange::GivenBack(tenant, back) => Event::BlockGivenBack(block(tenant, back)),
         });
         self.events.extend(events);
-    }
-
-    /// Puts a mapping into the tables and counts it.
-    pub(super) fn insert_mapping(&mut self, mapping: Mapping) -> usize {
-        let (id, connector, key) = (mapping.attachment, mapping.connector, mapping.key);
-        let counts = mapping.ticket.is_some();
-        let index = self.mappings.insert(mapping);
-        if let Some(attachment) = self.attachments.get_mut(&id) {
-            attachment.mappings.entry(key).or_insert(index);
-            if let Some(Attached { ports, .. }) = attachment.attached_mut(connector).filter(|_| counts) {
-                *ports += 1;
-            }
-        }
-        index
-    }
-
-    /// Ends a mapping that has no sessions.
-    pub(super) fn remove_mapping(&mut self, now: Instant, index: usize) {
-        let mapping = self.mappings.remove(index);
-        let (id, key, external) = (mapping.attachment, mapping.key, mapping.external);
-        if let Some(attachment) = self.attachments.get_mut(&id) {
-            if attachment.mappings.get(&key) == Some(&index) {
-                attachment.mappings.remove(&key);
-                // What is published for the same endpoint takes its place.
-                let mut published = attachment.connectors.iter().flat_map(|attached| &attached.published);
-                if let Some(&heir) =
-                    published.find(|&&other| other != index && self.mappings[other].key == key)
-                {
-                    attachment.mappings.insert(key, heir);
-                }
-            }
-            let counts = mapping.ticket.is_some();
-            if let Some(attached) = attachment.attached_mut(mapping.connector).filter(|_| counts) {
-                attached.ports -= 1;
-            }
-        }
-        let Some(lease) = mapping.lease else { return };
-        let Some(pool) =
-            self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
-        else {
-            return;
-        };
-        let rest = mapping.open_to_all.then(|| now + PORT_REST);
-        let first = pool.ports.next_rest().is_none();
-        pool.ports.release(lease, rest);
-        if let Some(at) = pool.ports.next_rest().filter(|_| first) {
-            self.rests.insert((at, (key.uplink, external.ip(), key.protocol)));
-        }
-        self.tell_of_blocks(key.uplink, external.ip(), key.protocol);
-    }
-
-    /// Puts a session into the table and counts it.
-    pub(super) fn insert_session(&mut self, session: Session) -> usize {
-        let Owner { attachment, uplink, .. } = session.owner;
-        let mapping = session.mapping;
-        let key = self.sessions.insert(session, &mut self.mappings[mapping].sessions);
-        self.mappings.begin(mapping);
-        for link in [Link::Attachment(attachment), Link::Uplink(uplink)] {
-            if let Some(base) = self.base(link) {
-                base.sessions += 1;
-            }
-        }
-        key
-    }
-
-    /// A packet of a session passes.
-    pub(super) fn touch(
-        &mut self,
-        now: Instant,
-        key: usize,
-        direction: Direction,
-        segment: Option<&Segment>,
-    ) {
-        let changed = self.sessions.touch(key, now, direction, segment);
-        if let Some(finished) = changed {
-            let mapping = self.sessions.session(key).mapping;
-            if finished { self.mappings.finish(now, mapping) } else { self.mappings.begin(mapping) }
-        }
-    }
-
-    /// Ends a session, and its mapping with the last one.
-    pub(super) fn end_session(&mut self, now: Instant, key: usize) -> Session {
-        let mapping = self.sessions.session(key).mapping;
-        let session = self.sessions.remove(key, &mut self.mappings[mapping].sessions);
-        if !session.is_finished() {
-            self.mappings.finish(now, mapping);
-        }
-        if self.mappings[mapping].sessions.is_empty() && !self.mappings[mapping].pinned {
-            self.remove_mapping(now, mapping);
-        }
-        let Owner { attachment, uplink, .. } = session.owner;
-        for link in [Link::Attachment(attachment), Link::Uplink(uplink)] {
-            if let Some(base) = self.base(link) {
-                base.sessions -= 1;
-            }
-        }
-        session
     }
 }
 

@@ -36,8 +36,7 @@ impl Engine {
         }
         let (id, mac, link) = (config.id, config.mac, Link::Uplink(config.id));
         let external = config.space.external().to_vec();
-        let replaced = self.uplinks.insert(id, Uplink::new(now, config, self.slot, &self.hasher));
-        assert!(replaced.is_none(), "uplink ids are not reused");
+        self.uplinks.insert(id, Uplink::new(now, config, self.slot, &self.hasher));
         if self.slot.index() == 0 {
             // Whoever knew these addresses before, by another MAC address, learns it now.
             for address in external {
@@ -55,7 +54,7 @@ impl Engine {
         if !self.uplinks.contains_key(&id) {
             return Err(CommandError::UnknownUplink(id));
         }
-        let sessions_ended = self.end_sessions(now, self.sessions.of_uplink(id), None);
+        let sessions_ended = self.end_sessions(now, self.sessions_of_uplink(id), None);
         let mut applied = Applied { sessions_ended };
         for held in self.uplinks.get_mut(&id).map(|uplink| uplink.neighbors.take_held()).into_iter().flatten()
         {
@@ -87,9 +86,7 @@ impl Engine {
     fn add_attachment(&mut self, now: Instant, config: AttachmentConfig) -> Result<Applied, CommandError> {
         check_room("attachments", self.attachments.len(), ATTACHMENTS)?;
         let id = config.id;
-        let attachment = Attachment::new(now, config, &self.hasher);
-        let replaced = self.attachments.insert(id, attachment);
-        assert!(replaced.is_none(), "attachment ids are not reused");
+        self.attachments.insert(id, Attachment::new(now, config));
         self.advertise(now, id);
         Ok(Applied::default())
     }
@@ -123,8 +120,10 @@ impl Engine {
     ) -> Result<Applied, CommandError> {
         self.check_attach(id, connector)?;
         let before = self.attachments[&id].attached(connector.id);
-        let (old, published) =
-            before.map_or((None, Vec::new()), |b| (Some(b.config.clone()), b.published.clone()));
+        let (old, place, published) = match before {
+            Some(b) => (Some(b.config.clone()), b.place, b.published.clone()),
+            None => (None, self.attachments[&id].free_place(), Vec::new()),
+        };
         let Revision { mut kept, withdrawn, moved, fresh } = self.revise(connector, published);
         kept.extend(self.publish(now, id, connector, &fresh)?);
         // From here on nothing fails.
@@ -135,7 +134,8 @@ impl Engine {
         let ports = self.ports_of(id, connector.id);
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector.id);
-            attachment.connectors.push(Attached { config: connector.clone(), ports, published: kept });
+            attachment.names[usize::from(place)] = connector.id;
+            attachment.connectors.push(Attached { config: connector.clone(), place, ports, published: kept });
         }
         let sessions_ended = old.map_or(0, |old| self.withdraw(now, id, &old, withdrawn));
         for (publication, lease) in moved {
@@ -151,13 +151,15 @@ impl Engine {
 
     /// External ports of a container's mappings that were made by this connector.
     fn ports_of(&self, id: AttachmentId, connector: ConnectorId) -> u32 {
-        let mappings = self.attachments[&id].mappings.values().map(|&mapping| &self.mappings[mapping]);
+        let mappings =
+            self.mappings.of(self.attachments[&id].mappings).map(|mapping| &self.mappings[mapping]);
         mappings.filter(|mapping| mapping.connector == connector && mapping.ticket.is_some()).count() as u32
     }
 
     /// Mappings that anybody can send to from now on will rest.
     fn open_to_all(&mut self, id: AttachmentId, policy: &ConnectorConfig) {
-        for &mapping in self.attachments[&id].mappings.values() {
+        let mappings: Vec<_> = self.mappings.of(self.attachments[&id].mappings).collect();
+        for mapping in mappings {
             let Mapping { key, pinned, .. } = self.mappings[mapping];
             self.mappings[mapping].open_to_all |= !pinned && is_open_to_all(policy, key);
         }
@@ -217,7 +219,7 @@ impl Engine {
         let attachment = self.attachments.get(&id).ok_or(CommandError::UnknownAttachment(id))?;
         let attached = attachment.attached(connector).ok_or(CommandError::NotAttached(id, connector))?;
         let (config, published) = (attached.config.clone(), attached.published.clone());
-        let keys = self.sessions_of(attachment, connector);
+        let keys = self.sessions_of(attachment, attached.place);
         let ended = self.end_sessions(now, keys, Some(config.on_detach));
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector);
@@ -226,19 +228,26 @@ impl Engine {
         Ok(Applied { sessions_ended })
     }
 
-    /// Sessions that a connector has made, and those of its publications.
-    fn sessions_of(&self, attachment: &Attachment, connector: ConnectorId) -> Vec<usize> {
-        let published = attachment.attached(connector).map_or(&[][..], |attached| &attached.published);
-        let mappings = attachment.mappings.values().chain(published);
-        let mut keys: Vec<_> = mappings
-            .flat_map(|&mapping| &self.mappings[mapping].sessions)
-            .copied()
-            .filter(|&key| self.sessions.session(key).owner.connector == connector)
-            .collect();
-        // A publication can be found both ways.
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+    /// Sessions that a connector has made, those of its publications among them.
+    fn sessions_of(&self, attachment: &Attachment, place: u8) -> Vec<usize> {
+        self.sessions_of_mappings(self.mappings.of(attachment.mappings))
+            .filter(|&key| self.sessions.entry(key).connector() == place)
+            .collect()
+    }
+
+    /// Sessions of all containers through an uplink. Looks at all mappings.
+    fn sessions_of_uplink(&self, id: UplinkId) -> Vec<usize> {
+        let mappings = self.attachments.values().flat_map(|attachment| self.mappings.of(attachment.mappings));
+        self.sessions_of_mappings(mappings.filter(|&mapping| self.mappings[mapping].key.uplink == id))
+            .collect()
+    }
+
+    /// Sessions of all these mappings.
+    pub(super) fn sessions_of_mappings(
+        &self,
+        mappings: impl Iterator<Item = usize>,
+    ) -> impl Iterator<Item = usize> {
+        mappings.flat_map(|mapping| self.sessions.of_mapping(self.mappings[mapping].sessions))
     }
 
     /// Ends sessions; their ends are told if `on_detach` says so. Returns how many they were.
@@ -250,7 +259,8 @@ impl Engine {
     ) -> usize {
         let sessions_ended = keys.len();
         for key in keys {
-            let session = self.end_session(now, key);
+            let session = self.session(key);
+            self.end_session(now, key);
             let policy = on_detach.or_else(|| {
                 let attachment = self.attachments.get(&session.owner.attachment)?;
                 Some(attachment.attached(session.owner.connector)?.config.on_detach)

@@ -50,7 +50,12 @@ impl Engine {
                         self.refuse(now, Link::Attachment(attachment), &frame, refusal);
                     }
                 }
-                neighbor::Due::Nothing => {}
+                neighbor::Due::Forgotten => {
+                    // Its place can be another one's.
+                    if let Some(u) = self.uplinks.get(&uplink) {
+                        u.config.space.begin_epoch();
+                    }
+                }
             }
         }
         self.arm(uplink);
@@ -228,7 +233,7 @@ impl Engine {
     }
 
     /// Learns where an address is, and sends what waited for it.
-    fn learn_neighbor(&mut self, now: Instant, id: UplinkId, address: IpAddr, mac: MacAddr) {
+    pub(super) fn learn_neighbor(&mut self, now: Instant, id: UplinkId, address: IpAddr, mac: MacAddr) {
         let Some(uplink) = self.uplinks.get_mut(&id) else { return };
         if uplink.is_external(address) {
             return;

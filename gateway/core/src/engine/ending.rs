@@ -69,9 +69,11 @@ impl Engine {
             End::Remote => {
                 let id = session.owner.uplink;
                 let uplink = self.uplinks.get(&id)?;
-                let mac = match uplink.neighbors.peek(session.next_hop) {
+                let remote = session.inside.destination.ip();
+                let next_hop = uplink.next_hop(remote).unwrap_or(remote);
+                let mac = match uplink.neighbors.peek(next_hop) {
                     Lookup::Resolved(mac) => mac,
-                    _ if uplink.turns_back(session.inside.destination.ip()) => uplink.config.mac,
+                    _ if uplink.turns_back(remote) => uplink.config.mac,
                     _ => return None,
                 };
                 let macs = (mac, uplink.config.mac);
@@ -79,8 +81,8 @@ impl Engine {
                 (Link::Uplink(id), macs, from, target, session.track.outbound, session.track.inbound)
             }
         };
-        let (sequence, acknowledgment) = (speaker.end.unwrap_or(0), hearer.end.unwrap_or(0));
-        let flags = if hearer.end.is_some() { RST | ACK } else { RST };
+        let (sequence, acknowledgment) = (speaker.end().unwrap_or(0), hearer.end().unwrap_or(0));
+        let flags = if hearer.end().is_some() { RST | ACK } else { RST };
         Some((to, reset(macs, from, target, (sequence, acknowledgment), flags)))
     }
 }

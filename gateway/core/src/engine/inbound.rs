@@ -1,14 +1,14 @@
 //! From a VPC to a container: ownership of the external port, session or filtering, rewrite. Nothing in the VPC makes a
 //! mapping; to those that containers have made, and to what connectors publish, it may open sessions as far as policy lets it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::outbound::check_opens;
 use super::{Engine, MacPair, Refusal};
 use crate::mapping::{Mapping, MappingKey, Scope};
 use crate::packet::{Embedded, Packet, Transport, Tuple};
 use crate::session::tcp::{Direction, Segment};
-use crate::session::{NewSession, Owner, Session};
+use crate::session::{Exit, NewSession, Owner};
 use crate::translate::{self, Changes, Side};
 use crate::wire::{Carried, Ethernet};
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     owner: Owner,
-    next_hop: IpAddr,
     udp_refresh: UdpRefresh,
     mapping: Target,
 }
@@ -43,7 +42,7 @@ enum Passage {
 impl Passage {
     fn attachment(self, engine: &Engine) -> AttachmentId {
         match self {
-            Self::Known(key) => engine.sessions.session(key).owner.attachment,
+            Self::Known(key) => engine.attachments.at(engine.sessions.entry(key).attachment()).config.id,
             Self::New(entry) => entry.owner.attachment,
         }
     }
@@ -100,7 +99,7 @@ impl Engine {
         &self,
         id: UplinkId,
         protocol: Protocol,
-        endpoint: std::net::SocketAddr,
+        endpoint: SocketAddr,
     ) -> Result<u16, Reason> {
         let space = &self.uplinks.get(&id).ok_or(Reason::UnknownLink)?.config.space;
         let owner = match space.index_of(endpoint.ip()) {
@@ -123,7 +122,7 @@ impl Engine {
         if owner != self.slot.index() {
             return Ok(Verdict::HandOff { to: owner, from: id });
         }
-        let passage = match self.sessions.inbound(id, tuple) {
+        let passage = match self.find_outside(id, &tuple) {
             Some(key) => Passage::Known(key),
             None => Passage::New(self.admit_stranger(now, id, frame, packet, tuple)?),
         };
@@ -137,12 +136,24 @@ impl Engine {
             Passage::New(entry) => self.open_inbound(now, tuple, entry),
         };
         self.touch(now, key, Direction::Inbound, Segment::of(frame, packet).as_ref());
-        let session = self.sessions.session(key);
-        let to = session.is_translated().then_some(session.inside.source);
+        self.remember_back(key);
+        let to = self.translated_destination(key);
         let mss_limit = self.mss_limit(packet, attachment, id);
         let changes = Changes { macs, mss_limit, ip_id: None };
         translate::packet(frame, packet, tuple.protocol, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
+    }
+
+    /// Remembers whether a session's remote is behind this gateway, unless more is known.
+    fn remember_back(&mut self, key: usize) {
+        let entry = self.sessions.entry(key);
+        let space = &self.uplinks.at(entry.uplink()).config.space;
+        let epoch = space.epoch();
+        if entry.exit(epoch).is_none() {
+            let remote = self.sessions.remote(entry).ip();
+            let back = space.index_of(remote).is_some() || space.routed(remote).is_some();
+            self.sessions.set_exit(key, epoch, if back { Exit::Back } else { Exit::Unresolved });
+        }
     }
 
     /// A packet without a session: whether it may open one. A SYN that may not is remembered.
@@ -181,17 +192,22 @@ impl Engine {
         if owner != self.slot.index() {
             return Ok(Verdict::HandOff { to: owner, from: id });
         }
-        let key = self.sessions.inbound(id, embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
+        let key = self.find_outside(id, &embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
         if packet.ttl <= 1 {
             return Err(Reason::TtlExpired.into());
         }
-        let session = self.sessions.session(key);
-        let to = session.is_translated().then_some(session.inside.source);
-        let (attachment, macs, mtu) = self.inside(session.owner.attachment)?;
+        let to = self.translated_destination(key);
+        let (attachment, macs, mtu) = self.inside(Passage::Known(key).attachment(self))?;
         self.check_fits(packet, mtu)?;
         let changes = Changes { macs, mss_limit: None, ip_id: None };
         translate::icmp_error(frame, packet, embedded, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
+    }
+
+    /// The container's endpoint, to which a session's packets go on; `None` if they are sent to it already.
+    fn translated_destination(&self, key: usize) -> Option<SocketAddr> {
+        let entry = self.sessions.entry(key);
+        entry.is_translated().then(|| self.mappings[entry.mapping()].key.internal)
     }
 
     /// The inside end of a session: whose it is, MAC addresses and MTU of the link.
@@ -228,12 +244,12 @@ impl Engine {
         // By another external endpoint the container has this very conversation already.
         let internal = mapping.map_or(tuple.destination, |mapping| self.mappings[mapping].key.internal);
         let inside = Tuple { protocol: tuple.protocol, source: internal, destination: tuple.source };
-        if self.sessions.outbound(owner, inside).is_some() {
+        if self.find_inside(owner, &inside).is_some() {
             return Err(Reason::Filtered);
         }
         self.check_session_room(attachment)?;
         let uplink = self.uplinks.get(&id).ok_or(Reason::UnknownLink)?;
-        let next_hop = uplink.next_hop(remote).ok_or(Reason::NoNextHop)?;
+        uplink.next_hop(remote).ok_or(Reason::NoNextHop)?;
         let owner = Owner { attachment: owner, connector: connector.id, uplink: id };
         let key = MappingKey {
             uplink: id,
@@ -242,7 +258,7 @@ impl Engine {
             scope: Scope::Own,
         };
         let mapping = mapping.map_or(Target::Own(key), Target::Known);
-        Ok(Entry { owner, next_hop, udp_refresh: connector.udp_refresh, mapping })
+        Ok(Entry { owner, udp_refresh: connector.udp_refresh, mapping })
     }
 
     /// The container of this worker whose own address it is that the VPC sees.
@@ -262,7 +278,8 @@ impl Engine {
             && match connector.filtering_of(tuple.protocol) {
                 Filtering::EndpointIndependent => true,
                 Filtering::AddressDependent => {
-                    mapping.is_some_and(|m| self.sessions.has_contacted(m, remote))
+                    let contacted = |m| self.sessions.has_contacted(m, self.mappings[m].sessions, remote);
+                    mapping.is_some_and(contacted)
                 }
                 Filtering::AddressAndPortDependent => false,
             }
@@ -270,7 +287,7 @@ impl Engine {
 
     /// Makes the session that was admitted.
     fn open_inbound(&mut self, now: Instant, tuple: Tuple, entry: Entry) -> usize {
-        let Entry { owner, next_hop, udp_refresh, mapping } = entry;
+        let Entry { owner, udp_refresh, mapping } = entry;
         let mapping = match mapping {
             Target::Known(mapping) => mapping,
             Target::Own(key) => {
@@ -279,7 +296,10 @@ impl Engine {
         };
         let Mapping { key, external, .. } = self.mappings[mapping];
         let inside = Tuple { protocol: tuple.protocol, source: key.internal, destination: tuple.source };
-        let new = NewSession { owner, inside, external, next_hop, mapping, udp_refresh };
-        self.insert_session(Session::new(now, Direction::Inbound, new))
+        self.insert_session(
+            now,
+            Direction::Inbound,
+            NewSession { owner, inside, external, mapping, udp_refresh },
+        )
     }
 }

@@ -1,33 +1,65 @@
 //! What an engine keeps of each link.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::limits::RECENT_DROPS;
-use crate::mapping::MappingKey;
+use crate::limits::{CONNECTORS_PER_ATTACHMENT, RECENT_DROPS};
+use crate::mapping::MappingList;
 use crate::neighbor::Neighbors;
+use crate::packet::glance::Version;
 use crate::ports::PortPool;
 use crate::respond::ErrorBudget;
+use crate::session::key;
 use crate::{
-    AttachmentConfig, AttachmentId, ConnectorConfig, ConnectorId, Instant, LinkCounters, PacketSummary,
-    Protocol, Reason, UplinkConfig, WorkerSlot, route,
+    AttachmentConfig, AttachmentId, ConnectorConfig, ConnectorId, Instant, LinkCounters, MacAddr,
+    PacketSummary, Protocol, Reason, UplinkConfig, WorkerSlot, route,
 };
 
 /// A container's link and what hangs on it.
 pub(super) struct Attachment {
     pub(super) config: AttachmentConfig,
+    /// As its frames begin: the gateway's MAC address, then its own.
+    pub(super) macs: [u8; 12],
+    pub(super) own: OwnAddresses,
     pub(super) connectors: Vec<Attached>,
-    /// Keys of its mappings.
-    pub(super) mappings: HashMap<MappingKey, usize, ahash::RandomState>,
+    /// By place: the connector that is or was there, see [`Attached::place`].
+    pub(super) names: [ConnectorId; CONNECTORS_PER_ATTACHMENT],
+    pub(super) mappings: MappingList,
     /// When it gets its next router advertisement.
     pub(super) advertise: Option<Instant>,
     pub(super) base: Base,
     pub(super) recent_drops: VecDeque<(Instant, Reason, PacketSummary)>,
 }
 
+/// The bits of a container's addresses; 0, which no packet is from, for none.
+pub(super) struct OwnAddresses {
+    v4: u32,
+    v6: u128,
+}
+
+impl OwnAddresses {
+    fn of(config: &AttachmentConfig) -> Self {
+        let bits = |like: IpAddr| config.addressing(like).map_or(0, |own| key::bits(own.address));
+        Self { v4: bits(Ipv4Addr::UNSPECIFIED.into()) as u32, v6: bits(Ipv6Addr::UNSPECIFIED.into()) }
+    }
+
+    #[inline(always)]
+    pub(super) fn bits<V: Version>(&self) -> u128 {
+        if V::IS_V6 { self.v6 } else { self.v4.into() }
+    }
+
+    /// Whether this is the container's address of its version.
+    #[inline(always)]
+    pub(super) fn is<V: Version>(&self, bits: u128) -> bool {
+        bits != 0 && bits == self.bits::<V>()
+    }
+}
+
 /// A connector, as a container has it.
 pub(super) struct Attached {
     pub(super) config: ConnectorConfig,
+    /// Where sessions find it.
+    pub(super) place: u8,
     /// External ports of the container's mappings that were made by it.
     pub(super) ports: u32,
     /// Keys of the mappings of its publications.
@@ -37,6 +69,12 @@ pub(super) struct Attached {
 /// A VPC's link and what hangs on it.
 pub(super) struct Uplink {
     pub(super) config: UplinkConfig,
+    /// Of the external addresses.
+    external_bits: Box<[u128]>,
+    /// The external addresses of each version.
+    ipv4: Box<[IpAddr]>,
+    ipv6: Box<[IpAddr]>,
+    first_is_v6: bool,
     slot: WorkerSlot,
     /// One for each external address and protocol, in the order of both lists.
     pub(super) pools: Vec<[Pool; 3]>,
@@ -67,11 +105,18 @@ impl Base {
 }
 
 impl Attachment {
-    pub(super) fn new(now: Instant, config: AttachmentConfig, hasher: &ahash::RandomState) -> Self {
+    pub(super) fn new(now: Instant, config: AttachmentConfig) -> Self {
+        let (MacAddr(gateway), MacAddr(own)) = (config.gateway_mac, config.mac);
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&gateway);
+        macs[6..].copy_from_slice(&own);
         Self {
+            macs,
+            own: OwnAddresses::of(&config),
             config,
             connectors: Vec::new(),
-            mappings: HashMap::with_hasher(hasher.clone()),
+            names: [ConnectorId(0); _],
+            mappings: MappingList::EMPTY,
             advertise: None,
             base: Base::new(now),
             recent_drops: VecDeque::new(),
@@ -84,6 +129,12 @@ impl Attachment {
             self.recent_drops.pop_back();
         }
         self.recent_drops.push_front((now, reason, packet));
+    }
+
+    /// A place for one connector more.
+    pub(super) fn free_place(&self) -> u8 {
+        let taken = |place: &u8| self.connectors.iter().any(|attached| attached.place == *place);
+        (0..CONNECTORS_PER_ATTACHMENT as u8).find(|place| !taken(place)).expect("the limit was checked")
     }
 
     /// What its connectors allow.
@@ -113,7 +164,12 @@ impl Uplink {
             given_up: 0,
         };
         let pools = (0..space.external().len()).map(|address| Protocol::ALL.map(|p| pool(address, p)));
+        let external = space.external();
         Self {
+            external_bits: external.iter().copied().map(key::bits).collect(),
+            ipv4: external.iter().copied().filter(IpAddr::is_ipv4).collect(),
+            ipv6: external.iter().copied().filter(IpAddr::is_ipv6).collect(),
+            first_is_v6: external.first().is_some_and(IpAddr::is_ipv6),
             pools: pools.collect(),
             slot,
             neighbors: Neighbors::new(hasher),
@@ -126,11 +182,26 @@ impl Uplink {
     /// The external address that this container appears as to addresses like this one: always the same (paired pooling,
     /// RFC 4787 REQ-2).
     pub(super) fn paired(&self, attachment: AttachmentId, like: IpAddr) -> Option<IpAddr> {
-        let family = || self.external().iter().filter(|e| e.is_ipv4() == like.is_ipv4());
+        let family = if like.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
         // Attachments go to the workers in turn, so the worker's own go to the addresses in turn.
         let turn = attachment.0 as usize / usize::from(self.slot.count());
-        let count = family().count();
-        (count > 0).then(|| family().nth(turn % count).copied()).flatten()
+        family.get(turn % family.len().max(1)).copied()
+    }
+
+    /// The bits of the external address at this place.
+    #[inline(always)]
+    pub(super) fn external_bits(&self, place: u8) -> u128 {
+        self.external_bits[usize::from(place)]
+    }
+
+    /// The place of the external address that has these bits.
+    #[inline(always)]
+    pub(super) fn external_at<V: Version>(&self, bits: u128) -> Option<u8> {
+        let is_it = |place: u8| self.external_bits.get(usize::from(place)) == Some(&bits);
+        if is_it(0) && self.first_is_v6 == V::IS_V6 {
+            return Some(0);
+        }
+        self.config.space.index_of(key::address(V::IS_V6, bits)).map(|place| place as u8)
     }
 
     /// The external addresses.

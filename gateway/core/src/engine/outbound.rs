@@ -1,16 +1,15 @@
 //! From a container to a VPC: spoofing checks, session, rewrite. How sessions are made is in `admission`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::admission::Admission;
 use super::{Engine, MacPair, Refusal};
 use crate::neighbor::Held;
 use crate::packet::{Embedded, Packet, Transport, Tuple};
-use crate::session::Owner;
 use crate::session::tcp::{self, Direction, Segment};
 use crate::translate::{self, Changes, Side};
 use crate::wire::{Carried, Ethernet, Family};
-use crate::{AttachmentId, Instant, Link, MacAddr, Protocol, Reason, UplinkId, Verdict, route};
+use crate::{AttachmentId, Instant, Link, MacAddr, Protocol, Reason, UplinkId, Verdict, route, session};
 
 /// Where an outbound packet leaves, whether its session exists or not.
 #[derive(Clone, Copy)]
@@ -108,26 +107,26 @@ impl Engine {
         packet: &Packet,
         tuple: Tuple,
     ) -> Result<Verdict, Refusal> {
-        let passage = match self.sessions.outbound(id, tuple) {
+        let passage = match self.find_inside(id, &tuple) {
             Some(key) => Passage::Known(key, self.way_of(key)),
             None => Passage::New(check_opens(packet).and_then(|()| self.admit(now, id, tuple))?),
         };
         if let (Passage::Known(key, _), Transport::EchoReply { .. }) = (&passage, packet.transport) {
             // Only who was asked answers; and with the query id 0 this looks like the request of a translated session.
-            let session = self.sessions.session(*key);
-            if session.is_translated() {
+            if self.sessions.entry(*key).is_translated() {
                 return Err(Reason::IcmpTypeUnsupported.into());
             }
         }
         let way = passage.way();
+        let epoch = self.uplinks.get(&way.uplink).map_or(0, |uplink| uplink.config.space.epoch());
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
         let key = match passage {
             Passage::Known(key, _) => key,
             Passage::New(admission) => self.open_session(now, id, tuple, admission)?,
         };
         self.touch(now, key, Direction::Outbound, Segment::of(frame, packet).as_ref());
-        let session = self.sessions.session(key);
-        let to = session.is_translated().then_some(session.external);
+        self.remember_exit(key, epoch, way, exit);
+        let to = self.translated_source(key);
         let mss_limit = self.mss_limit(packet, id, way.uplink);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
@@ -159,6 +158,16 @@ impl Engine {
             return Ok(Some(Exit::Back(macs)));
         }
         Ok(self.resolve(now, way, id, frame)?.map(Exit::Out))
+    }
+
+    /// Remembers where a session's packets leave, for those that come next.
+    fn remember_exit(&mut self, key: usize, epoch: u32, way: Way, exit: Exit) {
+        let neighbors = self.uplinks.get(&way.uplink).map(|uplink| &uplink.neighbors);
+        let exit = match exit {
+            Exit::Back(_) => session::Exit::Back,
+            Exit::Out(_) => session::Exit::to(neighbors.and_then(|neighbors| neighbors.place(way.next_hop))),
+        };
+        self.sessions.set_exit(key, epoch, exit);
     }
 
     /// Sends a translated packet out of its uplink, or back inside if that is where it belongs (RFC 4787 REQ-9).
@@ -195,14 +204,13 @@ impl Engine {
         packet: &Packet,
         embedded: &Embedded,
     ) -> Result<Verdict, Refusal> {
-        let key = self.sessions.outbound(id, embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
+        let key = self.find_inside(id, &embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
         if packet.destination != embedded.tuple.source.ip() {
             return Err(Reason::IcmpErrorUnrelated.into());
         }
         let way = self.way_of(key);
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
-        let session = self.sessions.session(key);
-        let to = session.is_translated().then_some(session.external);
+        let to = self.translated_source(key);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {
             let changes = Changes { macs, mss_limit: None, ip_id };
@@ -211,12 +219,19 @@ impl Engine {
     }
 
     /// Where a session's packets leave now: what turned back inside when it began may have gone.
-    fn way_of(&self, key: usize) -> Way {
-        let session = self.sessions.session(key);
-        let Owner { uplink, .. } = session.owner;
-        let destination = session.inside.destination.ip();
-        let next_hop = self.uplinks.get(&uplink).and_then(|uplink| uplink.next_hop(destination));
-        Way { uplink, next_hop: next_hop.unwrap_or(session.next_hop) }
+    pub(super) fn way_of(&self, key: usize) -> Way {
+        let entry = self.sessions.entry(key);
+        let destination = self.sessions.remote(entry).ip();
+        let uplink = self.uplinks.at(entry.uplink());
+        // Nobody is there any more for what turned back.
+        let next_hop = uplink.next_hop(destination).unwrap_or(destination);
+        Way { uplink: uplink.config.id, next_hop }
+    }
+
+    /// What the VPC sees instead of the source of a session's packets; `None` if it sees the container's own endpoint.
+    fn translated_source(&self, key: usize) -> Option<SocketAddr> {
+        let entry = self.sessions.entry(key);
+        entry.is_translated().then(|| self.mappings[entry.mapping()].external)
     }
 
     /// The gateway's own address answers ping.
@@ -250,12 +265,17 @@ impl Engine {
         if packet.family == Family::V6 || (packet.dont_fragment && self.whole.is_none()) {
             return None;
         }
-        let index = self.hasher.hash_one((uplink, packet.destination)) as usize % self.ip_ids.len();
+        Some(self.next_ip_id(uplink, packet.destination, packet.segments() as u16))
+    }
+
+    /// The first of as many identifications as there are segments.
+    pub(super) fn next_ip_id(&mut self, uplink: UplinkId, destination: IpAddr, segments: u16) -> u16 {
+        let index = self.hasher.hash_one((uplink, destination)) as usize % self.ip_ids.len();
         let next = self.ip_ids[index];
-        self.ip_ids[index] = next.wrapping_add(packet.segments() as u16);
+        self.ip_ids[index] = next.wrapping_add(segments);
         // Workers share external addresses, but not the counters: each has its part of the numbers.
         let part = u16::MAX / self.slot.count();
-        Some(self.slot.index() * part + next % part)
+        self.slot.index() * part + next % part
     }
 }
 
@@ -269,11 +289,7 @@ pub(super) const fn check_opens(packet: &Packet) -> Result<(), Reason> {
 }
 
 /// The internal endpoint's side of a probe.
-pub(super) fn probe_tuple(
-    protocol: Protocol,
-    source: std::net::SocketAddr,
-    remote: std::net::SocketAddr,
-) -> Tuple {
+pub(super) fn probe_tuple(protocol: Protocol, source: SocketAddr, remote: SocketAddr) -> Tuple {
     let port = if protocol == Protocol::Icmp { 0 } else { remote.port() };
-    Tuple { protocol, source, destination: std::net::SocketAddr::new(remote.ip(), port) }
+    Tuple { protocol, source, destination: SocketAddr::new(remote.ip(), port) }
 }

@@ -140,7 +140,7 @@ impl Engine {
         let mut ended = 0;
         for mapping in published {
             self.mappings[mapping].pinned = false;
-            let keys = self.mappings[mapping].sessions.clone();
+            let keys: Vec<_> = self.sessions.of_mapping(self.mappings[mapping].sessions).collect();
             if keys.is_empty() {
                 self.remove_mapping(now, mapping);
             }
@@ -160,11 +160,12 @@ impl Engine {
             }
         }
         // No answer would find them any more.
-        let own = attachment.mappings.iter().filter(|(key, _)| {
+        let own = self.mappings.of(attachment.mappings).filter(|&mapping| {
+            let key = self.mappings[mapping].key;
             let here = key.uplink == connector.uplink && key.scope == Scope::Own;
             here && gone.contains(&key.internal.ip())
         });
-        let keys = own.flat_map(|(_, &mapping)| self.mappings[mapping].sessions.clone()).collect();
+        let keys = self.sessions_of_mappings(own).collect();
         ended + self.end_sessions(now, keys, Some(connector.on_detach))
     }
 }

@@ -6,17 +6,30 @@ use super::Engine;
 use super::admission::Source;
 use super::links::Pool;
 use super::outbound::probe_tuple;
+use crate::limits::SNAPSHOT_SCAN;
 use crate::neighbor::Lookup;
 use crate::packet::Tuple;
+use crate::session::Session;
 use crate::{
     AttachmentId, CommandError, DropView, Explanation, Instant, Link, LinkReport, PortUse, Probe, Protocol,
     Reason, SessionPage, SessionQuery, Step, UplinkId, route,
 };
 
 impl Engine {
-    /// One page of live sessions. A page can be empty although more follow.
+    /// One page of live sessions. A page can be empty although more follow; it looks at [`SNAPSHOT_SCAN`] places at most.
     pub fn sessions(&self, now: Instant, query: &SessionQuery) -> SessionPage {
-        self.sessions.page(now, query)
+        let places = self.sessions.places();
+        let first = usize::try_from(query.cursor).unwrap_or(usize::MAX).min(places);
+        let end = places.min(first.saturating_add(SNAPSHOT_SCAN));
+        let mut sessions = Vec::new();
+        for place in first..end {
+            if sessions.len() == query.limit.max(1) {
+                return SessionPage { sessions, next: Some(place as u64) };
+            }
+            let session = self.sessions.at(place).map(|_| self.session(place));
+            sessions.extend(session.filter(|s| matches(s, query)).map(|s| s.view(now)));
+        }
+        SessionPage { sessions, next: (end < places).then_some(end as u64) }
     }
 
     /// Live sessions.
@@ -26,8 +39,8 @@ impl Engine {
 
     /// Counters of every link.
     pub fn counters(&self) -> Vec<LinkReport> {
-        let attachments = self.attachments.iter().map(|(&id, a)| (Link::Attachment(id), &a.base));
-        let uplinks = self.uplinks.iter().map(|(&id, u)| (Link::Uplink(id), &u.base));
+        let attachments = self.attachments.iter().map(|(id, a)| (Link::Attachment(id), &a.base));
+        let uplinks = self.uplinks.iter().map(|(id, u)| (Link::Uplink(id), &u.base));
         attachments
             .chain(uplinks)
             .map(|(link, base)| LinkReport { link, counters: base.counters.clone(), sessions: base.sessions })
@@ -36,8 +49,7 @@ impl Engine {
 
     /// Use of every external address.
     pub fn port_use(&self) -> Vec<PortUse> {
-        let addresses =
-            self.uplinks.iter().flat_map(|(&id, u)| u.external().iter().map(move |&a| (id, u, a)));
+        let addresses = self.uplinks.iter().flat_map(|(id, u)| u.external().iter().map(move |&a| (id, u, a)));
         addresses
             .flat_map(|(uplink, u, external)| {
                 Protocol::ALL.into_iter().filter_map(move |protocol| {
@@ -88,14 +100,14 @@ impl Engine {
         let own = config.addressing(probe.remote.ip()).ok_or(Reason::SourceSpoofed)?.address;
         let source = SocketAddr::new(own, probe.source_port.unwrap_or(0));
         let tuple = probe_tuple(probe.protocol, source, probe.remote);
-        let known = probe.source_port.and_then(|_| self.sessions.outbound(id, tuple));
+        let known = probe.source_port.and_then(|_| self.find_inside(id, &tuple));
         if let Some(key) = known {
-            let session = self.sessions.session(key);
+            let session = self.session(key);
             steps.push(Step::Session(Box::new(session.view(now))));
             return self.explain_exit(
                 id,
                 session.owner.uplink,
-                session.next_hop,
+                self.way_of(key).next_hop,
                 session.reply().reversed(),
                 steps,
             );
@@ -137,7 +149,7 @@ impl Engine {
             return self.explain_next_hop(id, uplink, next_hop, steps);
         };
         steps.push(Step::Hairpin);
-        let known = self.sessions.inbound(uplink, outside).is_some();
+        let known = self.find_outside(uplink, &outside).is_some();
         // What another worker would say is not known here.
         let ours = owner == self.slot.index();
         if known || !ours { Ok(()) } else { self.admit_inbound(uplink, outside).map(drop) }
@@ -175,4 +187,12 @@ impl Engine {
             Lookup::Unknown => neighbors.check_unresolved(id),
         }
     }
+}
+
+fn matches(session: &Session, query: &SessionQuery) -> bool {
+    query.attachment.is_none_or(|a| a == session.owner.attachment)
+        && query.connector.is_none_or(|c| c == session.owner.connector)
+        && query.uplink.is_none_or(|u| u == session.owner.uplink)
+        && query.protocol.is_none_or(|p| p == session.inside.protocol)
+        && query.remote.is_none_or(|r| r == session.inside.destination.ip())
 }

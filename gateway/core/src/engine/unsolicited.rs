@@ -93,7 +93,7 @@ impl Engine {
     /// Tells the senders of those whose time is over, unless the connection has come about meanwhile.
     pub(super) fn answer_unasked(&mut self, now: Instant) {
         while let Some(Waiting { uplink, tuple, frame, .. }) = self.unasked.pop_due(now) {
-            if self.sessions.inbound(uplink, tuple).is_none() {
+            if self.find_outside(uplink, &tuple).is_none() {
                 self.tell(now, Link::Uplink(uplink), &frame, None, IcmpError::PortUnreachable);
             }
         }

@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use crate::limits::{TCP_CLOSING, TCP_ESTABLISHED, TCP_OPENING};
 use crate::packet::Packet;
+use crate::packet::glance::{Glance, Version};
 use crate::translate::{TCP_OPTION_SCALE, tcp_option};
 use crate::wire::tcp_flag::{ACK, FIN, RST, SYN};
+use crate::wire::{TCP_LEN, u16_at, u32_at};
 use crate::{SessionState, SessionState as S};
 
 /// Which way a packet goes.
@@ -48,18 +50,28 @@ pub(crate) struct Track {
     pub(crate) inbound: Flow,
 }
 
-/// What one end has said.
+/// What one end has said. Numbers that it has not said yet are told by `known`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flow {
     /// The sequence number behind everything that it has sent.
-    pub(crate) end: Option<u32>,
+    end: u32,
     /// The sequence number behind its FIN.
-    fin: Option<u32>,
+    fin: u32,
     /// The highest acknowledgment that it has sent.
-    acknowledged: Option<u32>,
+    acknowledged: u32,
     /// Bytes behind that which it takes.
     window: u32,
-    scale: Option<u8>,
+    /// Window scale, if it has offered one.
+    scale: u8,
+    known: u8,
+}
+
+/// Bits of [`Flow::known`].
+mod known {
+    pub(super) const END: u8 = 1;
+    pub(super) const FIN: u8 = 2;
+    pub(super) const ACKNOWLEDGED: u8 = 4;
+    pub(super) const SCALE: u8 = 8;
 }
 
 impl Segment {
@@ -79,6 +91,23 @@ impl Segment {
         })
     }
 
+    /// The same at a glance, of a segment that is no SYN.
+    #[inline]
+    pub(crate) fn seen<V: Version>(frame: &[u8], glance: &Glance) -> Option<Self> {
+        if !glance.is_tcp {
+            return None;
+        }
+        let header = frame.get(V::AT..)?.first_chunk::<TCP_LEN>()?;
+        Some(Self {
+            flags: header[13],
+            sequence: u32_at(header, 4),
+            acknowledgment: u32_at(header, 8),
+            window: u16_at(header, 14),
+            length: glance.payload::<V>(frame) as u32,
+            scale: None,
+        })
+    }
+
     const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -93,7 +122,7 @@ impl Segment {
 impl Track {
     /// Whether both ends have acknowledged something of the other: the handshake is complete.
     pub(crate) const fn is_open(&self) -> bool {
-        self.outbound.acknowledged.is_some() && self.inbound.acknowledged.is_some()
+        self.outbound.acknowledged().is_some() && self.inbound.acknowledged().is_some()
     }
 
     /// Notes a segment; returns the state after it has passed.
@@ -122,6 +151,27 @@ impl Track {
 }
 
 impl Flow {
+    /// The sequence number behind everything that it has sent, if that was anything.
+    pub(crate) const fn end(&self) -> Option<u32> {
+        self.if_known(known::END, self.end)
+    }
+
+    const fn fin(&self) -> Option<u32> {
+        self.if_known(known::FIN, self.fin)
+    }
+
+    const fn acknowledged(&self) -> Option<u32> {
+        self.if_known(known::ACKNOWLEDGED, self.acknowledged)
+    }
+
+    const fn if_known(&self, what: u8, number: u32) -> Option<u32> {
+        if self.known & what != 0 { Some(number) } else { None }
+    }
+
+    const fn know(&mut self, what: u8, known: bool) {
+        self.known = if known { self.known | what } else { self.known & !what };
+    }
+
     /// Notes what this end says to `peer`; returns whether the peer can believe it.
     fn note(&mut self, segment: &Segment, peer: &Self) -> bool {
         if segment.has(RST) {
@@ -129,33 +179,37 @@ impl Flow {
         }
         let end = segment.end();
         let too_far = peer
-            .acknowledged
+            .acknowledged()
             .is_some_and(|next| is_after(end, next.wrapping_add(peer.window.max(MIN_WINDOW))));
         if too_far {
             return false;
         }
-        if segment.has(ACK) && peer.end.is_some_and(|end| !is_after(segment.acknowledgment, end)) {
-            let known = self.acknowledged.is_some_and(|known| is_after(known, segment.acknowledgment));
+        if segment.has(ACK) && peer.end().is_some_and(|end| !is_after(segment.acknowledgment, end)) {
+            let known = self.acknowledged().is_some_and(|known| is_after(known, segment.acknowledgment));
             if !known {
-                self.acknowledged = Some(segment.acknowledgment);
-                let scale = self.scale.filter(|_| peer.scale.is_some() && !segment.has(SYN));
-                self.window = u32::from(segment.window) << scale.unwrap_or(0);
+                self.acknowledged = segment.acknowledgment;
+                self.known |= known::ACKNOWLEDGED;
+                let scales = self.known & peer.known & known::SCALE != 0 && !segment.has(SYN);
+                self.window = u32::from(segment.window) << if scales { self.scale } else { 0 };
             }
         }
         // Until the peer has answered, another SYN begins anew.
-        let anew = segment.has(SYN) && peer.acknowledged.is_none();
-        if segment.has(SYN) && (anew || self.end.is_none()) {
-            self.scale = segment.scale;
+        let anew = segment.has(SYN) && peer.acknowledged().is_none();
+        if segment.has(SYN) && (anew || self.end().is_none()) {
+            self.scale = segment.scale.unwrap_or(0);
+            self.know(known::SCALE, segment.scale.is_some());
         }
-        if anew || self.end.is_none_or(|known| is_after(end, known)) {
-            self.end = Some(end);
+        if anew || self.end().is_none_or(|known| is_after(end, known)) {
+            self.end = end;
+            self.know(known::END, true);
         }
         if segment.has(FIN) {
             // One that the peer has left behind long ago is nobody's.
-            if peer.acknowledged.is_some_and(|next| is_after(next, end)) {
+            if peer.acknowledged().is_some_and(|next| is_after(next, end)) {
                 return false;
             }
-            self.fin = Some(end);
+            self.fin = end;
+            self.know(known::FIN, true);
         }
         true
     }
@@ -163,19 +217,19 @@ impl Flow {
     /// RFC 5961 §3.2, RFC 9293 §3.10.7.3: a RST is in the peer's window, or answers the peer's SYN.
     fn may_reset(&self, segment: &Segment, peer: &Self) -> bool {
         let sequence = segment.sequence;
-        let in_window = match peer.acknowledged {
+        let in_window = match peer.acknowledged() {
             Some(next) => {
                 let behind = next.wrapping_add(peer.window.max(1));
                 !is_after(next, sequence) && is_after(behind, sequence)
             }
-            None => segment.has(ACK) && peer.end == Some(segment.acknowledgment),
+            None => segment.has(ACK) && peer.end() == Some(segment.acknowledgment),
         };
-        in_window || self.end == Some(sequence)
+        in_window || self.end() == Some(sequence)
     }
 
     /// Whether this end has acknowledged the other one's FIN.
     fn knows_end_of(&self, other: &Self) -> bool {
-        match (self.acknowledged, other.fin) {
+        match (self.acknowledged(), other.fin()) {
             (Some(acknowledged), Some(fin)) => !is_after(fin, acknowledged),
             _ => false,
         }
@@ -350,7 +404,7 @@ mod tests {
             Segment { flags: FIN | ACK, sequence: far, acknowledgment: ISN[0] + 1, ..Segment::default() };
         assert_eq!(connection.passes(In, &fin), S::Established);
         assert_eq!(connection.sends(In, ACK, 900), S::Established);
-        assert_eq!(connection.track.inbound.end, Some(ISN[1] + 901), "the track goes on");
+        assert_eq!(connection.track.inbound.end(), Some(ISN[1] + 901), "the track goes on");
     }
 
     #[test]

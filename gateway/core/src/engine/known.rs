@@ -1,0 +1,234 @@
+//! Packets of sessions that there are: one look at the frame, one at the session, one rewrite. What is not simply that takes the long way.
+
+use std::hint::black_box;
+
+use super::Engine;
+use crate::chunked::NIL;
+use crate::packet::glance::{Glance, V4, V6, Version, ether_type};
+use crate::session::Exit;
+use crate::session::key::{Key, Kind, address};
+use crate::session::tcp::{Direction, Segment};
+use crate::translate::{self, Rewrite, Side, replace_ipv4_word};
+use crate::wire::{ETHERNET, IP, VNET_LEN, array, ether_type};
+use crate::{AttachmentId, Instant, Link, Protocol, UplinkId, Verdict};
+
+/// What [`Engine::prepare`] has seen in a frame. Good for that frame, until it is handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared(Option<Seen>);
+
+/// A packet that can belong to a session, and where that is looked for.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    glance: Glance,
+    key: Key,
+    tag: u32,
+    /// Where the session is, if it is there already.
+    guess: u32,
+}
+
+impl Engine {
+    /// Looks at frames that came from one link, vnet headers included, before they are handled one by one with
+    /// [`Self::handle_prepared`]: their sessions are on the way from memory meanwhile. Replaces what is in `prepared`, in the order
+    /// of the frames.
+    pub fn prepare<'f>(
+        &self,
+        from: Link,
+        frames: impl IntoIterator<Item = &'f [u8]>,
+        prepared: &mut Vec<Prepared>,
+    ) {
+        prepared.clear();
+        prepared.extend(frames.into_iter().map(|frame| Prepared(self.see(from, frame))));
+        // Short loops, so that the processor waits for many lines at a time.
+        let mut touched = 0;
+        for seen in prepared.iter().filter_map(|Prepared(seen)| seen.as_ref()) {
+            touched ^= self.sessions.touch_index(seen.tag);
+        }
+        for seen in prepared.iter_mut().filter_map(|Prepared(seen)| seen.as_mut()) {
+            seen.guess = self.sessions.guess(seen.tag);
+        }
+        for seen in prepared.iter().filter_map(|Prepared(seen)| seen.as_ref()) {
+            touched ^= self.sessions.touch_entry(seen.guess);
+        }
+        // Without a use there would be no loads.
+        black_box(touched);
+    }
+
+    /// Does what [`Self::handle_packet`] does, with what [`Self::prepare`] has seen in the frame.
+    pub fn handle_prepared(
+        &mut self,
+        now: Instant,
+        from: Link,
+        frame: &mut [u8],
+        prepared: &Prepared,
+    ) -> Verdict {
+        let done = match (&prepared.0, from) {
+            (Some(seen), Link::Attachment(_)) if seen.key.is_v6() => self.send_seen::<V6>(now, frame, seen),
+            (Some(seen), Link::Attachment(_)) => self.send_seen::<V4>(now, frame, seen),
+            (Some(seen), Link::Uplink(_)) if seen.key.is_v6() => self.receive_seen::<V6>(now, frame, seen),
+            (Some(seen), Link::Uplink(_)) => self.receive_seen::<V4>(now, frame, seen),
+            (None, _) => None,
+        };
+        match done {
+            Some(to) => Verdict::Forward(to),
+            None => self.handle_any(now, from, frame),
+        }
+    }
+
+    /// Decides on a frame that came from a link, vnet header included, and rewrites it in place if it goes on.
+    /// A frame that does not go on is left as it was. Frames never change their length.
+    pub fn handle_packet(&mut self, now: Instant, from: Link, frame: &mut [u8]) -> Verdict {
+        let done = match (ether_type(frame), from) {
+            (ether_type::IPV4, Link::Attachment(id)) => self.outbound_known::<V4>(now, id, frame),
+            (ether_type::IPV4, Link::Uplink(id)) => self.inbound_known::<V4>(now, id, frame),
+            (ether_type::IPV6, Link::Attachment(id)) => self.outbound_known::<V6>(now, id, frame),
+            (ether_type::IPV6, Link::Uplink(id)) => self.inbound_known::<V6>(now, id, frame),
+            _ => None,
+        };
+        match done {
+            Some(to) => Verdict::Forward(to),
+            None => self.handle_any(now, from, frame),
+        }
+    }
+
+    // One function for each direction and version: so each has what it needs in registers.
+    #[inline(never)]
+    fn outbound_known<V: Version>(
+        &mut self,
+        now: Instant,
+        id: AttachmentId,
+        frame: &mut [u8],
+    ) -> Option<Link> {
+        let seen = self.see_outbound::<V>(id, frame)?;
+        self.send_known::<V>(now, frame, seen)
+    }
+
+    #[inline(never)]
+    fn inbound_known<V: Version>(&mut self, now: Instant, id: UplinkId, frame: &mut [u8]) -> Option<Link> {
+        let seen = self.see_inbound::<V>(id, frame)?;
+        self.receive_known::<V>(now, frame, seen)
+    }
+
+    #[inline(never)]
+    fn send_seen<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
+        self.send_known::<V>(now, frame, *seen)
+    }
+
+    #[inline(never)]
+    fn receive_seen<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
+        self.receive_known::<V>(now, frame, *seen)
+    }
+
+    /// Looks at what could belong to a session; `None` for everything that needs a closer look.
+    fn see(&self, from: Link, frame: &[u8]) -> Option<Seen> {
+        match (ether_type(frame), from) {
+            (ether_type::IPV4, Link::Attachment(id)) => self.see_outbound::<V4>(id, frame),
+            (ether_type::IPV4, Link::Uplink(id)) => self.see_inbound::<V4>(id, frame),
+            (ether_type::IPV6, Link::Attachment(id)) => self.see_outbound::<V6>(id, frame),
+            (ether_type::IPV6, Link::Uplink(id)) => self.see_inbound::<V6>(id, frame),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn see_outbound<V: Version>(&self, id: AttachmentId, frame: &[u8]) -> Option<Seen> {
+        let place = self.attachments.place(id)?;
+        let attachment = self.attachments.at(place);
+        let glance = Glance::of::<V>(frame)?;
+        let source = V::address(frame, V::SOURCE);
+        if array::<12>(frame, ETHERNET) != attachment.macs || !attachment.own.is::<V>(source) {
+            return None;
+        }
+        let key = Key::inside_of(kind::<V>(&glance), place, glance.ports, V::address(frame, V::DESTINATION));
+        Some(Seen { glance, key, tag: self.sessions.tag(&key), guess: NIL })
+    }
+
+    #[inline(always)]
+    fn see_inbound<V: Version>(&self, id: UplinkId, frame: &[u8]) -> Option<Seen> {
+        let place = self.uplinks.place(id)?;
+        let uplink = self.uplinks.at(place);
+        let glance = Glance::of::<V>(frame)?;
+        if array::<6>(frame, ETHERNET) != uplink.config.mac.0 {
+            return None;
+        }
+        let external = uplink.external_at::<V>(V::address(frame, V::DESTINATION))?;
+        // Near and remote port are the other way round.
+        let (ports, remote) = (glance.ports.rotate_left(16), V::address(frame, V::SOURCE));
+        let key = Key::outside_of(kind::<V>(&glance), place, external, ports, remote);
+        Some(Seen { glance, key, tag: self.sessions.tag(&key), guess: NIL })
+    }
+
+    /// From a container to a neighbor in the VPC.
+    #[inline(always)]
+    fn send_known<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: Seen) -> Option<Link> {
+        let Seen { glance, key, tag, guess } = seen;
+        let session = self.sessions.known(&key, tag, guess, Direction::Outbound)?;
+        let entry = self.sessions.entry_mut(session);
+        let uplink = self.uplinks.at_mut(entry.uplink());
+        let Exit::Neighbor(place) = entry.exit(uplink.config.space.epoch())? else { return None };
+        if !entry.is_translated() || glance.on_wire::<V>(frame) > uplink.config.mtu.into() {
+            return None;
+        }
+        let rewrite = Rewrite {
+            address: uplink.external_bits(entry.external()),
+            port: entry.ports().1,
+            deltas: entry.deltas(Direction::Outbound),
+            macs: (uplink.neighbors.resolve_at(place)?, uplink.config.mac),
+        };
+        // From here on it goes on.
+        let (id, size) = (uplink.config.id, frame.len() - VNET_LEN);
+        uplink.base.counters.sent.count(size, glance.is_super_packet());
+        let attachment = self.attachments.at_mut(entry.attachment());
+        attachment.base.counters.received.count(size, glance.is_super_packet());
+        match Segment::seen::<V>(frame, &glance) {
+            None => entry.touch_udp(now, Direction::Outbound),
+            Some(segment) => self.touch(now, session, Direction::Outbound, Some(&segment)),
+        }
+        if glance.may_be_fragmented {
+            let destination = address(V::IS_V6, V::address(frame, V::DESTINATION));
+            let fresh = self.next_ip_id(id, destination, glance.segments::<V>(frame));
+            replace_ipv4_word(&mut frame[IP..], 4, fresh);
+        }
+        translate::known::<V>(frame, &glance, Side::Source, &rewrite);
+        Some(Link::Uplink(id))
+    }
+
+    /// From a neighbor in the VPC to a container.
+    #[inline(always)]
+    fn receive_known<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: Seen) -> Option<Link> {
+        let Seen { glance, key, tag, guess } = seen;
+        let session = self.sessions.known(&key, tag, guess, Direction::Inbound)?;
+        let entry = self.sessions.entry_mut(session);
+        let uplink = self.uplinks.at_mut(entry.uplink());
+        // What comes from behind this gateway would not come this way.
+        if !entry.is_translated() || entry.exit(uplink.config.space.epoch())? == Exit::Back {
+            return None;
+        }
+        let attachment = self.attachments.at_mut(entry.attachment());
+        if glance.on_wire::<V>(frame) > attachment.config.mtu.into() {
+            return None;
+        }
+        let rewrite = Rewrite {
+            address: attachment.own.bits::<V>(),
+            port: entry.ports().0,
+            deltas: entry.deltas(Direction::Inbound),
+            macs: (attachment.config.mac, attachment.config.gateway_mac),
+        };
+        let (id, size) = (attachment.config.id, frame.len() - VNET_LEN);
+        uplink.base.counters.received.count(size, glance.is_super_packet());
+        attachment.base.counters.sent.count(size, glance.is_super_packet());
+        match Segment::seen::<V>(frame, &glance) {
+            None => entry.touch_udp(now, Direction::Inbound),
+            Some(segment) => self.touch(now, session, Direction::Inbound, Some(&segment)),
+        }
+        translate::known::<V>(frame, &glance, Side::Destination, &rewrite);
+        Some(Link::Attachment(id))
+    }
+}
+
+#[inline(always)]
+const fn kind<V: Version>(glance: &Glance) -> Kind {
+    Kind::new(if glance.is_tcp { Protocol::Tcp } else { Protocol::Udp }, V::IS_V6)
+}
+
+#[cfg(test)]
+mod tests;

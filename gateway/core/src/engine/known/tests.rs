@@ -1,0 +1,235 @@
+//! The short way decides and rewrites as the long way does, one frame at a time or many.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::PacketBuilder;
+use proptest::prelude::*;
+
+use crate::wire::VNET_LEN;
+use crate::{
+    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine,
+    Instant, Link, MacAddr, PortSet, Transmit, Unsolicited, UplinkConfig, UplinkId, Verdict, WorkerSlot,
+};
+
+const INSIDE: Link = Link::Attachment(AttachmentId(1));
+const OUTSIDE: Link = Link::Uplink(UplinkId(1));
+const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const UPLINK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 3];
+const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 4];
+const OWN: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::new(10, 0, 0, 2), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+const SERVER: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(192, 0, 2, 20), Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 20));
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(WorkerSlot::ONLY, [3; 32]);
+    let prefixes = vec!["192.0.2.0/24".parse().unwrap(), "fd01::/64".parse().unwrap()];
+    let external: Vec<IpAddr> = vec!["192.0.2.10".parse().unwrap(), "fd01::10".parse().unwrap()];
+    let addressing =
+        |address: IpAddr, gateway: &str| Addressing { address, gateway: gateway.parse().unwrap() };
+    let uplink = UplinkConfig {
+        id: UplinkId(1),
+        mac: MacAddr(UPLINK_MAC),
+        mtu: 1500,
+        on_link: prefixes.clone(),
+        next_hops: Vec::new(),
+        space: AddressSpace::new(external, PortSet::default(), 1),
+        port_blocks: false,
+        unsolicited: Unsolicited::default(),
+    };
+    let attachment = AttachmentConfig {
+        id: AttachmentId(1),
+        addresses: vec![addressing(OWN.0.into(), "10.0.0.1"), addressing(OWN.1.into(), "fd00::1")],
+        mac: MacAddr(OWN_MAC),
+        gateway_mac: MacAddr(GATEWAY_MAC),
+        mtu: 1500,
+    };
+    let connector = ConnectorConfig::new(ConnectorId(1), UplinkId(1), prefixes);
+    for command in [
+        Command::AddUplink(uplink),
+        Command::AddAttachment(attachment),
+        Command::Attach { attachment: AttachmentId(1), connector },
+    ] {
+        engine.apply(Instant::ZERO, command).unwrap();
+    }
+    for v6 in [false, true] {
+        engine.handle_packet(Instant::ZERO, INSIDE, &mut outbound(&Sent { v6, ..Sent::default() }));
+        let address = if v6 { IpAddr::from(SERVER.1) } else { SERVER.0.into() };
+        engine.learn_neighbor(Instant::ZERO, UplinkId(1), address, MacAddr(SERVER_MAC));
+    }
+    while engine.poll_transmit().is_some() {}
+    engine
+}
+
+/// A packet of the container.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "choices of a generator")]
+struct Sent {
+    v6: bool,
+    tcp: bool,
+    flags: u8,
+    port: u16,
+    remote_port: u16,
+    payload: usize,
+    fragmentable: bool,
+    ttl: u8,
+    /// Asks for the checksum, and for segments of so many bytes if that is not 0.
+    asks: Option<u16>,
+    no_checksum: bool,
+    /// Whether its answer follows.
+    answered: bool,
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    (
+        (any::<bool>(), any::<bool>(), prop::sample::select(vec![2, 16, 16, 16, 17, 24, 4, 18])),
+        (4000..4004_u16, 80..82_u16, 0..1600_usize, any::<bool>()),
+        (
+            prop::sample::select(vec![1, 2, 64, 64, 64]),
+            prop::option::of(prop::sample::select(vec![0, 100, 1400])),
+        ),
+        any::<(bool, bool)>(),
+    )
+        .prop_map(
+            |(
+                (v6, tcp, flags),
+                (port, remote_port, payload, fragmentable),
+                (ttl, asks),
+                (no_checksum, answered),
+            )| {
+                Sent {
+                    v6,
+                    tcp,
+                    flags,
+                    port,
+                    remote_port,
+                    payload,
+                    fragmentable,
+                    ttl,
+                    asks,
+                    no_checksum,
+                    answered,
+                }
+            },
+        )
+}
+
+fn frame(
+    sent: &Sent,
+    macs: ([u8; 6], [u8; 6]),
+    source: (IpAddr, u16),
+    destination: (IpAddr, u16),
+) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(macs.1, macs.0);
+    let builder = match (source.0, destination.0) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), sent.ttl.max(1)),
+        (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), sent.ttl.max(1)),
+        _ => unreachable!("both ends have one version"),
+    };
+    let (mut frame, payload) = (vec![0; VNET_LEN], vec![0x5a; sent.payload]);
+    if sent.tcp {
+        builder.tcp(source.1, destination.1, 1, 1000).write(&mut frame, &payload).unwrap();
+    } else {
+        builder.udp(source.1, destination.1).write(&mut frame, &payload).unwrap();
+    }
+    let at = if sent.v6 { 64 } else { 44 };
+    if sent.tcp {
+        frame[at + 13] = sent.flags;
+    } else if sent.no_checksum && !sent.v6 {
+        frame[at + 6..at + 8].fill(0);
+    }
+    if sent.fragmentable && !sent.v6 {
+        frame[30] = 0;
+        frame[34..36].fill(0);
+        let checksum = crate::checksum::checksum(&frame[24..44]);
+        frame[34..36].copy_from_slice(&checksum.to_be_bytes());
+    }
+    if let Some(size) = sent.asks {
+        let gso = match (size, sent.tcp, sent.v6) {
+            (0, ..) => 0,
+            (_, true, false) => 1,
+            (_, true, true) => 4,
+            (_, false, _) => 5,
+        };
+        (frame[0], frame[1]) = (1, gso);
+        let words = [0, size, at as u16 - 10, if sent.tcp { 16 } else { 6 }];
+        frame[2..VNET_LEN].copy_from_slice(words.map(u16::to_ne_bytes).as_flattened());
+    }
+    frame
+}
+
+fn outbound(sent: &Sent) -> Vec<u8> {
+    let (own, server): (IpAddr, IpAddr) =
+        if sent.v6 { (OWN.1.into(), SERVER.1.into()) } else { (OWN.0.into(), SERVER.0.into()) };
+    frame(sent, (OWN_MAC, GATEWAY_MAC), (own, sent.port), (server, sent.remote_port))
+}
+
+/// The answer to what the VPC saw.
+fn answer(sent: &Sent, seen: &[u8]) -> Vec<u8> {
+    let at = if sent.v6 { 64 } else { 44 };
+    let port = u16::from_be_bytes([seen[at], seen[at + 1]]);
+    let (external, server): (IpAddr, IpAddr) = if sent.v6 {
+        ("fd01::10".parse().unwrap(), SERVER.1.into())
+    } else {
+        ("192.0.2.10".parse().unwrap(), SERVER.0.into())
+    };
+    frame(sent, (SERVER_MAC, UPLINK_MAC), (server, sent.remote_port), (external, port))
+}
+
+/// What an engine made of a frame.
+fn outcome(engine: &mut Engine, verdict: Verdict, frame: Vec<u8>) -> (Verdict, Vec<u8>, Vec<Transmit>) {
+    let sent = std::iter::from_fn(|| engine.poll_transmit()).collect();
+    (verdict, frame, sent)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_short_way_does_what_the_long_way_does(all in prop::collection::vec(sent(), 1..60)) {
+        let (mut short, mut long) = (engine(), engine());
+        for (second, sent) in all.iter().enumerate() {
+            let now = Instant::from_nanos(second as u64 * 1_000_000_000);
+            let mut frames = vec![(INSIDE, outbound(sent))];
+            while let Some((from, frame)) = frames.pop() {
+                let (mut one, mut other) = (frame.clone(), frame);
+                let verdict = short.handle_packet(now, from, &mut one);
+                let one = outcome(&mut short, verdict, one);
+                let verdict = long.handle_any(now, from, &mut other);
+                let other = outcome(&mut long, verdict, other);
+                prop_assert_eq!(&one, &other, "{:?}", sent);
+                if from == INSIDE && sent.answered && one.0 == Verdict::Forward(OUTSIDE) {
+                    frames.push((OUTSIDE, answer(sent, &one.1)));
+                }
+            }
+            prop_assert_eq!(short.poll_timeout(), long.poll_timeout());
+            prop_assert_eq!(sorted(&short), sorted(&long));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_as_many_frames(all in prop::collection::vec(sent(), 1..200)) {
+        let (mut many, mut single) = (engine(), engine());
+        let now = Instant::from_nanos(1);
+        let mut prepared = Vec::new();
+        for batch in all.chunks(64) {
+            let mut frames: Vec<_> = batch.iter().map(outbound).collect();
+            many.prepare(INSIDE, frames.iter().map(Vec::as_slice), &mut prepared);
+            prop_assert_eq!(prepared.len(), frames.len());
+            for (frame, prepared) in frames.iter_mut().zip(&prepared) {
+                let mut other = frame.clone();
+                let verdict = many.handle_prepared(now, INSIDE, frame, prepared);
+                let one = outcome(&mut many, verdict, frame.clone());
+                let verdict = single.handle_packet(now, INSIDE, &mut other);
+                prop_assert_eq!(one, outcome(&mut single, verdict, other));
+            }
+        }
+        prop_assert_eq!(sorted(&many), sorted(&single));
+    }
+}
+
+fn sorted(engine: &Engine) -> Vec<crate::LinkReport> {
+    let mut reports = engine.counters();
+    reports.sort_by_key(|report| report.link);
+    reports
+}
