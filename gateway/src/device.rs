@@ -120,6 +120,18 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec, spread: Spread) 
     }
 }
 
+/// Makes a TAP device as those of containers are made, and brings it up, without addresses or routes: for a forwarder that only
+/// moves frames, which the gateway is compared with.
+pub fn open_bare_tap(staging: &Staging, netns: &Netns, name: &str, mtu: u16) -> Result<Device, LinkError> {
+    let netns = netns.open()?;
+    let tap = staging.create_tap(&netns, name)?;
+    inside(netns, || {
+        exchange(async |handle| set_up(&handle, if_nametoindex(name)?, None, mtu, None).await)
+            .map_err(|source| setting_up("set up the device", source))
+    })?;
+    Ok(Device::Tap(tap))
+}
+
 /// A TAP device was there a moment ago: what cannot find it any more tells that it is gone.
 fn setting_up(step: &'static str, source: io::Error) -> LinkError {
     match Errno::from_raw(source.raw_os_error().unwrap_or_default()) {
@@ -214,6 +226,11 @@ async fn set_up(
 /// Container engines switch IPv6 off for all devices of a namespace without network. This device is ours, and shall have it.
 fn enable_ipv6(device: &str) {
     let setting = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
+    // Reading takes no lock. A write waits for the kernel's network configuration by trying again and again
+    // (`addrconf_sysctl_disable`), which keeps whoever has it from getting done when many containers come at once.
+    if std::fs::read_to_string(&setting).is_ok_and(|value| value.trim() == "0") {
+        return;
+    }
     if let Err(error) = std::fs::write(setting, "0") {
         // What follows then says why there is no address.
         tracing::debug!(device, %error, "IPv6 stays as it is");

@@ -12,7 +12,7 @@ use crate::event::EVENTS;
 use crate::io::Staging;
 use crate::losses::{self, Message};
 use crate::worker::{Clock, Inbox, Worker, start};
-use crate::{Config, Handle};
+use crate::{Config, Handle, Spinning};
 
 /// A running gateway; dropping it stops the workers and closes every device.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ pub struct Gateway {
 impl Gateway {
     /// Starts the worker threads. They idle until a link is added.
     pub fn start(config: &Config) -> io::Result<Self> {
+        Self::start_spinning(config, Spinning::default())
+    }
+
+    /// The same with another patience than the default one.
+    pub fn start_spinning(config: &Config, spinning: Spinning) -> io::Result<Self> {
         let count = config.worker_count()?;
         let inboxes = (0..count).map(|_| Inbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
         let shared: Arc<[Arc<Inbox>]> = inboxes.clone().into();
@@ -37,7 +42,8 @@ impl Gateway {
             Self { handle, inboxes, workers: Vec::new(), losses: (losses.clone(), Some(thread)) };
         for index in 0..count {
             let slot = WorkerSlot::new(index, count);
-            let worker = Worker::new(slot, crate::io::random()?, clock, Arc::clone(&shared), losses.clone())?;
+            let (seed, shared) = (crate::io::random()?, Arc::clone(&shared));
+            let worker = Worker::new(slot, seed, clock, spinning, shared, losses.clone())?;
             gateway.workers.push(start(worker)?);
         }
         Ok(gateway)

@@ -13,10 +13,12 @@ pub mod io;
 mod losses;
 mod placement;
 mod spec;
+mod spin;
 mod stats;
 mod worker;
 
 pub use config::{Config, WORKERS_MAX};
+pub use device::open_bare_tap;
 pub use event::Event;
 pub use gateway::Gateway;
 pub use gateway_core::{
@@ -27,4 +29,5 @@ pub use gateway_core::{
 };
 pub use handle::{CallError, Handle};
 pub use spec::{AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec};
+pub use spin::{SPIN_MAX, Spin, Spinning};
 pub use stats::{Stats, WorkerReport};

@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time;
 
-use gateway_core::{Applied, Command, CommandError, Engine, FRAME_MAX, Instant, Link, WorkerSlot};
+use gateway_core::{Applied, Command, CommandError, Engine, Instant, Link, Prepared, WorkerSlot};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 pub(crate) use inbox::{Inbox, Job};
 pub(crate) use run::start;
 
-use crate::io::Device;
+use crate::io::{Batch, Device};
 use crate::losses::Message;
+use crate::{Spin, Spinning};
 
 /// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
 pub(crate) struct Worker {
@@ -31,12 +32,23 @@ pub(crate) struct Worker {
     epoll: Epoll,
     /// Every worker's inbox, this one's included.
     inboxes: Arc<[Arc<Inbox>]>,
-    devices: HashMap<Link, Arc<Device>>,
+    devices: HashMap<Link, Arc<Device>, ahash::RandomState>,
     losses: Sender<Message>,
-    frame: Box<[u8]>,
+    batch: Batch,
+    prepared: Vec<Prepared>,
+    /// Frames of the batch that are to be sent, and where to.
+    outgoing: Outgoing,
+    spin: Spin,
     wakeups: u64,
     handed_off: u64,
     stopping: bool,
+}
+
+/// Frames of a batch, by their indices, that have the same way to go.
+#[derive(Default)]
+struct Outgoing {
+    to: Option<Link>,
+    indices: Vec<usize>,
 }
 
 /// Monotonic time since the gateway's start, the same for all workers.
@@ -60,6 +72,7 @@ impl Worker {
         slot: WorkerSlot,
         seed: [u8; 32],
         clock: Clock,
+        spinning: Spinning,
         inboxes: Arc<[Arc<Inbox>]>,
         losses: Sender<Message>,
     ) -> io::Result<Self> {
@@ -72,10 +85,13 @@ impl Worker {
             clock,
             epoll,
             inboxes,
-            devices: HashMap::new(),
+            // Keys are numbers of our own: nobody chooses them to collide.
+            devices: HashMap::with_hasher(ahash::RandomState::with_seeds(0, 0, 0, 0)),
             losses,
-            // One byte more than the largest frame, so that a longer one is seen to be longer.
-            frame: vec![0; FRAME_MAX + 1].into_boxed_slice(),
+            batch: Batch::new(),
+            prepared: Vec::new(),
+            outgoing: Outgoing::default(),
+            spin: Spin::new(spinning),
             wakeups: 0,
             handed_off: 0,
             stopping: false,

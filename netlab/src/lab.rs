@@ -3,7 +3,7 @@
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
-use std::{io, mem, thread};
+use std::{fmt, io, mem, thread};
 
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +53,12 @@ impl Lab {
         let namespace = Namespace::new(name, Arc::clone(&self.live));
         namespace.up("lo")?;
         Ok(namespace)
+    }
+
+    /// Does `undo` when the lab is removed, for whatever reason it is: for what is no namespace and no process. The last
+    /// one given is the first one done, after the lab's processes have ended.
+    pub fn on_removal(&self, undo: impl FnOnce() + Send + 'static) {
+        self.live.lock().undos.push(Undo(Box::new(undo)));
     }
 
     /// Starts a program outside all of the lab's namespaces, which runs until its handle or the lab is dropped.
@@ -107,6 +113,16 @@ pub(crate) struct Live(Mutex<Pieces>);
 pub(crate) struct Pieces {
     namespaces: Vec<String>,
     processes: Vec<SharedChild>,
+    undos: Vec<Undo>,
+}
+
+/// What somebody wants done at the end.
+struct Undo(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Undo")
+    }
 }
 
 impl Live {
@@ -128,6 +144,7 @@ impl Pieces {
     /// Processes first, because they keep namespaces alive.
     fn remove(&mut self) {
         self.processes.drain(..).for_each(|child| child.kill());
+        self.undos.drain(..).rev().for_each(|Undo(undo)| undo());
         self.namespaces.drain(..).for_each(|name| name::remove(&name));
     }
 }

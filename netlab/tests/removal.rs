@@ -174,3 +174,17 @@ fn child_with_a_lab() {
     // Ends by itself should the test forget it.
     std::thread::sleep(Duration::from_mins(1));
 }
+
+#[test]
+fn what_is_no_namespace_is_undone_with_the_lab_the_last_first() -> Result<(), LabError> {
+    let (sender, undone) = std::sync::mpsc::channel();
+    let lab = Lab::new("undo")?;
+    for nth in [1, 2] {
+        let sender = sender.clone();
+        lab.on_removal(move || sender.send(nth).unwrap());
+    }
+    assert!(undone.try_recv().is_err(), "not before the lab goes");
+    drop(lab);
+    assert_eq!(undone.try_iter().collect::<Vec<_>>(), [2, 1]);
+    Ok(())
+}

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
-use gateway::WORKERS_MAX;
+use gateway::{SPIN_MAX, Spinning, WORKERS_MAX};
 use serde::Deserialize;
 
 use crate::client::{self, DEFAULT_SOCKET};
@@ -26,6 +27,9 @@ pub(crate) struct Options {
     /// Worker threads of the gateway; one per core up to four unless set
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<Workers>,
+    /// Microseconds that a worker looks for more packets before it sleeps; 0 for never, 50 unless set
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) spin: Option<Spin>,
     /// What to log: a level, or a filter such as info,gateway=debug. info unless set
     #[arg(long, value_name = "LEVEL|FILTER")]
     pub(crate) log: Option<String>,
@@ -46,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Option<SocketAddr>,
     /// Worker threads; `None` for the gateway's own choice.
     pub(crate) workers: Option<NonZeroU16>,
+    /// How long workers look for more packets.
+    pub(crate) spinning: Spinning,
     /// Log filter.
     pub(crate) log: String,
     /// Log form.
@@ -74,6 +80,11 @@ pub(crate) struct Loopback(SocketAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "i64")]
 pub(crate) struct Workers(NonZeroU16);
+
+/// How long a worker can look for more packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Spin(Spinning);
 
 /// Permission bits of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -114,6 +125,7 @@ impl Settings {
             socket: options.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
             listen: options.listen.map(|l| l.0),
             workers: options.workers.map(|w| w.0),
+            spinning: options.spin.map_or_else(Spinning::default, |s| s.0),
             log: options.log.unwrap_or_else(|| "info".to_owned()),
             log_format: options.log_format.unwrap_or_default(),
             socket_mode: options.socket_mode.map_or(0o660, |m| m.0),
@@ -138,6 +150,7 @@ impl Options {
             socket: self.socket.or(below.socket),
             listen: self.listen.or(below.listen),
             workers: self.workers.or(below.workers),
+            spin: self.spin.or(below.spin),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             socket_mode: self.socket_mode.or(below.socket_mode),
@@ -175,6 +188,23 @@ impl TryFrom<i64> for Workers {
         let possible = u16::try_from(count).ok().filter(|&count| count <= WORKERS_MAX);
         let count = possible.and_then(NonZeroU16::new);
         count.map(Self).ok_or_else(|| format!("is not a number from 1 to {WORKERS_MAX}"))
+    }
+}
+
+impl FromStr for Spin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().unwrap_or(-1).try_into()
+    }
+}
+
+impl TryFrom<i64> for Spin {
+    type Error = String;
+
+    fn try_from(micros: i64) -> Result<Self, String> {
+        let possible = u64::try_from(micros).ok().map(Duration::from_micros).and_then(Spinning::up_to);
+        possible.map(Self).ok_or_else(|| format!("is not a number from 0 to {}", SPIN_MAX.as_micros()))
     }
 }
 
@@ -229,15 +259,21 @@ mod tests {
     fn flags_go_over_file_goes_over_environment_goes_over_defaults() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wharf.toml");
-        std::fs::write(&path, "socket = '/run/a.sock'\nworkers = 2\nlog = 'debug'\nsocket-mode = '0600'\n")
-            .unwrap();
-        let flags = Options { workers: "3".parse().ok(), log: Some("trace".into()), ..Options::default() };
+        std::fs::write(
+            &path,
+            "socket = '/run/a.sock'\nworkers = 2\nspin = 20\nlog = 'debug'\nsocket-mode = '0600'\n",
+        )
+        .unwrap();
+        let spin = "0".parse().ok();
+        let flags =
+            Options { workers: "3".parse().ok(), spin, log: Some("trace".into()), ..Options::default() };
         let environment = Options { socket: Some("/run/e.sock".into()), ..Options::default() };
         let settings = Settings::resolve(flags, Some(&path), environment.clone()).unwrap();
         let expected = Settings {
             socket: "/run/a.sock".into(),
             listen: None,
             workers: NonZeroU16::new(3),
+            spinning: Spinning::OFF,
             log: "trace".into(),
             log_format: LogFormat::Text,
             socket_mode: 0o600,
@@ -250,16 +286,18 @@ mod tests {
         assert_eq!(unset.socket, Path::new("/run/e.sock"));
         let defaults = Settings::resolve(Options::default(), None, Options::default()).unwrap();
         assert_eq!((defaults.socket, defaults.socket_mode), (DEFAULT_SOCKET.into(), 0o660));
+        assert_eq!(defaults.spinning, Spinning::default());
     }
 
     #[test]
     fn the_file_knows_every_setting() {
-        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'";
+        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'";
         let options = file(all).unwrap();
         assert_eq!(options.clone().over(Options::default()), options);
         assert_eq!(Options::default().over(options.clone()), options);
         assert_eq!(options.listen, Some("127.0.0.1:80".parse().unwrap()));
         assert_eq!(options.log_format, Some(LogFormat::Json));
+        assert_eq!(options.spin.map(|s| s.0.longest()), Some(SPIN_MAX));
     }
 
     #[test]
@@ -269,6 +307,8 @@ mod tests {
             ("workers = 0\n", "from 1 to 64", "line 1"),
             ("workers = 65\n", "from 1 to 64", "line 1"),
             ("workers = -1\n", "from 1 to 64", "line 1"),
+            ("spin = -1\n", "from 0 to 1000", "line 1"),
+            ("spin = 1001\n", "from 0 to 1000", "line 1"),
             ("\nlisten = '0.0.0.0:80'\n", "loopback only", "line 2"),
             ("socket-mode = '0999'\n", "octal", "line 1"),
             ("log_format = 'json'\n", "log_format", "line 1"),

@@ -25,6 +25,7 @@ A config file is TOML with the flags' names; flags go over it:
   socket-mode = \"0660\"
   listen = \"127.0.0.1:8080\"
   workers = 2
+  spin = 50
   log = \"info,gateway=debug\"
   log-format = \"json\"
 Without either, the socket is $WHARF_SOCKET, or else /run/wharf/wharf.sock.
@@ -52,7 +53,8 @@ pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> 
     raise_descriptor_limit();
     // Bound before any thread runs, because the socket's mode is set through the process's umask.
     let socket = Socket::bind(&settings.socket, settings.socket_mode)?;
-    let gateway = gateway::Gateway::start(&gateway::Config { workers: settings.workers })
+    let config = gateway::Config { workers: settings.workers };
+    let gateway = gateway::Gateway::start_spinning(&config, settings.spinning)
         .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot start the gateway's workers: {e}")))?;
     let served = crate::cli::runtime()?.block_on(serve(&settings, &socket, gateway.handle()));
     // Devices go before the socket, so that whoever sees the socket gone finds no device left.

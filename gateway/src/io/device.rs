@@ -8,14 +8,16 @@ use super::{Packet, Tap};
 
 /// An open device. A read or write is one frame, vnet header in front.
 #[derive(Debug)]
-pub(crate) enum Device {
+pub enum Device {
+    /// A TAP device that the gateway has made, or a queue of one.
     Tap(Tap),
+    /// A packet socket on a device that exists.
     Packet(Packet),
 }
 
 /// Why a frame was not moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// Nothing to read.
     Empty,
     /// No room to write.
@@ -30,25 +32,23 @@ pub(crate) enum Failure {
 
 impl Device {
     /// Reads one frame into `buffer`; returns its length. A longer one is cut, which its lengths then tell.
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize, Failure> {
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Failure> {
         loop {
             match nix::unistd::read(self, buffer) {
                 Ok(length) => return Ok(length),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Err(Failure::Empty),
-                Err(errno) => return Err(self.failure(errno)),
+                Err(errno) => return Err(self.not_read(errno)),
             }
         }
     }
 
     /// Writes one frame, whole or not at all. May be called from several threads at once.
-    pub(crate) fn write(&self, frame: &[u8]) -> Result<(), Failure> {
+    pub fn write(&self, frame: &[u8]) -> Result<(), Failure> {
         loop {
             match nix::unistd::write(self, frame) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Err(Failure::Full),
-                Err(errno) => return Err(self.failure(errno)),
+                Err(errno) => return Err(self.not_written(errno)),
             }
         }
     }
@@ -56,6 +56,19 @@ impl Device {
     /// Whether the device behind a packet socket does not exist any more; TAP devices tell by themselves.
     pub(crate) fn has_gone(&self) -> bool {
         matches!(self, Self::Packet(packet) if !packet.is_bound())
+    }
+
+    /// What the answer to a read means.
+    pub(super) fn not_read(&self, errno: Errno) -> Failure {
+        if errno == Errno::EAGAIN { Failure::Empty } else { self.failure(errno) }
+    }
+
+    /// What the answer to a write means.
+    pub(super) fn not_written(&self, errno: Errno) -> Failure {
+        match errno {
+            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Failure::Full,
+            other => self.failure(other),
+        }
     }
 
     fn failure(&self, errno: Errno) -> Failure {

@@ -1,5 +1,6 @@
 //! Everything that is a system call: namespaces, netlink, TAP and packet devices. All of the crate's unsafe is here.
 
+mod batch;
 mod device;
 pub mod netlink;
 pub mod netns;
@@ -8,9 +9,11 @@ mod random;
 mod staging;
 mod steering;
 mod tap;
+mod vectored;
 
-pub(crate) use device::{Device, Failure};
-pub(crate) use packet::Packet;
+pub use batch::Batch;
+pub use device::{Device, Failure};
+pub use packet::Packet;
 pub(crate) use random::random;
-pub(crate) use staging::Staging;
-pub(crate) use tap::Tap;
+pub use staging::Staging;
+pub use tap::Tap;

@@ -59,7 +59,7 @@ const FANOUT: u32 =
 
 /// A packet socket that is bound to one device.
 #[derive(Debug)]
-pub(crate) struct Packet {
+pub struct Packet {
     fd: OwnedFd,
 }
 

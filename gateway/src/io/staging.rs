@@ -22,11 +22,11 @@ use crate::placement::Spread;
 
 /// A namespace without a name, with nothing in it but devices on their way.
 #[derive(Debug)]
-pub(crate) struct Staging(OwnedFd);
+pub struct Staging(OwnedFd);
 
 impl Staging {
     /// Makes the namespace, on a thread that ends in it.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let thread = std::thread::Builder::new().name("wharf-staging".into()).spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")

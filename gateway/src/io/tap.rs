@@ -67,7 +67,7 @@ mod ioctl {
 
 /// An open TAP device.
 #[derive(Debug)]
-pub(crate) struct Tap {
+pub struct Tap {
     fd: OwnedFd,
     offloads: &'static [&'static str],
 }

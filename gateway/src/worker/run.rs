@@ -14,11 +14,8 @@ use tracing::{debug, error, info};
 
 use super::inbox::{Handed, HandedKind};
 use super::{Device, Worker};
-use crate::io::Failure;
+use crate::io::{Batch, Failure};
 use crate::losses::Message;
-
-/// Frames read from one device before the next one has its turn.
-const BATCH: usize = 64;
 
 /// Frames of other workers that are handled before this worker's own devices have their turn.
 const HANDED_BATCH: usize = 256;
@@ -76,12 +73,7 @@ impl Worker {
     fn run(mut self) {
         let mut ready = [EpollEvent::empty(); READY];
         while !self.stopping {
-            let count = match self.epoll.wait(&mut ready, self.timeout()) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => 0,
-                Err(errno) => panic!("epoll_wait: {errno}"),
-            };
-            self.wakeups += 1;
+            let count = self.wait(&mut ready);
             for event in &ready[..count] {
                 match event.data() {
                     INBOX_TOKEN => self.empty_inbox(),
@@ -89,6 +81,9 @@ impl Worker {
                 }
             }
             let now = self.clock.now();
+            if count > 0 {
+                self.spin.work(now);
+            }
             if self.engine.poll_timeout().is_some_and(|at| at <= now) {
                 self.engine.handle_timeout(now);
                 self.transmit();
@@ -97,11 +92,29 @@ impl Worker {
         self.inboxes[usize::from(self.slot.index())].close();
     }
 
+    /// Which devices, and whether the inbox, have something; sleeps if there is nothing for a while.
+    fn wait(&mut self, ready: &mut [EpollEvent]) -> usize {
+        let now = self.clock.now();
+        let timeout = if self.spin.goes_on(now) {
+            // Whoever makes the work that we wait for may need this processor for it.
+            std::thread::yield_now();
+            EpollTimeout::ZERO
+        } else {
+            self.wakeups += 1;
+            self.timeout(now)
+        };
+        match self.epoll.wait(ready, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => panic!("epoll_wait: {errno}"),
+        }
+    }
+
     /// How long to sleep at most: until the engine's next timer.
-    fn timeout(&self) -> EpollTimeout {
+    fn timeout(&self, now: Instant) -> EpollTimeout {
         let Some(at) = self.engine.poll_timeout() else { return EpollTimeout::NONE };
         // Rounded up to what epoll counts in, so as not to wake before the time.
-        let wait = at.since(self.clock.now()).as_nanos().div_ceil(1_000_000);
+        let wait = at.since(now).as_nanos().div_ceil(1_000_000);
         EpollTimeout::try_from(wait.min(LONGEST_SLEEP.as_millis()) as u32).unwrap_or(EpollTimeout::ZERO)
     }
 
@@ -140,32 +153,60 @@ impl Worker {
         }
     }
 
-    /// Reads a batch from a link, and runs each frame to completion.
+    /// Reads a batch from a link, and runs each frame to completion, in order.
     fn drain(&mut self, link: Link) {
         let Some(device) = self.devices.get(&link).map(Arc::clone) else { return };
-        let now = self.clock.now();
-        let mut buffer = std::mem::take(&mut self.frame);
-        for _ in 0..BATCH {
-            match device.read(&mut buffer) {
-                Ok(length) => self.handle(now, link, &mut buffer[..length]),
-                Err(Failure::Gone) => {
-                    self.lose(link, &device);
-                    break;
-                }
-                Err(Failure::Refused(errno)) => {
-                    // The kernel had a frame, but not in a form that a vnet header can tell.
-                    debug!(%link, %errno, "a frame was not readable");
-                    self.engine.count_drop(link, Reason::IngressRefused);
-                }
-                Err(Failure::Empty | Failure::Full | Failure::Down) => break,
-            }
+        let mut batch = std::mem::take(&mut self.batch);
+        let outcome = batch.read(&device, |errno| {
+            // The kernel had a frame, but not in a form that a vnet header can tell.
+            debug!(%link, %errno, "a frame was not readable");
+            self.engine.count_drop(link, Reason::IngressRefused);
+        });
+        self.handle_batch(link, &mut batch);
+        self.batch = batch;
+        if outcome == Err(Failure::Gone) {
+            self.lose(link, &device);
         }
-        self.frame = buffer;
         self.transmit();
     }
 
-    fn handle(&mut self, now: Instant, link: Link, frame: &mut [u8]) {
-        match self.engine.handle_packet(now, link, frame) {
+    fn handle_batch(&mut self, link: Link, batch: &mut Batch) {
+        let now = self.clock.now();
+        let mut prepared = std::mem::take(&mut self.prepared);
+        self.engine.prepare(link, batch.frames(), &mut prepared);
+        for (index, seen) in prepared.iter().enumerate() {
+            let verdict = self.engine.handle_prepared(now, link, batch.frame_mut(index), seen);
+            let Verdict::Forward(to) = verdict else {
+                // What the engine makes of this frame shall not overtake those before it.
+                self.send_outgoing(batch);
+                self.follow(link, verdict, batch.frame(index));
+                continue;
+            };
+            if self.outgoing.to != Some(to) {
+                self.send_outgoing(batch);
+                self.outgoing.to = Some(to);
+            }
+            self.outgoing.indices.push(index);
+        }
+        self.send_outgoing(batch);
+        self.prepared = prepared;
+    }
+
+    /// Sends what waits for the rest of its batch.
+    fn send_outgoing(&mut self, batch: &Batch) {
+        let Some(to) = self.outgoing.to.take() else { return };
+        match self.devices.get(&to) {
+            Some(device) => batch.write(device, &self.outgoing.indices, |frame, failure| {
+                self.engine.count_drop(to, reason(to, frame, failure));
+            }),
+            None => self.outgoing.indices.iter().for_each(|_| self.engine.count_drop(to, Reason::EgressDown)),
+        }
+        self.outgoing.indices.clear();
+    }
+
+    /// Does what a verdict says that is not to forward.
+    fn follow(&mut self, link: Link, verdict: Verdict, frame: &[u8]) {
+        match verdict {
             Verdict::Forward(to) => self.send(to, frame),
             Verdict::HandOff { to, from } => {
                 let kind = match link {
@@ -224,16 +265,9 @@ impl Worker {
 
     fn send(&mut self, to: Link, frame: &[u8]) {
         let sent = self.devices.get(&to).map_or(Err(Failure::Gone), |device| device.write(frame));
-        let reason = match sent {
-            Ok(()) => return,
-            Err(Failure::Full | Failure::Empty) => Reason::EgressFull,
-            Err(Failure::Down | Failure::Gone) => Reason::EgressDown,
-            Err(Failure::Refused(errno)) => {
-                debug!(%to, %errno, length = frame.len(), "the device refused a frame");
-                Reason::EgressRefused
-            }
-        };
-        self.engine.count_drop(to, reason);
+        if let Err(failure) = sent {
+            self.engine.count_drop(to, reason(to, frame, failure));
+        }
     }
 
     /// A device has disappeared: it is not read any more, and the rest is done where waiting is allowed.
@@ -241,6 +275,18 @@ impl Worker {
         let _ = self.epoll.delete(device.as_fd());
         // The receiver ends after the workers.
         let _ = self.losses.send(Message::Lost(link));
+    }
+}
+
+/// What a frame that a device did not take is counted as.
+fn reason(to: Link, frame: &[u8], failure: Failure) -> Reason {
+    match failure {
+        Failure::Full | Failure::Empty => Reason::EgressFull,
+        Failure::Down | Failure::Gone => Reason::EgressDown,
+        Failure::Refused(errno) => {
+            debug!(%to, %errno, length = frame.len(), "the device refused a frame");
+            Reason::EgressRefused
+        }
     }
 }
 

@@ -30,6 +30,8 @@ fn every_command_that_takes_something_has_an_example() {
 fn documented_examples_parse() {
     let lines = [
         "serve --workers 64",
+        "serve --spin 0",
+        "serve --spin 1000",
         "serve --config /etc/wharf.toml --listen 127.0.0.1:8080 --workers 2 --log info,gateway=debug --log-format json --socket-mode 0600",
         "vpc add orders --cidr 10.1.0.0/16 --external 10.1.0.10,10.1.0.11 --uplink tap --netns pid:1 --device wharf0 --address 10.1.0.1/16",
         "vpc add b --cidr 10.0.0.0/8 --on-link 10.2.0.0/16 --next-hop 10.2.0.1 --external 10.2.0.10 --uplink packet --device eth1 --ports 1024-2048",
@@ -84,6 +86,9 @@ fn nonsense_is_a_usage_error() {
         "serve --workers 0",
         "serve --workers 65",
         "serve --workers two",
+        "serve --spin 1001",
+        "serve --spin -1",
+        "serve --spin some",
         "--api http://10.0.0.1:80 stats",
         "--api https://127.0.0.1:80 stats",
     ];
