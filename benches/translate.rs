@@ -1,57 +1,74 @@
-//! What one packet costs: `translate/hit/out/64` and `…/64k` with a session, `translate/miss` without one.
+//! What one packet costs: `translate/hit/…` of a session that there is, `translate/miss/…` when it opens one.
 //!
-//! The engine rewrites frames in place, so each round begins with a copy of the frame; `translate/copy/…` is its cost.
+//! `hit/DIRECTION/SIZE/SESSIONS`: packets of random sessions over the whole table. 64 and 1500 are UDP, 64k is a TCP
+//! super-packet. `miss/SESSIONS`: as many sessions begin as end, and beginning is what is measured, mapping and port included.
 
-use std::hint::black_box;
+use benches::batch::BATCH;
+use benches::hits::{Hits, Size};
+use benches::network::Family;
+use benches::population::{Direction, Kind, Population};
+use benches::statistics::scaled;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use gateway_core::limits::SESSIONS;
 
-use benches::{INSIDE, OUTSIDE, engine, is_translated, small_frame, super_packet, udp};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use gateway_core::{Engine, Instant, Verdict};
+/// By name: how many sessions there are.
+const TABLES: [(&str, u64); 4] =
+    [("1k", 1 << 10), ("64k", 1 << 16), ("1M", 1 << 20), ("4M", SESSIONS as u64)];
 
-/// Translates a copy of `frame` and checks that it goes on.
-fn translate(engine: &mut Engine, frame: &[u8], buffer: &mut [u8]) {
-    buffer.copy_from_slice(frame);
-    let verdict = engine.handle_packet(Instant::ZERO, INSIDE, black_box(buffer));
-    assert_eq!(verdict, Verdict::Forward(OUTSIDE));
-}
+const SIZES: [(&str, Size); 3] = [("64", Size::Small), ("1500", Size::Full), ("64k", Size::Super)];
+
+const DIRECTIONS: [(&str, Direction); 2] = [("out", Direction::Out), ("in", Direction::In)];
+
+/// Packets of one measurement at least: with less, the clock's own cost would be seen.
+const PACKETS: u64 = 16_384;
 
 fn hit(c: &mut Criterion) {
     let mut group = c.benchmark_group("translate");
-    for (size, frame) in [("64", small_frame()), ("64k", super_packet())] {
-        let mut engine = engine();
-        let mut buffer = frame.clone();
-        translate(&mut engine, &frame, &mut buffer);
-        let sessions = engine.session_count();
-        assert!(is_translated(&buffer));
-        group.throughput(Throughput::Bytes(frame.len() as u64));
-        group.bench_function(format!("hit/out/{size}"), |b| {
-            b.iter(|| translate(&mut engine, &frame, &mut buffer));
-        });
-        assert_eq!(engine.session_count(), sessions, "every round hit the session");
-        group
-            .bench_function(format!("copy/{size}"), |b| b.iter(|| buffer.copy_from_slice(black_box(&frame))));
+    // One population at a time, which grows: the largest takes more memory than the rest of the machine may have.
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let mut population = Population::new(Family::V4, kind);
+        for (table, sessions) in TABLES {
+            for (size_name, size) in SIZES.into_iter().filter(|(_, size)| kind_of(*size) == kind) {
+                for (way, direction) in DIRECTIONS {
+                    let mut hits = Hits::new(&population, direction, size);
+                    group.throughput(Throughput::Bytes(hits.on_wire() as u64));
+                    group.bench_function(format!("hit/{way}/{size_name}/{table}"), |b| {
+                        population.grow_to(sessions);
+                        hits.check(&mut population);
+                        b.iter_custom(|packets| {
+                            let more = packets.max(PACKETS);
+                            scaled(hits.run(&mut population, more), packets, more)
+                        });
+                    });
+                }
+            }
+        }
     }
     group.finish();
 }
 
 fn miss(c: &mut Criterion) {
-    /// New sessions of one round, each with a mapping of its own.
-    const ROUND: u16 = 1000;
-    let frames: Vec<_> = (0..ROUND).map(|port| udp(10_000 + port, 53, 22)).collect();
-    let mut buffer = frames[0].clone();
     let mut group = c.benchmark_group("translate");
-    group.throughput(Throughput::Elements(ROUND.into()));
-    group.bench_function("miss", |b| {
-        let round = |engine: &mut Engine| {
-            let before = engine.session_count();
-            for frame in &frames {
-                translate(engine, frame, &mut buffer);
-            }
-            assert_eq!(engine.session_count() - before, usize::from(ROUND), "every packet opened a session");
-        };
-        b.iter_batched_ref(engine, round, BatchSize::LargeInput);
-    });
+    group.throughput(Throughput::Elements(1));
+    // With fewer sessions, new ones come so rarely that the router's MAC address is forgotten in between.
+    for (table, sessions) in [("4k", 1 << 12), TABLES[1], TABLES[2], TABLES[3]] {
+        // What is due ends a little late, so the largest table is not quite full.
+        let live = sessions.min(SESSIONS as u64 - (1 << 16));
+        let mut population = None;
+        group.bench_function(format!("miss/{table}"), |b| {
+            let population = population.get_or_insert_with(|| Population::churning(live));
+            population.grow_to(live);
+            b.iter_custom(|asked| {
+                let churn = population.churn(asked.max(PACKETS).next_multiple_of(BATCH as u64));
+                scaled(churn.opening, asked, churn.opened)
+            });
+        });
+    }
     group.finish();
+}
+
+fn kind_of(size: Size) -> Kind {
+    if size == Size::Super { Kind::Tcp } else { Kind::Udp }
 }
 
 criterion_group!(benches, hit, miss);

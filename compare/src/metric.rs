@@ -1,0 +1,214 @@
+//! What is measured, and by which traffic.
+
+/// A number that every subject gets, once a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// TCP from the client, one stream. Gigabits of payload per second.
+    TcpUp,
+    /// TCP from the server, one stream.
+    TcpDown,
+    /// TCP from the client, four streams together.
+    TcpFour,
+    /// TCP from the client, one stream, with checksum and segmentation offload off at every device.
+    TcpUpNoOffload,
+    /// UDP in frames of 64 bytes, delivered to the server's device. Packets per second.
+    UdpSmall,
+    /// UDP with 1,400 bytes of payload.
+    UdpLarge,
+    /// UDP in frames of 64 bytes, received by the server's socket.
+    UdpSmallSocket,
+    /// TCP connections, each with a request and a response, to one server. Per second.
+    Crr,
+    /// Half of the responses come within this time. Microseconds.
+    RttMedian,
+    /// 99 of 100 do.
+    RttTail,
+    /// 99 of 100 do while a TCP stream fills the path.
+    RttLoadedTail,
+    /// Processor time of the whole machine per 10⁹ bytes of TCP payload. Seconds.
+    CpuPerGigabyte,
+    /// Processor time of the whole machine per million UDP packets delivered. Seconds.
+    CpuPerMillionPackets,
+    /// Memory per session at a million sessions. Bytes.
+    BytesPerSession,
+    /// From asking for the attachment to the first byte of a server's answer. Milliseconds.
+    AttachToFirstByte,
+}
+
+/// Which values are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Large ones.
+    Higher,
+    /// Small ones.
+    Lower,
+}
+
+/// One kind of traffic, which gives the values of some metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// One TCP stream from the client.
+    TcpUp,
+    /// One TCP stream from the server.
+    TcpDown,
+    /// Four TCP streams from the client.
+    TcpFour,
+    /// One TCP stream from the client without offloads.
+    TcpUpNoOffload,
+    /// Small UDP packets, as many as the client can make, counted at the device.
+    UdpSmall,
+    /// Large UDP packets.
+    UdpLarge,
+    /// Small UDP packets, counted at the socket.
+    UdpSmallSocket,
+    /// Small UDP packets at a rate that every subject can carry.
+    UdpPaced,
+    /// Connections.
+    Crr,
+    /// Requests on an idle path.
+    Rtt,
+    /// Requests beside a TCP stream.
+    RttLoaded,
+}
+
+impl Metric {
+    /// All of them, in the order of the report.
+    pub const ALL: [Self; 15] = [
+        Self::TcpUp,
+        Self::TcpDown,
+        Self::TcpFour,
+        Self::TcpUpNoOffload,
+        Self::UdpSmall,
+        Self::UdpLarge,
+        Self::UdpSmallSocket,
+        Self::Crr,
+        Self::RttMedian,
+        Self::RttTail,
+        Self::RttLoadedTail,
+        Self::CpuPerGigabyte,
+        Self::CpuPerMillionPackets,
+        Self::BytesPerSession,
+        Self::AttachToFirstByte,
+    ];
+
+    /// As the result has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TcpUp => "tcp_up_gbps",
+            Self::TcpDown => "tcp_down_gbps",
+            Self::TcpFour => "tcp_4_gbps",
+            Self::TcpUpNoOffload => "tcp_up_nooffload_gbps",
+            Self::UdpSmall => "udp_64_pps",
+            Self::UdpLarge => "udp_1400_pps",
+            Self::UdpSmallSocket => "udp_64_socket_pps",
+            Self::Crr => "tcp_crr_per_s",
+            Self::RttMedian => "rtt_p50_us",
+            Self::RttTail => "rtt_p99_us",
+            Self::RttLoadedTail => "rtt_loaded_p99_us",
+            Self::CpuPerGigabyte => "cpu_s_per_gb",
+            Self::CpuPerMillionPackets => "cpu_s_per_mpkt",
+            Self::BytesPerSession => "bytes_per_session",
+            Self::AttachToFirstByte => "attach_to_first_byte_ms",
+        }
+    }
+
+    /// For people: what it is, in which unit.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::TcpUp => "TCP, one stream up, Gbit/s",
+            Self::TcpDown => "TCP, one stream down, Gbit/s",
+            Self::TcpFour => "TCP, four streams up, Gbit/s",
+            Self::TcpUpNoOffload => "TCP, one stream up, no offloads, Gbit/s",
+            Self::UdpSmall => "UDP, 64 bytes, at the device, packets/s",
+            Self::UdpLarge => "UDP, 1,400 bytes, at the device, packets/s",
+            Self::UdpSmallSocket => "UDP, 64 bytes, at a socket, packets/s",
+            Self::Crr => "TCP connect, request, close, per second",
+            Self::RttMedian => "Request latency, p50, µs",
+            Self::RttTail => "Request latency, p99, µs",
+            Self::RttLoadedTail => "Request latency under load, p99, µs",
+            Self::CpuPerGigabyte => "CPU of the machine per GB of TCP, s",
+            Self::CpuPerMillionPackets => "CPU of the machine per million packets, s",
+            Self::BytesPerSession => "Memory per session, bytes",
+            Self::AttachToFirstByte => "Attach to first byte, ms",
+        }
+    }
+
+    /// Which values are good.
+    pub const fn better(self) -> Better {
+        match self {
+            Self::TcpUp
+            | Self::TcpDown
+            | Self::TcpFour
+            | Self::TcpUpNoOffload
+            | Self::UdpSmall
+            | Self::UdpLarge
+            | Self::UdpSmallSocket
+            | Self::Crr => Better::Higher,
+            _ => Better::Lower,
+        }
+    }
+
+    /// The metric of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+}
+
+impl Better {
+    /// As the result has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Higher => "higher",
+            Self::Lower => "lower",
+        }
+    }
+}
+
+impl Traffic {
+    /// All of them, in the order of a round.
+    pub const ALL: [Self; 11] = [
+        Self::TcpUp,
+        Self::TcpDown,
+        Self::TcpFour,
+        Self::UdpSmall,
+        Self::UdpLarge,
+        Self::UdpSmallSocket,
+        Self::UdpPaced,
+        Self::Crr,
+        Self::Rtt,
+        Self::RttLoaded,
+        Self::TcpUpNoOffload,
+    ];
+
+    /// The metrics that one run of it gives.
+    pub const fn metrics(self) -> &'static [Metric] {
+        match self {
+            Self::TcpUp => &[Metric::TcpUp, Metric::CpuPerGigabyte],
+            Self::TcpDown => &[Metric::TcpDown],
+            Self::TcpFour => &[Metric::TcpFour],
+            Self::TcpUpNoOffload => &[Metric::TcpUpNoOffload],
+            Self::UdpSmall => &[Metric::UdpSmall],
+            Self::UdpLarge => &[Metric::UdpLarge],
+            Self::UdpSmallSocket => &[Metric::UdpSmallSocket],
+            Self::UdpPaced => &[Metric::CpuPerMillionPackets],
+            Self::Crr => &[Metric::Crr],
+            Self::Rtt => &[Metric::RttMedian, Metric::RttTail],
+            Self::RttLoaded => &[Metric::RttLoadedTail],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_one_source_and_a_name_of_its_own() {
+        for metric in Metric::ALL {
+            let sources = Traffic::ALL.iter().filter(|traffic| traffic.metrics().contains(&metric)).count();
+            let apart = matches!(metric, Metric::BytesPerSession | Metric::AttachToFirstByte);
+            assert_eq!(sources, usize::from(!apart), "{}", metric.name());
+            assert_eq!(Metric::named(metric.name()), Some(metric));
+        }
+    }
+}

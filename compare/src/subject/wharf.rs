@@ -1,0 +1,83 @@
+//! Wharf as its users have it: the daemon, driven by its REST API.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use netlab::{Namespace, Process};
+use serde_json::json;
+
+use super::stand::{EXTERNAL, SERVER, Site, Stand, VPC};
+use super::{Subject, SubjectError};
+use crate::end::{Able, MTU};
+use crate::rest::{Rest, RestError};
+
+const LOG: &str = "wharf.log";
+
+/// A daemon with one VPC, whose uplink is the server's device, and a connector to it.
+#[derive(Debug)]
+pub struct Daemon {
+    /// It runs.
+    pub process: Process,
+    /// A connection to it.
+    pub rest: Rest,
+    socket: PathBuf,
+}
+
+/// Name of the VPC and of the connector.
+const NAME: &str = "vpc";
+
+pub(super) fn stand(site: Site, program: &Path) -> Result<Stand, SubjectError> {
+    let mut daemon = Daemon::start(&site, program)?;
+    daemon.container("client", &site.client)?;
+    daemon.attach("client")?;
+    site.stands(Subject::Wharf, [Able::Offload; 2], &[], EXTERNAL, vec![("wharf", daemon.process)])
+}
+
+impl Daemon {
+    /// Starts it, and makes the VPC and the connector.
+    pub fn start(site: &Site, program: &Path) -> Result<Self, SubjectError> {
+        if !program.exists() {
+            let reason = "build it with `cargo build --release -p wharf`".into();
+            return Err(SubjectError::Missing { program: program.display().to_string(), reason });
+        }
+        let socket = site.directory.join("wharf.sock");
+        let mut command = Command::new(program);
+        command.args(["serve", "--color", "never", "--log", "warn", "--socket"]).arg(&socket);
+        let process = site.start(command, LOG)?;
+        let connect = || Rest::connect(&socket).and_then(|mut rest| rest.get("/readyz").map(|_| rest));
+        let mut answering = None;
+        site.wait("wharf", &process, LOG, || {
+            answering = connect().ok();
+            answering.is_some()
+        })?;
+        let rest = answering.expect("it was there when the wait ended");
+        let mut daemon = Self { process, rest, socket };
+        let uplink = json!({
+            "kind": "tap", "netns": {"name": site.server.name()}, "device": "eth0", "address": format!("{SERVER}/16"),
+        });
+        let vpc = json!({"name": NAME, "cidr": VPC, "external_addresses": [EXTERNAL], "uplink": uplink});
+        daemon.rest.make("vpcs", &vpc)?;
+        daemon.rest.post("/v1/connectors", &json!({"name": NAME, "vpc": NAME}))?;
+        Ok(daemon)
+    }
+
+    /// Gives a namespace a link to the gateway.
+    pub fn container(&mut self, name: &str, namespace: &Namespace) -> Result<(), RestError> {
+        self.rest.make("containers", &json!({"name": name, "netns": {"name": namespace.name()}, "mtu": MTU}))
+    }
+
+    /// Lets the container reach the server.
+    pub fn attach(&mut self, container: &str) -> Result<(), RestError> {
+        self.rest.put(&format!("/v1/containers/{container}/connectors/{NAME}")).map(drop)
+    }
+
+    /// Takes the container's link away.
+    pub fn remove_container(&mut self, name: &str) -> Result<(), RestError> {
+        self.rest.delete(&format!("/v1/containers/{name}")).map(drop)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}

@@ -1,0 +1,131 @@
+//! The program as a whole: what it writes, and that nothing of it stays.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The comparison, with a directory for all its temporary files.
+fn compare(directory: &TempDir, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
+    command.args(words).env("TMPDIR", directory.path()).stdin(Stdio::null());
+    command
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// Names of the namespaces that the process made.
+fn namespaces(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(&format!("wl-{pid}-"))).collect()
+}
+
+/// Processes that the process started, which run.
+fn children(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|child| stat(*child).is_some_and(|(state, parent)| parent == pid && state != "Z")).collect()
+}
+
+/// State and parent of a process.
+fn stat(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).expect("a directory").next().is_none()
+}
+
+#[test]
+fn a_quick_metric_of_three_subjects_is_written_in_the_agreed_form() {
+    let (directory, files) = (directory(), directory());
+    let (json, out) = (files.path().join("f.json"), files.path().join("out"));
+    let words = ["--only", "direct,nft,wharf,tcp_up_gbps", "--runs", "2", "--seconds", "0.5"];
+    let mut command = compare(&directory, &words);
+    let output = command.arg("--json").arg(&json).arg("--out").arg(&out).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
+    let metrics = written["metrics"].as_object().expect("an object");
+    assert_eq!(metrics.keys().collect::<Vec<_>>(), ["tcp_up_gbps"], "{said}");
+    let metric = metrics["tcp_up_gbps"].as_object().expect("an object");
+    assert_eq!(metric["better"], "higher");
+    assert_eq!(metric.len(), 4, "{metric:?}");
+    for subject in ["direct", "nft", "wharf"] {
+        let values = metric[subject].as_array().unwrap_or_else(|| panic!("{subject}: {said}"));
+        assert_eq!(values.len(), 2, "{subject}: {said}");
+        assert!(values.iter().all(|value| value.as_f64().is_some_and(|value| value > 0.0)), "{values:?}");
+    }
+    let settings = &written["settings"];
+    assert_eq!(settings["mtu"], 1500);
+    assert_eq!((&settings["absent"], &settings["refused"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    for name in ["pinning", "machine", "versions", "date", "command"] {
+        assert!(!settings[name].is_null(), "{name}");
+    }
+    let device = &settings["devices"]["wharf"]["client eth0"];
+    assert_eq!(device["offloads"]["tcp-segmentation-offload"], true, "{device}");
+    assert!(device["txqueuelen"].is_u64(), "{device}");
+    for file in ["results.md", "results.svg", "results.json"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    assert!(is_empty(directory.path()));
+}
+
+#[test]
+fn a_peer_that_cannot_run_is_listed_with_its_reason() {
+    let (directory, files) = (directory(), directory());
+    let json = files.path().join("f.json");
+    let words =
+        ["--only", "direct,raw,tcp_up_gbps", "--runs", "1", "--seconds", "0.3", "--raw", "/no/such/raw"];
+    let output = compare(&directory, &words).arg("--json").arg(&json).output().expect("it runs");
+    let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
+    let absent = &written["settings"]["absent"][0];
+    assert_eq!(absent["subject"], "raw");
+    assert!(absent["reason"].as_str().expect("a text").contains("/no/such/raw"), "{absent}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("| raw |"), "the table has its column");
+}
+
+#[test]
+fn nothing_is_left_of_a_comparison_that_is_interrupted() {
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let directory = directory();
+        let mut child = start(&directory);
+        let pid = child.id();
+        let started = children(pid);
+        assert!(!namespaces(pid).is_empty() && !started.is_empty() && !is_empty(directory.path()));
+        kill(Pid::from_raw(pid.cast_signed()), signal).expect("it runs");
+        let ended = child.wait().expect("our own child");
+        assert_eq!(ended.code(), Some(status), "{signal}");
+        assert_eq!(namespaces(pid), Vec::<String>::new(), "{signal}");
+        for process in started {
+            assert!(stat(process).is_none_or(|(state, _)| state == "Z"), "{signal}: {process} runs");
+        }
+        assert!(is_empty(directory.path()), "{signal}: temporary files");
+    }
+}
+
+/// A comparison that is in the middle of it.
+fn start(directory: &TempDir) -> Child {
+    let words = ["--only", "direct,nft,wharf,tcp_up_gbps", "--runs", "100", "--seconds", "0.3"];
+    let mut child = compare(directory, &words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program of this package");
+    let mut said = BufReader::new(child.stderr.take().expect("it was piped")).lines();
+    let first = said.find(|line| line.as_ref().is_ok_and(|line| line.contains("tcp_up_gbps")));
+    assert!(first.is_some(), "it ended before the first run");
+    // Whoever reads no more must not stop it from writing.
+    std::thread::spawn(move || said.for_each(drop));
+    child
+}
