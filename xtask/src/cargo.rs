@@ -50,6 +50,41 @@ pub(crate) enum RunError {
     /// cargo has ended, but its output is still held open: the processes have to be found and ended by hand.
     #[error("the tests have ended, but a process that one of them started still runs")]
     LeftRunning,
+    /// A program of ours failed; it has said why.
+    #[error("{program} failed ({status})")]
+    Failed {
+        /// Which program.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A program of ours did not say what it should.
+    #[error("no result from {0}")]
+    Output(String),
+    /// A file could not be read.
+    #[error("cannot read {file}: {source}")]
+    Read {
+        /// Which file.
+        file: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {file}: {source}")]
+    Write {
+        /// Which file.
+        file: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The baseline of the instruction counts is not what `--bless` writes.
+    #[error("{file} is no baseline, make it anew with `cargo xtask bench-core --bless`: {source}")]
+    Baseline {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        source: toml::de::Error,
+    },
     /// A file of the workspace could not be read.
     #[error("cannot read the workspace's files: {0}")]
     Files(#[from] ignore::Error),

@@ -1,6 +1,8 @@
 //! The project's own commands, run as `cargo xtask <command>`.
 
+mod bench_core;
 mod cargo;
+mod compare;
 mod demo;
 mod fuzz;
 mod setup;
@@ -29,6 +31,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build Wharf for release and compare it with what users would pick instead.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare {
+        /// Arguments for the comparison, see `cargo xtask compare -- --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Build everything and run every test, the end-to-end ones included.
     #[command(after_help = TEST_EXAMPLES)]
     Test {
@@ -45,6 +54,9 @@ enum Command {
         #[arg(long, value_name = "TARGET")]
         only: Vec<String>,
     },
+    /// Measure the core: translation, new sessions, memory, growth, instruction counts.
+    #[command(after_help = BENCH_CORE_EXAMPLES)]
+    BenchCore(bench_core::Options),
     /// Check what the compiler does not: who depends on whom, purity of the core, where unsafe may be.
     #[command(after_help = TIDY_EXAMPLES)]
     Tidy {
@@ -57,8 +69,10 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo { arguments } => demo::run(&arguments),
+        Command::Compare { arguments } => compare::run(&arguments),
         Command::Test { filters } => test::run(&filters),
         Command::Fuzz { seconds, only } => fuzz::run(seconds, &only),
+        Command::BenchCore(options) => bench_core::run(&options),
         Command::Tidy { root } => tidy::run(root.as_deref()),
     };
     outcome.unwrap_or_else(|error| {
@@ -71,6 +85,15 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   cargo xtask demo             build, show, clean up
   cargo xtask demo -- --keep   leave it running, to try things by hand";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask compare                           everything, into docs/benchmarks; 25 minutes at most
+  cargo xtask compare --quick --json f.json     an impression in less than five minutes
+  cargo xtask compare --quick --only wharf,nft  two subjects
+  cargo xtask compare -- --help                 all options
+
+Needs root and Linux. Installs the peers' Debian packages with apt-get.";
 
 const TEST_EXAMPLES: &str = "\
 Examples:
@@ -88,6 +111,16 @@ Examples:
 
 Inputs that reach something new are kept in fuzz/corpus, one that fails in fuzz/artifacts. Needs a C++ compiler;
 installs one with apt-get as root.";
+
+const BENCH_CORE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench-core                    everything, beside the targets; some minutes
+  cargo xtask bench-core --json core.json   the same, with the numbers that have a target in a file
+  cargo xtask bench-core --instructions     instruction counts beside benches/instructions.toml, as .ci/run does it
+  cargo xtask bench-core --bless            make the counts of now the baseline
+
+Times are medians, and need a machine that does nothing else. Instruction counts do not; they are callgrind's, and valgrind
+is installed with apt-get if it is missing. Profiles stay in target/callgrind, for callgrind_annotate.";
 
 const TIDY_EXAMPLES: &str = "\
 Examples:

@@ -58,6 +58,11 @@ pub(crate) fn for_fuzz() -> Result<(), SetupError> {
     get(FUZZ_PROGRAMS)
 }
 
+/// What counting instructions needs of the machine. Installs valgrind, if that is allowed.
+pub(crate) fn for_bench() -> Result<(), SetupError> {
+    get(BENCH_PROGRAMS)
+}
+
 fn get(programs: &[Program]) -> Result<(), SetupError> {
     let lacking = missing(programs);
     if lacking.is_empty() { Ok(()) } else { install(&lacking) }
@@ -131,6 +136,9 @@ const PROGRAMS: &[Program] = &[
 
 /// Programs that the build of the fuzz targets starts.
 const FUZZ_PROGRAMS: &[Program] = &[Program { name: "c++", package: "g++" }];
+
+/// Programs that `bench-core` starts.
+const BENCH_PROGRAMS: &[Program] = &[Program { name: "valgrind", package: "valgrind" }];
 
 #[cfg(test)]
 mod tests {
