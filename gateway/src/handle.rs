@@ -310,7 +310,7 @@ const WORKER_SHIFT: u32 = 40;
 
 /// Closes devices where waiting is allowed: to unregister one, the kernel waits for all its readers.
 async fn close(devices: Vec<Arc<Device>>) {
-    let _ = spawn_blocking(move || drop(devices)).await;
+    let _ = spawn_blocking(move || devices.iter().for_each(|device| device.delete())).await;
 }
 
 async fn blocking<T: Send + 'static>(

@@ -58,6 +58,16 @@ impl Device {
         matches!(self, Self::Packet(packet) if !packet.is_bound())
     }
 
+    /// Takes a device of our own making away, for everybody who still has it open. Of another one, nothing is to be done.
+    /// The kernel takes its time, as it waits for all its readers.
+    pub(crate) fn delete(&self) {
+        if let Self::Tap(tap) = self
+            && let Err(error) = tap.delete()
+        {
+            tracing::warn!(%error, "a device goes when its last descriptor is closed, and not before");
+        }
+    }
+
     /// What the answer to a read means.
     pub(super) fn not_read(&self, errno: Errno) -> Failure {
         if errno == Errno::EAGAIN { Failure::Empty } else { self.failure(errno) }

@@ -84,3 +84,26 @@ impl Staging {
             .unwrap_or_else(|source| Err(LinkError::System { step: "enter the staging namespace", source }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Device;
+
+    #[test]
+    fn a_name_is_free_once_its_device_is_deleted_whoever_still_has_a_descriptor() {
+        let (staging, container) = (Staging::new().unwrap(), Staging::new().unwrap().0);
+        let device = Device::Tap(staging.create_tap(&container, "eth0").unwrap());
+        // As a process has it that is being started.
+        let copy = device.as_fd().try_clone_to_owned().unwrap();
+        let again = || staging.create_tap(&container, "eth0");
+        assert!(matches!(again(), Err(LinkError::DeviceTaken(_))));
+        device.delete();
+        // There is nothing more to delete, least of all what has the name now.
+        let next = Device::Tap(again().unwrap());
+        device.delete();
+        assert!(matches!(again(), Err(LinkError::DeviceTaken(_))));
+        drop((device, copy, next));
+        again().unwrap();
+    }
+}

@@ -6,12 +6,15 @@
 //! Source: Documentation/networking/tuntap.rst, drivers/net/tun.c.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::net::if_::if_nametoindex;
 use nix::sys::stat::Mode;
 
+use super::netlink::{answer, exchange};
+use super::netns::run_in;
 use super::steering::{Program, View};
 use crate::LinkError;
 use crate::placement::Spread;
@@ -50,14 +53,20 @@ struct IfReq {
 const _: () = assert!(size_of::<IfReq>() == size_of::<libc::ifreq>());
 
 mod ioctl {
-    // include/uapi/linux/if_tun.h: _IOW('T', 202, int), _IOW('T', 208, unsigned int) and _IOR('T', 224, int), which
-    // reads from us all the same.
+    // include/uapi/linux/if_tun.h: _IOW('T', 202, int), _IOW('T', 208, unsigned int), _IOR('T', 210, unsigned int), which
+    // is a whole ifreq, _IOR('T', 224, int), which reads from us all the same, and _IO('T', 227).
     nix::ioctl_write_ptr_bad!(
         tunsetiff,
         nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
         super::IfReq
     );
     nix::ioctl_write_int_bad!(tunsetoffload, nix::request_code_write!(b'T', 208, size_of::<libc::c_uint>()));
+    nix::ioctl_read_bad!(
+        tungetiff,
+        nix::request_code_read!(b'T', 210, size_of::<libc::c_uint>()),
+        super::IfReq
+    );
+    nix::ioctl_none_bad!(tungetdevnetns, nix::request_code_none!(b'T', 227));
     nix::ioctl_write_ptr_bad!(
         tunsetsteeringebpf,
         nix::request_code_read!(b'T', 224, size_of::<libc::c_int>()),
@@ -102,6 +111,40 @@ impl Tap {
 
     pub(super) fn offloads(&self) -> &'static [&'static str] {
         self.offloads
+    }
+
+    /// Deletes the device, wherever it is now. To close the last descriptor does the same, but a process that is being
+    /// started has a copy of each until it runs its program, and whoever makes a device of that name meanwhile finds it taken.
+    pub(super) fn delete(&self) -> io::Result<()> {
+        let gone = |errno| errno == Errno::EBADFD || errno == Errno::ENODEV;
+        match self.netns().and_then(|netns| Ok((netns, self.name()?))) {
+            Ok((netns, name)) => run_in(netns, || {
+                let Ok(index) = if_nametoindex(name.as_str()) else { return Ok(()) };
+                // While the device has that name, no other has: so the index is its own.
+                if self.name() != Ok(name) {
+                    return Ok(());
+                }
+                exchange(async |handle| handle.link().del(index).execute().await.map_err(answer))
+            })?,
+            Err(errno) if gone(errno) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The namespace that the device is in. It lives at least as long as the descriptor.
+    fn netns(&self) -> Result<OwnedFd, Errno> {
+        // SAFETY: the descriptor is open, and the call has no argument.
+        let fd = unsafe { ioctl::tungetdevnetns(self.fd.as_raw_fd()) }?;
+        // SAFETY: the kernel has just made the descriptor, for this call alone.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// What the device is called now.
+    fn name(&self) -> Result<String, Errno> {
+        let mut request = IfReq { name: [0; IFNAMSIZ], flags: 0, padding: [0; 22] };
+        // SAFETY: the descriptor is open, and `request` is a live, whole `struct ifreq` that the kernel fills during the call.
+        unsafe { ioctl::tungetiff(self.fd.as_raw_fd(), &raw mut request) }?;
+        Ok(text(request.name))
     }
 }
 
