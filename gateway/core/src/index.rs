@@ -138,20 +138,20 @@ impl Index {
         }
     }
 
-    /// A key that could be the one for this tag: what [`Self::find`] would look at first. Brings the bucket into the cache.
+    /// A key that could be the one for this tag, whose bucket is `home`: what [`Self::find`] would look at first.
     #[inline(always)]
-    pub(crate) fn guess(&self, tag: u32) -> u32 {
-        let bucket = &self.buckets[self.home(tag)];
+    pub(crate) fn guess(&self, home: u32, tag: u32) -> u32 {
+        let bucket = &self.buckets[home as usize];
         match bucket.places_of(tag) {
             0 => NIL,
             places => bucket.key(places.trailing_zeros() as usize / 8),
         }
     }
 
-    /// Brings the bucket of a tag into the cache; what is returned means nothing.
-    #[inline]
-    pub(crate) fn touch(&self, tag: u32) -> u32 {
-        self.buckets[self.home(tag)].next
+    /// Brings a bucket into the cache; what is returned means nothing.
+    #[inline(always)]
+    pub(crate) fn touch(&self, home: u32) -> u32 {
+        self.buckets[home as usize].next
     }
 
     /// Adds a key, which must not be there.
@@ -198,7 +198,7 @@ impl Index {
 
     /// The bucket that a tag belongs to.
     #[inline(always)]
-    fn home(&self, tag: u32) -> usize {
+    pub(crate) fn home(&self, tag: u32) -> usize {
         let home = (tag & self.mask) as usize;
         if home < self.buckets.len() { home } else { home & (self.mask >> 1) as usize }
     }

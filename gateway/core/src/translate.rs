@@ -1,6 +1,7 @@
 //! Rewriting a packet in place: one endpoint, the TTL and every checksum that covers them. Lengths never change.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 
 use crate::checksum::{Delta, Folded, checksum, pseudo_header, sum};
 use crate::packet::glance::{Glance, Version};
@@ -142,20 +143,21 @@ pub(crate) struct Rewrite {
 #[inline(always)]
 pub(crate) fn known<V: Version>(frame: &mut [u8], glance: &Glance, side: Side, rewrite: &Rewrite) {
     let [endpoint, addresses] = rewrite.deltas;
-    let field = V::AT + if glance.is_tcp { checksum_at::TCP } else { checksum_at::UDP };
-    let old = native_at(frame, field);
-    let new = if glance.partial_checksum {
-        addresses.delta().apply_partial(old)
+    if glance.partial_checksum {
+        let at = V::AT + if glance.is_tcp { checksum_at::TCP } else { checksum_at::UDP };
+        put_native(frame, at, addresses.delta().apply_partial(native_at(frame, at)));
+    } else if glance.is_tcp {
+        let at = V::AT + checksum_at::TCP;
+        put_native(frame, at, endpoint.delta().apply(native_at(frame, at)));
     } else {
-        match endpoint.delta().apply(old) {
-            new if glance.is_tcp => new,
-            // RFC 768: 0 is no checksum, and a checksum that comes out as zero is sent as all ones.
-            _ if old == 0 => 0,
-            0 => 0xffff,
-            new => new,
-        }
-    };
-    put_native(frame, field, new);
+        let at = V::AT + checksum_at::UDP;
+        // RFC 768: 0 is no checksum, and a checksum that comes out as zero is sent as all ones.
+        let new = match native_at(frame, at) {
+            0 => 0,
+            old => NonZero::new(endpoint.delta().apply(old)).map_or(0xffff, NonZero::get),
+        };
+        put_native(frame, at, new);
+    }
     put_u16(frame, V::AT + side.port(), rewrite.port);
     let at = if side == Side::Source { V::SOURCE } else { V::DESTINATION };
     V::pass_on(frame, at, rewrite.address, addresses.delta());

@@ -130,7 +130,7 @@ pub(crate) fn is_plain(frame: &[u8]) -> bool {
 
 /// Writes the header of a frame that asks for nothing, or, if `super_len` says how long the headers behind the vnet header are, keeps what a
 /// super-packet asks for.
-#[inline]
+#[inline(always)]
 pub(crate) fn renew(frame: &mut [u8], partial_checksum: bool, super_len: Option<u16>) {
     let Some(header) = frame.first_chunk_mut::<VNET_LEN>() else { return };
     if !partial_checksum {

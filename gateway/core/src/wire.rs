@@ -169,6 +169,7 @@ impl Ethernet {
     }
 
     /// Writes the two addresses of a frame.
+    #[inline(always)]
     pub(crate) fn address(frame: &mut [u8], destination: MacAddr, source: MacAddr) {
         frame[ETHERNET..ETHERNET + 6].copy_from_slice(&destination.0);
         frame[ETHERNET + 6..ETHERNET + 12].copy_from_slice(&source.0);

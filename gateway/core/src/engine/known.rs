@@ -3,13 +3,14 @@
 use std::hint::black_box;
 
 use super::Engine;
+use super::links::{Attachment, Uplink};
 use crate::chunked::NIL;
 use crate::packet::glance::{Glance, V4, V6, Version, ether_type};
 use crate::session::Exit;
 use crate::session::key::{Key, Kind, address};
 use crate::session::tcp::{Direction, Segment};
 use crate::translate::{self, Rewrite, Side, replace_ipv4_word};
-use crate::wire::{ETHERNET, IP, VNET_LEN, array, ether_type};
+use crate::wire::{ETHERNET, IP, UDP_LEN, VNET_LEN, array, ether_type};
 use crate::{AttachmentId, Instant, Link, Protocol, UplinkId, Verdict};
 
 /// What [`Engine::prepare`] has seen in a frame. Good for that frame, until it is handled.
@@ -20,11 +21,14 @@ pub struct Prepared(Option<Seen>);
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     glance: Glance,
-    key: Key,
     tag: u32,
-    /// Where the session is, if it is there already.
+    /// Where the session is, if it is there already; before that, where the index may know it.
     guess: u32,
+    /// Of its key. The remote address is in the frame.
+    word: u64,
 }
+
+const _: () = assert!(size_of::<Prepared>() == 32);
 
 impl Engine {
     /// Looks at frames that came from one link, vnet headers included, before they are handled one by one with
@@ -37,16 +41,45 @@ impl Engine {
         prepared: &mut Vec<Prepared>,
     ) {
         prepared.clear();
-        prepared.extend(frames.into_iter().map(|frame| Prepared(self.see(from, frame))));
+        let frames = frames.into_iter();
+        match from {
+            Link::Attachment(id) => {
+                let link = self.attachments.placed(id);
+                let see = |frame: &[u8]| match ether_type(frame) {
+                    ether_type::IPV4 => self.see_outbound::<V4>(link?, frame),
+                    ether_type::IPV6 => self.see_outbound::<V6>(link?, frame),
+                    _ => None,
+                };
+                prepared.extend(frames.map(|frame| Prepared(see(frame))));
+            }
+            Link::Uplink(id) => {
+                let link = self.uplinks.placed(id);
+                let see = |frame: &[u8]| match ether_type(frame) {
+                    ether_type::IPV4 => self.see_inbound::<V4>(link?, frame),
+                    ether_type::IPV6 => self.see_inbound::<V6>(link?, frame),
+                    _ => None,
+                };
+                prepared.extend(frames.map(|frame| Prepared(see(frame))));
+            }
+        }
+        self.fetch(prepared);
+    }
+
+    /// Brings the sessions of frames into the cache, and notes where they are.
+    fn fetch(&self, prepared: &mut [Prepared]) {
         // Short loops, so that the processor waits for many lines at a time.
         let mut touched = 0;
-        for seen in prepared.iter().filter_map(|Prepared(seen)| seen.as_ref()) {
-            touched ^= self.sessions.touch_index(seen.tag);
+        for Prepared(seen) in &mut *prepared {
+            let Some(seen) = seen else { continue };
+            seen.guess = self.sessions.home(seen.tag);
+            touched ^= self.sessions.touch_index(seen.guess);
         }
-        for seen in prepared.iter_mut().filter_map(|Prepared(seen)| seen.as_mut()) {
-            seen.guess = self.sessions.guess(seen.tag);
+        for Prepared(seen) in &mut *prepared {
+            let Some(seen) = seen else { continue };
+            seen.guess = self.sessions.guess(seen.guess, seen.tag);
         }
-        for seen in prepared.iter().filter_map(|Prepared(seen)| seen.as_ref()) {
+        for Prepared(seen) in &*prepared {
+            let Some(seen) = seen else { continue };
             touched ^= self.sessions.touch_entry(seen.guess);
         }
         // Without a use there would be no loads.
@@ -54,6 +87,7 @@ impl Engine {
     }
 
     /// Does what [`Self::handle_packet`] does, with what [`Self::prepare`] has seen in the frame.
+    #[inline]
     pub fn handle_prepared(
         &mut self,
         now: Instant,
@@ -62,9 +96,9 @@ impl Engine {
         prepared: &Prepared,
     ) -> Verdict {
         let done = match (&prepared.0, from) {
-            (Some(seen), Link::Attachment(_)) if seen.key.is_v6() => self.send_seen::<V6>(now, frame, seen),
+            (Some(seen), Link::Attachment(_)) if seen.is_v6() => self.send_seen::<V6>(now, frame, seen),
             (Some(seen), Link::Attachment(_)) => self.send_seen::<V4>(now, frame, seen),
-            (Some(seen), Link::Uplink(_)) if seen.key.is_v6() => self.receive_seen::<V6>(now, frame, seen),
+            (Some(seen), Link::Uplink(_)) if seen.is_v6() => self.receive_seen::<V6>(now, frame, seen),
             (Some(seen), Link::Uplink(_)) => self.receive_seen::<V4>(now, frame, seen),
             (None, _) => None,
         };
@@ -98,54 +132,64 @@ impl Engine {
         id: AttachmentId,
         frame: &mut [u8],
     ) -> Option<Link> {
-        let seen = self.see_outbound::<V>(id, frame)?;
-        self.send_known::<V>(now, frame, seen)
+        let seen = self.see_outbound::<V>(self.attachments.placed(id)?, frame)?;
+        self.send_found::<V>(now, frame, &seen)
     }
 
     #[inline(never)]
     fn inbound_known<V: Version>(&mut self, now: Instant, id: UplinkId, frame: &mut [u8]) -> Option<Link> {
-        let seen = self.see_inbound::<V>(id, frame)?;
-        self.receive_known::<V>(now, frame, seen)
+        let seen = self.see_inbound::<V>(self.uplinks.placed(id)?, frame)?;
+        self.receive_found::<V>(now, frame, &seen)
     }
 
     #[inline(never)]
     fn send_seen<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
-        self.send_known::<V>(now, frame, *seen)
+        if !self.sessions.is_at(seen.guess, &seen.key::<V>(frame, V::DESTINATION), Direction::Outbound) {
+            return self.send_found::<V>(now, frame, seen);
+        }
+        self.send_known::<V>(now, frame, &seen.glance, seen.guess)
     }
 
     #[inline(never)]
     fn receive_seen<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
-        self.receive_known::<V>(now, frame, *seen)
+        if !self.sessions.is_at(seen.guess, &seen.key::<V>(frame, V::SOURCE), Direction::Inbound) {
+            return self.receive_found::<V>(now, frame, seen);
+        }
+        self.receive_known::<V>(now, frame, &seen.glance, seen.guess)
+    }
+
+    #[inline(never)]
+    fn send_found<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
+        let key = seen.key::<V>(frame, V::DESTINATION);
+        let session = self.sessions.find(&key, seen.tag, Direction::Outbound)?;
+        self.send_known::<V>(now, frame, &seen.glance, session as u32)
+    }
+
+    #[inline(never)]
+    fn receive_found<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
+        let key = seen.key::<V>(frame, V::SOURCE);
+        let session = self.sessions.find(&key, seen.tag, Direction::Inbound)?;
+        self.receive_known::<V>(now, frame, &seen.glance, session as u32)
     }
 
     /// Looks at what could belong to a session; `None` for everything that needs a closer look.
-    fn see(&self, from: Link, frame: &[u8]) -> Option<Seen> {
-        match (ether_type(frame), from) {
-            (ether_type::IPV4, Link::Attachment(id)) => self.see_outbound::<V4>(id, frame),
-            (ether_type::IPV4, Link::Uplink(id)) => self.see_inbound::<V4>(id, frame),
-            (ether_type::IPV6, Link::Attachment(id)) => self.see_outbound::<V6>(id, frame),
-            (ether_type::IPV6, Link::Uplink(id)) => self.see_inbound::<V6>(id, frame),
-            _ => None,
-        }
-    }
-
     #[inline(always)]
-    fn see_outbound<V: Version>(&self, id: AttachmentId, frame: &[u8]) -> Option<Seen> {
-        let place = self.attachments.place(id)?;
-        let attachment = self.attachments.at(place);
+    fn see_outbound<V: Version>(
+        &self,
+        (place, attachment): (usize, &Attachment),
+        frame: &[u8],
+    ) -> Option<Seen> {
         let glance = Glance::of::<V>(frame)?;
         let source = V::address(frame, V::SOURCE);
         if array::<12>(frame, ETHERNET) != attachment.macs || !attachment.own.is::<V>(source) {
             return None;
         }
         let key = Key::inside_of(kind::<V>(&glance), place, glance.ports, V::address(frame, V::DESTINATION));
-        Some(Seen { glance, key, tag: self.sessions.tag(&key), guess: NIL })
+        Some(Seen { glance, tag: self.sessions.tag(&key), guess: NIL, word: key.word() })
     }
 
     #[inline(always)]
-    fn see_inbound<V: Version>(&self, id: UplinkId, frame: &[u8]) -> Option<Seen> {
-        let place = self.uplinks.place(id)?;
-        let uplink = self.uplinks.at(place);
+    fn see_inbound<V: Version>(&self, (place, uplink): (usize, &Uplink), frame: &[u8]) -> Option<Seen> {
         let glance = Glance::of::<V>(frame)?;
         if array::<6>(frame, ETHERNET) != uplink.config.mac.0 {
             return None;
@@ -154,14 +198,20 @@ impl Engine {
         // Near and remote port are the other way round.
         let (ports, remote) = (glance.ports.rotate_left(16), V::address(frame, V::SOURCE));
         let key = Key::outside_of(kind::<V>(&glance), place, external, ports, remote);
-        Some(Seen { glance, key, tag: self.sessions.tag(&key), guess: NIL })
+        Some(Seen { glance, tag: self.sessions.tag(&key), guess: NIL, word: key.word() })
     }
 
     /// From a container to a neighbor in the VPC.
     #[inline(always)]
-    fn send_known<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: Seen) -> Option<Link> {
-        let Seen { glance, key, tag, guess } = seen;
-        let session = self.sessions.known(&key, tag, guess, Direction::Outbound)?;
+    fn send_known<V: Version>(
+        &mut self,
+        now: Instant,
+        frame: &mut [u8],
+        glance: &Glance,
+        session: u32,
+    ) -> Option<Link> {
+        // Said here, it need not be asked for each field.
+        let session = (frame.len() >= V::AT + UDP_LEN).then_some(session as usize)?;
         let entry = self.sessions.entry_mut(session);
         let uplink = self.uplinks.at_mut(entry.uplink());
         let Exit::Neighbor(place) = entry.exit(uplink.config.space.epoch())? else { return None };
@@ -174,29 +224,33 @@ impl Engine {
             deltas: entry.deltas(Direction::Outbound),
             macs: (uplink.neighbors.resolve_at(place)?, uplink.config.mac),
         };
-        // From here on it goes on.
+        // From here on it goes on. What needs most of it comes first.
+        translate::known::<V>(frame, glance, Side::Source, &rewrite);
         let (id, size) = (uplink.config.id, frame.len() - VNET_LEN);
         uplink.base.counters.sent.count(size, glance.is_super_packet());
         let attachment = self.attachments.at_mut(entry.attachment());
         attachment.base.counters.received.count(size, glance.is_super_packet());
-        match Segment::seen::<V>(frame, &glance) {
-            None => entry.touch_udp(now, Direction::Outbound),
-            Some(segment) => self.touch(now, session, Direction::Outbound, Some(&segment)),
+        if glance.is_tcp {
+            self.touch_tcp::<V>(now, frame, glance, session, Direction::Outbound);
+        } else {
+            entry.touch_udp(now, Direction::Outbound);
         }
         if glance.may_be_fragmented {
-            let destination = address(V::IS_V6, V::address(frame, V::DESTINATION));
-            let fresh = self.next_ip_id(id, destination, glance.segments::<V>(frame));
-            replace_ipv4_word(&mut frame[IP..], 4, fresh);
+            self.renew_ip_id::<V>(id, frame, glance);
         }
-        translate::known::<V>(frame, &glance, Side::Source, &rewrite);
         Some(Link::Uplink(id))
     }
 
     /// From a neighbor in the VPC to a container.
     #[inline(always)]
-    fn receive_known<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: Seen) -> Option<Link> {
-        let Seen { glance, key, tag, guess } = seen;
-        let session = self.sessions.known(&key, tag, guess, Direction::Inbound)?;
+    fn receive_known<V: Version>(
+        &mut self,
+        now: Instant,
+        frame: &mut [u8],
+        glance: &Glance,
+        session: u32,
+    ) -> Option<Link> {
+        let session = (frame.len() >= V::AT + UDP_LEN).then_some(session as usize)?;
         let entry = self.sessions.entry_mut(session);
         let uplink = self.uplinks.at_mut(entry.uplink());
         // What comes from behind this gateway would not come this way.
@@ -213,15 +267,51 @@ impl Engine {
             deltas: entry.deltas(Direction::Inbound),
             macs: (attachment.config.mac, attachment.config.gateway_mac),
         };
+        translate::known::<V>(frame, glance, Side::Destination, &rewrite);
         let (id, size) = (attachment.config.id, frame.len() - VNET_LEN);
         uplink.base.counters.received.count(size, glance.is_super_packet());
         attachment.base.counters.sent.count(size, glance.is_super_packet());
-        match Segment::seen::<V>(frame, &glance) {
-            None => entry.touch_udp(now, Direction::Inbound),
-            Some(segment) => self.touch(now, session, Direction::Inbound, Some(&segment)),
+        if glance.is_tcp {
+            self.touch_tcp::<V>(now, frame, glance, session, Direction::Inbound);
+        } else {
+            entry.touch_udp(now, Direction::Inbound);
         }
-        translate::known::<V>(frame, &glance, Side::Destination, &rewrite);
         Some(Link::Attachment(id))
+    }
+
+    /// A segment of the session passes.
+    #[inline(never)]
+    fn touch_tcp<V: Version>(
+        &mut self,
+        now: Instant,
+        frame: &[u8],
+        glance: &Glance,
+        session: usize,
+        direction: Direction,
+    ) {
+        if let Some(segment) = Segment::seen::<V>(frame, glance) {
+            self.touch(now, session, direction, Some(&segment));
+        }
+    }
+
+    /// An identification that no other packet of the external address to the same host has had lately.
+    #[inline(never)]
+    fn renew_ip_id<V: Version>(&mut self, id: UplinkId, frame: &mut [u8], glance: &Glance) {
+        let destination = address(V::IS_V6, V::address(frame, V::DESTINATION));
+        let fresh = self.next_ip_id(id, destination, glance.segments::<V>(frame));
+        replace_ipv4_word(&mut frame[IP..], 4, fresh);
+    }
+}
+
+impl Seen {
+    const fn is_v6(&self) -> bool {
+        Key::of(self.word, 0).is_v6()
+    }
+
+    /// Of the frame that was seen, with the remote address at this place.
+    #[inline(always)]
+    fn key<V: Version>(&self, frame: &[u8], remote: usize) -> Key {
+        Key::of(self.word, if frame.len() < V::AT { 0 } else { V::address(frame, remote) })
     }
 }
 

@@ -46,6 +46,12 @@ impl<I: Copy + Eq + Hash, T> Places<I, T> {
         self.links[place].as_ref().expect(THERE)
     }
 
+    /// Where the link is, and the link.
+    #[inline(always)]
+    pub(super) fn placed(&self, id: I) -> Option<(usize, &T)> {
+        self.place(id).map(|place| (place, self.at(place)))
+    }
+
     #[inline(always)]
     pub(super) fn at_mut(&mut self, place: usize) -> &mut T {
         self.links[place].as_mut().expect(THERE)

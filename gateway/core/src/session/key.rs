@@ -79,8 +79,7 @@ impl Key {
     /// The same. `ports` are the near and the remote one.
     #[inline(always)]
     pub(crate) const fn inside_of(kind: Kind, attachment: usize, ports: u32, remote: u128) -> Self {
-        let remote = [(remote >> 64) as u64, remote as u64];
-        Self { word: kind.0 | (attachment as u64) << 48 | ports as u64, remote, owner: 0 }
+        Self::of(kind.0 | (attachment as u64) << 48 | ports as u64, remote)
     }
 
     /// Of a packet as the VPC answers; `external` is the place of the address that it answers to, and `owner` the container
@@ -103,8 +102,19 @@ impl Key {
         remote: u128,
     ) -> Self {
         let link = (uplink as u64) << 48 | (external as u64) << 32;
-        let remote = [(remote >> 64) as u64, remote as u64];
-        Self { word: kind.0 | OUTSIDE | link | ports as u64, remote, owner: 0 }
+        Self::of(kind.0 | OUTSIDE | link | ports as u64, remote)
+    }
+
+    /// With this word and remote address, of a translated session.
+    #[inline(always)]
+    pub(crate) const fn of(word: u64, remote: u128) -> Self {
+        Self { word, remote: [(remote >> 64) as u64, remote as u64], owner: 0 }
+    }
+
+    /// Everything but the remote address, of a translated session.
+    #[inline(always)]
+    pub(crate) const fn word(&self) -> u64 {
+        self.word
     }
 
     /// The keyed hash that the index knows it by.

@@ -247,7 +247,7 @@ impl Table {
         self.index.find(tag, |entry| self.is_at(entry, key, direction)).map(|entry| entry as usize)
     }
 
-    /// Whether the session at this place is the one of the key.
+    /// Whether there is a session at this place, and it is the one of the key.
     #[inline(always)]
     pub(crate) fn is_at(&self, entry: u32, key: &Key, direction: Direction) -> bool {
         self.entries.get(entry).is_some_and(|e| {
@@ -263,15 +263,6 @@ impl Table {
         })
     }
 
-    /// The same, with a guess of where it is.
-    #[inline(always)]
-    pub(crate) fn known(&self, key: &Key, tag: u32, guess: u32, direction: Direction) -> Option<usize> {
-        if guess != NIL && self.is_at(guess, key, direction) {
-            return Some(guess as usize);
-        }
-        self.find(key, tag, direction)
-    }
-
     #[inline(always)]
     pub(crate) fn entry_mut(&mut self, key: usize) -> &mut Entry {
         &mut self.entries[key as u32]
@@ -283,16 +274,22 @@ impl Table {
         key.tag(&self.hasher)
     }
 
+    /// Where the index has what has this tag.
+    #[inline(always)]
+    pub(crate) fn home(&self, tag: u32) -> u32 {
+        self.index.home(tag) as u32
+    }
+
     /// See [`Index::touch`].
     #[inline(always)]
-    pub(crate) fn touch_index(&self, tag: u32) -> u32 {
-        self.index.touch(tag)
+    pub(crate) fn touch_index(&self, home: u32) -> u32 {
+        self.index.touch(home)
     }
 
     /// Where the session could be, see [`Index::guess`].
     #[inline(always)]
-    pub(crate) fn guess(&self, tag: u32) -> u32 {
-        self.index.guess(tag)
+    pub(crate) fn guess(&self, home: u32, tag: u32) -> u32 {
+        self.index.guess(home, tag)
     }
 
     /// Brings a session into the cache; what is returned means nothing.
