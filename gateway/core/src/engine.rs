@@ -10,6 +10,7 @@ mod fragments;
 mod inbound;
 mod known;
 mod links;
+mod opening;
 mod outbound;
 mod places;
 mod publishing;

@@ -19,8 +19,8 @@ pub struct Prepared(Option<Seen>);
 
 /// A packet that can belong to a session, and where that is looked for.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
-    glance: Glance,
+pub(super) struct Seen {
+    pub(super) glance: Glance,
     tag: u32,
     /// Where the session is, if it is there already; before that, where the index may know it.
     guess: u32,
@@ -161,8 +161,10 @@ impl Engine {
     #[inline(never)]
     fn send_found<V: Version>(&mut self, now: Instant, frame: &mut [u8], seen: &Seen) -> Option<Link> {
         let key = seen.key::<V>(frame, V::DESTINATION);
-        let session = self.sessions.find(&key, seen.tag, Direction::Outbound)?;
-        self.send_known::<V>(now, frame, &seen.glance, session as u32)
+        match self.sessions.find(&key, seen.tag, Direction::Outbound) {
+            Some(session) => self.send_known::<V>(now, frame, &seen.glance, session as u32),
+            None => self.open_seen::<V>(now, frame, seen),
+        }
     }
 
     #[inline(never)]
@@ -203,7 +205,7 @@ impl Engine {
 
     /// From a container to a neighbor in the VPC.
     #[inline(always)]
-    fn send_known<V: Version>(
+    pub(super) fn send_known<V: Version>(
         &mut self,
         now: Instant,
         frame: &mut [u8],
@@ -304,6 +306,11 @@ impl Engine {
 }
 
 impl Seen {
+    /// The place of the link that it came from.
+    pub(super) const fn link(&self) -> usize {
+        Key::of(self.word, 0).link()
+    }
+
     const fn is_v6(&self) -> bool {
         Key::of(self.word, 0).is_v6()
     }

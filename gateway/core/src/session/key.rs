@@ -139,6 +139,11 @@ impl Key {
         ((self.word >> 48) << 16) as u32 | (self.word >> 16) as u16 as u32
     }
 
+    /// The link's place.
+    pub(crate) const fn link(&self) -> usize {
+        (self.word >> 48) as usize
+    }
+
     pub(crate) const fn is_v6(&self) -> bool {
         self.word & V6 != 0
     }

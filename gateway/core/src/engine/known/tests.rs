@@ -21,6 +21,17 @@ const OWN: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::new(10, 0, 0, 2), Ipv6Addr::new(0xf
 const SERVER: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 2, 20), Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 20));
 
+/// Destinations that are not simply a server: the external address, somebody who does not answer, nobody who may be asked, the
+/// gateway, everybody.
+const OTHERS: [[&str; 2]; 6] = [
+    ["192.0.2.10", "fd01::10"],
+    ["192.0.2.21", "fd01::21"],
+    ["127.0.0.1", "::1"],
+    ["198.51.100.1", "2001:db8::1"],
+    ["10.0.0.1", "fd00::1"],
+    ["192.0.2.255", "ff02::1"],
+];
+
 fn engine() -> Engine {
     let mut engine = Engine::new(WorkerSlot::ONLY, [3; 32]);
     let prefixes = vec!["192.0.2.0/24".parse().unwrap(), "fd01::/64".parse().unwrap()];
@@ -76,6 +87,8 @@ struct Sent {
     /// Asks for the checksum, and for segments of so many bytes if that is not 0.
     asks: Option<u16>,
     no_checksum: bool,
+    /// Which of [`OTHERS`] it is for; [`SERVER`] if there is none.
+    to: usize,
     /// Whether its answer follows.
     answered: bool,
 }
@@ -88,14 +101,14 @@ fn sent() -> impl Strategy<Value = Sent> {
             prop::sample::select(vec![1, 2, 64, 64, 64]),
             prop::option::of(prop::sample::select(vec![0, 100, 1400])),
         ),
-        any::<(bool, bool)>(),
+        (any::<(bool, bool)>(), 0..2 * OTHERS.len()),
     )
         .prop_map(
             |(
                 (v6, tcp, flags),
                 (port, remote_port, payload, fragmentable),
                 (ttl, asks),
-                (no_checksum, answered),
+                ((no_checksum, answered), to),
             )| {
                 Sent {
                     v6,
@@ -108,6 +121,7 @@ fn sent() -> impl Strategy<Value = Sent> {
                     ttl,
                     asks,
                     no_checksum,
+                    to,
                     answered,
                 }
             },
@@ -159,21 +173,21 @@ fn frame(
 }
 
 fn outbound(sent: &Sent) -> Vec<u8> {
-    let (own, server): (IpAddr, IpAddr) =
-        if sent.v6 { (OWN.1.into(), SERVER.1.into()) } else { (OWN.0.into(), SERVER.0.into()) };
-    frame(sent, (OWN_MAC, GATEWAY_MAC), (own, sent.port), (server, sent.remote_port))
+    let own: IpAddr = if sent.v6 { OWN.1.into() } else { OWN.0.into() };
+    frame(sent, (OWN_MAC, GATEWAY_MAC), (own, sent.port), (destination(sent), sent.remote_port))
+}
+
+fn destination(sent: &Sent) -> IpAddr {
+    let server = if sent.v6 { SERVER.1.into() } else { SERVER.0.into() };
+    OTHERS.get(sent.to).map_or(server, |other| other[usize::from(sent.v6)].parse().unwrap())
 }
 
 /// The answer to what the VPC saw.
 fn answer(sent: &Sent, seen: &[u8]) -> Vec<u8> {
     let at = if sent.v6 { 64 } else { 44 };
     let port = u16::from_be_bytes([seen[at], seen[at + 1]]);
-    let (external, server): (IpAddr, IpAddr) = if sent.v6 {
-        ("fd01::10".parse().unwrap(), SERVER.1.into())
-    } else {
-        ("192.0.2.10".parse().unwrap(), SERVER.0.into())
-    };
-    frame(sent, (SERVER_MAC, UPLINK_MAC), (server, sent.remote_port), (external, port))
+    let external = OTHERS[0][usize::from(sent.v6)].parse().unwrap();
+    frame(sent, (SERVER_MAC, UPLINK_MAC), (destination(sent), sent.remote_port), (external, port))
 }
 
 /// What an engine made of a frame.
