@@ -327,7 +327,7 @@ impl Engine {
                 let external = u.is_external(destination);
                 // A router's own address, where there is one (RFC 1812 §4.3.2.4).
                 let paired = u.paired(AttachmentId(0), destination).filter(|_| !external);
-                let own = (u.config.mac, paired.unwrap_or(destination));
+                let own = (u.config.mac, paired.map_or(destination, |external| external.address));
                 (told && u.turns_back(destination)).then_some(own)
             }),
         };

@@ -75,10 +75,16 @@ impl Bucket {
         (self.tops[place] as u32) << 24 | (self.middles[place] as u32) << 8 | self.keys[place] >> KEY_BITS
     }
 
+    #[inline(always)]
     fn set(&mut self, place: usize, tag: u32, key: u32) {
-        self.tops[place] = (tag >> 24) as u8;
-        self.middles[place] = (tag >> 8) as u16;
-        self.keys[place] = tag << KEY_BITS | key;
+        self.put(place, (tag >> 24) as u8, (tag >> 8) as u16, tag << KEY_BITS | key);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, place: usize, top: u8, middle: u16, key: u32) {
+        // All places are below.
+        let place = place % PLACES;
+        (self.tops[place], self.middles[place], self.keys[place]) = (top, middle, key);
     }
 
     /// Adds to a bucket with room.
@@ -87,14 +93,23 @@ impl Bucket {
         self.len += 1;
     }
 
-    /// Moves what belongs to bucket `home` to an empty one.
-    fn part(&mut self, mask: u32, home: u32, moved: &mut Self) {
-        let all = std::mem::take(&mut self.len) as usize;
-        for place in 0..all {
-            let (tag, key) = (self.tag(place), self.key(place));
-            let to = if tag & mask == home { &mut *moved } else { &mut *self };
-            to.push(tag, key);
+    /// Moves those whose tags have this bit to an empty one.
+    fn part(&mut self, bit: u32, moved: &mut Self) {
+        debug_assert!(
+            bit < 1 << (u32::BITS - KEY_BITS + u16::BITS),
+            "buckets are told by the lower bits of tags"
+        );
+        let (mut kept, mut gone) = (0, 0);
+        for place in 0..self.len as usize {
+            let (top, middle, key) = (self.tops[place], self.middles[place], self.keys[place]);
+            let low = u32::from(middle) << 8 | key >> KEY_BITS;
+            // Written to both, of which one counts it: no branch that nobody could foresee.
+            self.put(kept, top, middle, key);
+            moved.put(gone, top, middle, key);
+            let goes = usize::from(low & bit != 0);
+            (kept, gone) = (kept + 1 - goes, gone + goes);
         }
+        (self.len, moved.len) = (kept as u32, gone as u32);
     }
 
     fn pop(&mut self) -> Option<(u32, u32)> {
@@ -156,7 +171,13 @@ impl Index {
 
     /// Adds a key, which must not be there.
     pub(crate) fn insert(&mut self, tag: u32, key: u32) {
-        self.add(self.home(tag), tag, key);
+        let home = self.home(tag);
+        let bucket = &mut self.buckets[home];
+        if bucket.next == NIL && bucket.len < PLACES as u32 {
+            bucket.push(tag, key);
+        } else {
+            self.add(home, tag, key);
+        }
         self.len += 1;
         if self.len > LOAD * self.buckets.len() {
             self.split();
@@ -239,7 +260,8 @@ impl Index {
         let mut moved = Bucket::BLANK;
         let bucket = &mut self.buckets[old];
         let mut next = std::mem::replace(&mut bucket.next, NIL);
-        bucket.part(self.mask, new as u32, &mut moved);
+        // What belongs to the new one has one bit more than what stays.
+        bucket.part(self.mask ^ self.mask >> 1, &mut moved);
         self.buckets.push(moved);
         while next != NIL {
             let mut bucket = std::mem::replace(&mut self.spill[next as usize], Bucket::BLANK);

@@ -12,11 +12,16 @@ pub(crate) fn longest_prefix<'a>(
     connectors: impl IntoIterator<Item = &'a ConnectorConfig>,
     destination: IpAddr,
 ) -> Option<(&'a ConnectorConfig, IpNet)> {
-    connectors
-        .into_iter()
-        .flat_map(|connector| connector.destinations.iter().map(move |&prefix| (connector, prefix)))
-        .filter(|(_, prefix)| prefix.contains(&destination))
-        .max_by_key(|(_, prefix)| prefix.prefix_len())
+    let mut longest: Option<(&ConnectorConfig, IpNet)> = None;
+    for connector in connectors {
+        for &prefix in &connector.destinations {
+            let shorter = |(_, other): (_, IpNet)| other.prefix_len() <= prefix.prefix_len();
+            if longest.is_none_or(shorter) && prefix.contains(&destination) {
+                longest = Some((connector, prefix));
+            }
+        }
+    }
+    longest
 }
 
 /// Addresses that no connector can name: this host, loopback, link-local (with every metadata service on it),

@@ -125,6 +125,7 @@ impl AddressSpace {
     }
 
     /// The place of `address` among the external ones; `None` if it is none of them.
+    #[inline]
     pub fn index_of(&self, address: IpAddr) -> Option<usize> {
         match address {
             IpAddr::V4(address) => find(&self.0.ipv4, address.to_bits()),
@@ -141,6 +142,7 @@ impl AddressSpace {
     }
 
     /// Whose container has this address, without translation.
+    #[inline]
     pub(crate) fn routed(&self, address: IpAddr) -> Option<Routed> {
         // Most uplinks have none.
         if !self.0.has_routes.load(Acquire) {

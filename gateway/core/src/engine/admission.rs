@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use rand_chacha::rand_core::Rng;
 
 use super::Engine;
-use super::links::{Attachment, Uplink};
+use super::links::{Attachment, External, Hop, Uplink};
 use crate::limits::SESSIONS_PER_ATTACHMENT;
 use crate::mapping::{Class, Mapping, MappingKey, Scope};
 use crate::packet::Tuple;
@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// How a new session would be made. To decide on one changes nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Admission {
     pub(super) owner: Owner,
-    pub(super) next_hop: IpAddr,
+    pub(super) hop: Hop,
     pub(super) source: Source,
     udp_refresh: UdpRefresh,
 }
@@ -33,7 +33,7 @@ pub(super) enum Source {
     /// A mapping that there is.
     Known(usize),
     /// A port of this address.
-    New { key: MappingKey, address: IpAddr, want: Want },
+    New { key: MappingKey, external: External, want: Want },
     /// The container's own: translation is off.
     Own(MappingKey),
 }
@@ -52,11 +52,11 @@ impl Engine {
         if route::is_network_or_broadcast(&uplink.config, destination) {
             return Err(Reason::Broadcast);
         }
-        let next_hop = uplink.next_hop(destination).ok_or(Reason::NoNextHop)?;
+        let hop = uplink.hop(destination).ok_or(Reason::NoNextHop)?;
         let source = self.source_of(now, attachment, connector, uplink, tuple)?;
         self.check_session_room(attachment)?;
         let owner = Owner { attachment: id, connector: connector.id, uplink: connector.uplink };
-        Ok(Admission { owner, next_hop, source, udp_refresh: connector.udp_refresh })
+        Ok(Admission { owner, hop, source, udp_refresh: connector.udp_refresh })
     }
 
     fn source_of(
@@ -78,35 +78,32 @@ impl Engine {
             return Ok(Source::Own(key));
         }
         let id = attachment.config.id;
-        let address = uplink.paired(id, destination.ip()).ok_or(Reason::NoExternalAddress)?;
+        let external = uplink.paired(id, destination.ip()).ok_or(Reason::NoExternalAddress)?;
         let want = match scope {
             _ if uplink.config.port_blocks => Want::Block { tenant: id, max_blocks: u16::MAX },
             Scope::Endpoint(remote) => Want::Shared(remote),
             Scope::Any | Scope::Address(_) | Scope::Own => Want::Exclusive,
         };
-        let can_lease = uplink.pool(address, protocol).is_some_and(|pool| pool.ports.can_lease(now, &want));
+        let can_lease = uplink.pool_of(external, protocol).ports.can_lease(now, &want);
         // Only TCP knows when a session is finished, and only a SYN may have its port.
         let could_give_up =
             |class| protocol == Protocol::Tcp && self.mappings.oldest_finished(class).is_some();
-        if !can_lease && !could_give_up(port_class(key, address, want)) {
+        if !can_lease && !could_give_up(port_class(key, external.address, want)) {
             return Err(Reason::PortsExhausted);
         }
-        if !Self::full_quotas(attachment, connector).all(could_give_up) {
+        if !Self::full_quotas(attachment, connector).into_iter().flatten().all(could_give_up) {
             return Err(Reason::QuotaReached);
         }
-        Ok(Source::New { key, address, want })
+        Ok(Source::New { key, external, want })
     }
 
     /// The quotas that leave no room for one port more.
-    fn full_quotas(
-        attachment: &Attachment,
-        connector: &ConnectorConfig,
-    ) -> impl Iterator<Item = Class> + use<> {
+    fn full_quotas(attachment: &Attachment, connector: &ConnectorConfig) -> [Option<Class>; 2] {
         let ports = attachment.attached(connector.id).map_or(0, |attached| attached.ports);
         let own = connector.quota_per_attachment.is_some_and(|quota| ports >= quota);
         let own = own.then_some(Class::Share(connector.id, attachment.config.id));
         let all = (!connector.quota.has_room()).then_some(Class::Quota(connector.quota.id()));
-        own.into_iter().chain(all)
+        [own, all]
     }
 
     /// Whether the container, and the table, have room for one more session.
@@ -125,13 +122,13 @@ impl Engine {
         tuple: Tuple,
         admission: Admission,
     ) -> Result<usize, Reason> {
-        let Admission { owner, next_hop: _, source, udp_refresh } = admission;
+        let Admission { owner, hop: _, source, udp_refresh } = admission;
         let mapping = match source {
             Source::Known(key) => key,
             Source::Own(key) => {
                 self.insert_mapping(Mapping::new(id, owner.connector, key, key.internal, None))
             }
-            Source::New { key, address, want } => self.open_mapping(now, owner, key, address, want)?,
+            Source::New { key, external, want } => self.open_mapping(now, owner, key, external, want)?,
         };
         let external = self.mappings[mapping].external;
         let new = NewSession { owner, inside: tuple, external, mapping, udp_refresh };
@@ -144,15 +141,14 @@ impl Engine {
         now: Instant,
         owner: Owner,
         key: MappingKey,
-        address: IpAddr,
+        external: External,
         want: Want,
     ) -> Result<usize, Reason> {
         let attachment = self.attachments.get(&owner.attachment).ok_or(Reason::UnknownLink)?;
         let connector = &attachment.attached(owner.connector).ok_or(Reason::NoConnector)?.config;
         let open_to_all = attachment.policies().any(|policy| is_open_to_all(policy, key));
         let quota = connector.quota.clone();
-        let full: Vec<_> = Self::full_quotas(attachment, connector).collect();
-        for class in full {
+        for class in Self::full_quotas(attachment, connector).into_iter().flatten() {
             // Who made room in the container's share may have made room for all.
             let enough = matches!(class, Class::Quota(_)) && quota.has_room();
             if !enough && !self.give_up(now, class) {
@@ -160,16 +156,16 @@ impl Engine {
             }
         }
         let ticket = quota.take().ok_or(Reason::QuotaReached)?;
-        let lease = match self.lease(now, key, address, want) {
+        let lease = match self.lease(now, key, external, want) {
             Some(lease) => lease,
             None if key.protocol != Protocol::Tcp => return Err(Reason::PortsExhausted),
             None => self
-                .give_up(now, port_class(key, address, want))
-                .then(|| self.lease(now, key, address, want))
+                .give_up(now, port_class(key, external.address, want))
+                .then(|| self.lease(now, key, external, want))
                 .flatten()
                 .ok_or(Reason::PortsExhausted)?,
         };
-        let external = SocketAddr::new(address, lease.port());
+        let external = SocketAddr::new(external.address, lease.port());
         let mut mapping = Mapping::new(owner.attachment, owner.connector, key, external, Some(lease));
         mapping.ticket = Some(ticket);
         mapping.open_to_all = open_to_all;
@@ -181,12 +177,12 @@ impl Engine {
         &mut self,
         now: Instant,
         key: MappingKey,
-        address: IpAddr,
+        external: External,
         want: Want,
     ) -> Option<crate::ports::PortLease> {
-        let pool = self.uplinks.get_mut(&key.uplink)?.pool_mut(address, key.protocol)?;
+        let pool = self.uplinks.get_mut(&key.uplink)?.pool_of_mut(external, key.protocol);
         let lease = pool.ports.lease(now, self.random.next_u64(), &want);
-        self.tell_of_blocks(key.uplink, address, key.protocol);
+        self.tell_of_blocks(key.uplink, external.address, key.protocol);
         lease
     }
 

@@ -23,15 +23,15 @@ impl Engine {
     ) -> Result<Option<MacPair>, Reason> {
         let whole = self.whole;
         let uplink = self.uplinks.get_mut(&way.uplink).ok_or(Reason::EgressDown)?;
-        match uplink.neighbors.resolve(way.next_hop) {
+        match uplink.neighbors.resolve(way.hop.next) {
             Lookup::Resolved(mac) => return Ok(Some((mac, uplink.config.mac))),
             Lookup::Failed => return Err(Reason::NextHopUnreachable),
-            Lookup::Pending => uplink.neighbors.hold(way.next_hop, id, frame, whole)?,
+            Lookup::Pending => uplink.neighbors.hold(way.hop.next, id, frame, whole)?,
             Lookup::Unknown => {
-                uplink.neighbors.begin(now, way.next_hop, id)?;
+                uplink.neighbors.begin(now, way.hop.next, id)?;
                 // The neighbor is asked for even if this packet cannot wait for the answer.
-                let held = uplink.neighbors.hold(way.next_hop, id, frame, whole);
-                self.ask(way.uplink, way.next_hop);
+                let held = uplink.neighbors.hold(way.hop.next, id, frame, whole);
+                self.ask(way.uplink, way.hop.next);
                 self.arm(way.uplink);
                 held?;
             }

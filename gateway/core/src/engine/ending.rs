@@ -70,10 +70,10 @@ impl Engine {
                 let id = session.owner.uplink;
                 let uplink = self.uplinks.get(&id)?;
                 let remote = session.inside.destination.ip();
-                let next_hop = uplink.next_hop(remote).unwrap_or(remote);
-                let mac = match uplink.neighbors.peek(next_hop) {
+                let hop = uplink.hop_now(remote);
+                let mac = match uplink.neighbors.peek(hop.next) {
                     Lookup::Resolved(mac) => mac,
-                    _ if uplink.turns_back(remote) => uplink.config.mac,
+                    _ if hop.back => uplink.config.mac,
                     _ => return None,
                 };
                 let macs = (mac, uplink.config.mac);

@@ -249,7 +249,7 @@ impl Engine {
         }
         self.check_session_room(attachment)?;
         let uplink = self.uplinks.get(&id).ok_or(Reason::UnknownLink)?;
-        uplink.next_hop(remote).ok_or(Reason::NoNextHop)?;
+        uplink.hop(remote).ok_or(Reason::NoNextHop)?;
         let owner = Owner { attachment: owner, connector: connector.id, uplink: id };
         let key = MappingKey {
             uplink: id,

@@ -72,8 +72,8 @@ pub(super) struct Uplink {
     /// Of the external addresses.
     external_bits: Box<[u128]>,
     /// The external addresses of each version.
-    ipv4: Box<[IpAddr]>,
-    ipv6: Box<[IpAddr]>,
+    ipv4: Box<[External]>,
+    ipv6: Box<[External]>,
     first_is_v6: bool,
     slot: WorkerSlot,
     /// One for each external address and protocol, in the order of both lists.
@@ -82,6 +82,24 @@ pub(super) struct Uplink {
     /// The time that the engine's timer queue has for this uplink.
     pub(super) armed: Option<Instant>,
     pub(super) base: Base,
+}
+
+/// An external address, and its place among all of the uplink's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct External {
+    pub(super) address: IpAddr,
+    place: usize,
+}
+
+/// Where packets to a destination go next.
+#[derive(Clone, Copy)]
+pub(super) struct Hop {
+    /// Whose MAC address a frame carries.
+    pub(super) next: IpAddr,
+    /// It comes back inside, and needs nobody's.
+    pub(super) back: bool,
+    /// As long as this is the uplink's; 0: only now.
+    pub(super) epoch: u32,
 }
 
 /// The ports of one external address and protocol.
@@ -165,10 +183,12 @@ impl Uplink {
         };
         let pools = (0..space.external().len()).map(|address| Protocol::ALL.map(|p| pool(address, p)));
         let external = space.external();
+        let all = external.iter().zip(0..).map(|(&address, place)| External { address, place });
+        let (ipv4, ipv6): (Vec<_>, Vec<_>) = all.partition(|external| external.address.is_ipv4());
         Self {
             external_bits: external.iter().copied().map(key::bits).collect(),
-            ipv4: external.iter().copied().filter(IpAddr::is_ipv4).collect(),
-            ipv6: external.iter().copied().filter(IpAddr::is_ipv6).collect(),
+            ipv4: ipv4.into(),
+            ipv6: ipv6.into(),
             first_is_v6: external.first().is_some_and(IpAddr::is_ipv6),
             pools: pools.collect(),
             slot,
@@ -181,7 +201,7 @@ impl Uplink {
 
     /// The external address that this container appears as to addresses like this one: always the same (paired pooling,
     /// RFC 4787 REQ-2).
-    pub(super) fn paired(&self, attachment: AttachmentId, like: IpAddr) -> Option<IpAddr> {
+    pub(super) fn paired(&self, attachment: AttachmentId, like: IpAddr) -> Option<External> {
         let family = if like.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
         // Attachments go to the workers in turn, so the worker's own go to the addresses in turn.
         let turn = attachment.0 as usize / usize::from(self.slot.count());
@@ -219,13 +239,26 @@ impl Uplink {
         self.is_external(destination) || self.config.space.routed(destination).is_some()
     }
 
-    /// Whose MAC address a frame to `destination` carries; what comes back inside needs nobody's.
-    pub(super) fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
-        if self.turns_back(destination) {
-            Some(destination)
-        } else {
-            route::next_hop(&self.config, destination)
-        }
+    /// Where packets to this address go; `None`: nowhere.
+    pub(super) fn hop(&self, destination: IpAddr) -> Option<Hop> {
+        let epoch = self.config.space.epoch();
+        let back = self.turns_back(destination);
+        let next = if back { Some(destination) } else { route::next_hop(&self.config, destination) };
+        next.map(|next| Hop { next, back, epoch })
+    }
+
+    /// The same for a session that there is, although nobody may be there any more for what turned back.
+    pub(super) fn hop_now(&self, destination: IpAddr) -> Hop {
+        self.hop(destination).unwrap_or(Hop { next: destination, back: false, epoch: 0 })
+    }
+
+    /// The pool of one of the external addresses.
+    pub(super) fn pool_of(&self, external: External, protocol: Protocol) -> &Pool {
+        &self.pools[external.place][protocol as usize]
+    }
+
+    pub(super) fn pool_of_mut(&mut self, external: External, protocol: Protocol) -> &mut Pool {
+        &mut self.pools[external.place][protocol as usize]
     }
 
     /// The pool of an external address, if it is one of this uplink's.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::Engine;
 use super::known::Seen;
+use super::links::Hop;
 use crate::packet::Tuple;
 use crate::packet::glance::Version;
 use crate::session::{self, key};
@@ -33,12 +34,11 @@ impl Engine {
         }
         let admission = self.admit(now, id, tuple).ok()?;
         let uplink = self.uplinks.get_mut(&admission.owner.uplink)?;
-        let (space, mtu) = (&uplink.config.space, uplink.config.mtu);
-        let epoch = space.epoch();
-        if uplink.turns_back(destination) || seen.glance.on_wire::<V>(frame) > mtu.into() {
+        if seen.glance.on_wire::<V>(frame) > uplink.config.mtu.into() {
             return None;
         }
-        let neighbor = uplink.neighbors.place(admission.next_hop)?;
+        let Hop { next, back: false, epoch } = admission.hop else { return None };
+        let neighbor = uplink.neighbors.place(next)?;
         uplink.neighbors.resolve_at(neighbor)?;
         let session = self.open_session(now, id, tuple, admission).ok()?;
         self.sessions.set_exit(session, epoch, session::Exit::Neighbor(neighbor));

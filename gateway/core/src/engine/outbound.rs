@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::admission::Admission;
+use super::links::Hop;
 use super::{Engine, MacPair, Refusal};
 use crate::neighbor::Held;
 use crate::packet::{Embedded, Packet, Transport, Tuple};
@@ -15,7 +16,7 @@ use crate::{AttachmentId, Instant, Link, MacAddr, Protocol, Reason, UplinkId, Ve
 #[derive(Clone, Copy)]
 pub(super) struct Way {
     pub(super) uplink: UplinkId,
-    pub(super) next_hop: IpAddr,
+    pub(super) hop: Hop,
 }
 
 /// By which session a packet leaves.
@@ -37,7 +38,7 @@ impl Passage {
     const fn way(&self) -> Way {
         match self {
             Self::Known(_, way) => *way,
-            Self::New(admission) => Way { uplink: admission.owner.uplink, next_hop: admission.next_hop },
+            Self::New(admission) => Way { uplink: admission.owner.uplink, hop: admission.hop },
         }
     }
 }
@@ -118,14 +119,13 @@ impl Engine {
             }
         }
         let way = passage.way();
-        let epoch = self.uplinks.get(&way.uplink).map_or(0, |uplink| uplink.config.space.epoch());
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
         let key = match passage {
             Passage::Known(key, _) => key,
             Passage::New(admission) => self.open_session(now, id, tuple, admission)?,
         };
         self.touch(now, key, Direction::Outbound, Segment::of(frame, packet).as_ref());
-        self.remember_exit(key, epoch, way, exit);
+        self.remember_exit(key, way, exit);
         let to = self.translated_source(key);
         let mss_limit = self.mss_limit(packet, id, way.uplink);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
@@ -151,23 +151,22 @@ impl Engine {
         frame: &[u8],
     ) -> Result<Option<Exit>, Refusal> {
         let uplink = self.uplinks.get(&way.uplink).ok_or(Reason::EgressDown)?;
-        let back = uplink.turns_back(packet.destination);
         let macs = (uplink.config.mac, uplink.config.mac);
         self.check_fits(packet, uplink.config.mtu)?;
-        if back {
+        if way.hop.back {
             return Ok(Some(Exit::Back(macs)));
         }
         Ok(self.resolve(now, way, id, frame)?.map(Exit::Out))
     }
 
     /// Remembers where a session's packets leave, for those that come next.
-    fn remember_exit(&mut self, key: usize, epoch: u32, way: Way, exit: Exit) {
+    fn remember_exit(&mut self, key: usize, way: Way, exit: Exit) {
         let neighbors = self.uplinks.get(&way.uplink).map(|uplink| &uplink.neighbors);
         let exit = match exit {
             Exit::Back(_) => session::Exit::Back,
-            Exit::Out(_) => session::Exit::to(neighbors.and_then(|neighbors| neighbors.place(way.next_hop))),
+            Exit::Out(_) => session::Exit::to(neighbors.and_then(|neighbors| neighbors.place(way.hop.next))),
         };
-        self.sessions.set_exit(key, epoch, exit);
+        self.sessions.set_exit(key, way.hop.epoch, exit);
     }
 
     /// Sends a translated packet out of its uplink, or back inside if that is where it belongs (RFC 4787 REQ-9).
@@ -223,9 +222,7 @@ impl Engine {
         let entry = self.sessions.entry(key);
         let destination = self.sessions.remote(entry).ip();
         let uplink = self.uplinks.at(entry.uplink());
-        // Nobody is there any more for what turned back.
-        let next_hop = uplink.next_hop(destination).unwrap_or(destination);
-        Way { uplink: uplink.config.id, next_hop }
+        Way { uplink: uplink.config.id, hop: uplink.hop_now(destination) }
     }
 
     /// What the VPC sees instead of the source of a session's packets; `None` if it sees the container's own endpoint.

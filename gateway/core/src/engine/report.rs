@@ -107,7 +107,7 @@ impl Engine {
             return self.explain_exit(
                 id,
                 session.owner.uplink,
-                self.way_of(key).next_hop,
+                self.way_of(key).hop.next,
                 session.reply().reversed(),
                 steps,
             );
@@ -126,14 +126,14 @@ impl Engine {
                 external
             }
             Source::Known(key) => self.explain_new(uplink, self.mappings[key].external.ip(), probe, steps),
-            Source::New { address, .. } => self.explain_new(uplink, address, probe, steps),
+            Source::New { external, .. } => self.explain_new(uplink, external.address, probe, steps),
             Source::Own(key) => {
                 steps.push(Step::Routed);
                 key.internal
             }
         };
         let outside = Tuple { source: external, ..tuple };
-        self.explain_exit(id, uplink, admission.next_hop, outside, steps)
+        self.explain_exit(id, uplink, admission.hop.next, outside, steps)
     }
 
     /// Out of the uplink, or back inside; `outside` is what the packet carries then.

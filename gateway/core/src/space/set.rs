@@ -133,14 +133,11 @@ pub(crate) const fn bit(port: u16) -> u64 {
     1 << (port % PORT_BLOCK)
 }
 
-/// The place of a random one of the set bits.
+/// The place of the first set bit from a random one on (RFC 6056 §3.3.1).
 pub(crate) fn pick(word: u64, random: u64) -> Option<u16> {
-    if word == 0 {
-        return None;
-    }
-    let skipped = (random >> 32) as u32 % word.count_ones();
-    let rest = (0..skipped).fold(word, |rest, _| rest & (rest - 1));
-    Some(rest.trailing_zeros() as u16)
+    let start = (random >> 32) as u32 % u64::BITS;
+    let ahead = word.rotate_right(start).trailing_zeros();
+    (word != 0).then_some(((start + ahead) % u64::BITS) as u16)
 }
 
 #[cfg(test)]
@@ -159,8 +156,8 @@ mod tests {
     #[test]
     fn every_set_bit_is_picked_and_no_other() {
         let word = 1 << 63 | 0b1001;
-        let picked: Vec<_> = (0..4u64).filter_map(|i| pick(word, i << 32)).collect();
-        assert_eq!(picked, [0, 3, 63, 0]);
+        let picked: Vec<_> = [0, 1, 3, 4, 63, 64].map(|i: u64| pick(word, i << 32)).into();
+        assert_eq!(picked, [0, 3, 3, 63, 63, 0].map(Some));
         assert_eq!(pick(0, u64::MAX), None);
         assert_eq!(pick(u64::MAX, u64::MAX), Some(63));
     }
