@@ -9,8 +9,8 @@ use std::time::Duration;
 use gateway_core::limits::{EXPIRY_BATCH, OUTBOX, RESETS};
 use gateway_core::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, Engine, Explanation,
-    Instant, Link, LinkReport, PortUse, Probe, SessionQuery, SessionView, Transmit, UplinkConfig, Verdict,
-    WorkerSlot,
+    Instant, Link, LinkReport, PortUse, Prepared, Probe, SessionQuery, SessionView, Transmit, UplinkConfig,
+    Verdict, WorkerSlot,
 };
 
 use self::blocks::Blocks;
@@ -29,6 +29,7 @@ pub(crate) struct Net {
     blocks: Blocks,
     /// Every checksum that came in was right, so that every one that leaves has to be.
     trusted: bool,
+    prepared: Vec<Prepared>,
     out: Vec<(Link, Vec<u8>)>,
 }
 
@@ -51,6 +52,7 @@ impl Net {
             ledger: Ledger::default(),
             blocks: Blocks::default(),
             trusted: true,
+            prepared: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -224,7 +226,14 @@ impl Net {
     /// Gives a frame to a worker, and to the others what they are to have of it.
     fn deliver(&mut self, worker: usize, from: Link, mut frame: Vec<u8>) -> Verdict {
         let before = frame.clone();
-        let verdict = self.engines[worker].handle_packet(self.now, from, &mut frame);
+        let engine = &mut self.engines[worker];
+        let verdict = if frame.len().is_multiple_of(2) {
+            // As a worker does it with what it has read.
+            engine.prepare(from, [&*frame], &mut self.prepared);
+            engine.handle_prepared(self.now, from, &mut frame, &self.prepared[0])
+        } else {
+            engine.handle_packet(self.now, from, &mut frame)
+        };
         self.ledger.frame(from, verdict);
         trace(|| format!("{:?} worker {worker}, from {from}: {verdict:?}: {before:02x?}", self.now));
         let untouched = frame == before;

@@ -371,6 +371,7 @@ impl Table {
         let state = if protocol == Protocol::Tcp { tcp::opening(direction) } else { SessionState::Active };
         let needs_extra = protocol == Protocol::Tcp || inside.is_v6();
         let extra = if needs_extra { self.extras.insert(Extra::new(inside.remote)) } else { NIL };
+        let addresses = Delta::address(internal.ip(), external.ip());
         let entry = Entry {
             expires: now + idle_limit(protocol, state, false),
             word,
@@ -382,10 +383,7 @@ impl Table {
             extra,
             created: (now.as_nanos() / SIXTEENTH) as u32,
             epoch: 0,
-            deltas: [
-                Delta::endpoint(internal, external).folded(),
-                Delta::address(internal.ip(), external.ip()).folded(),
-            ],
+            deltas: [addresses.and(Delta::word(internal.port(), external.port())).folded(), addresses.folded()],
             neighbor: UNRESOLVED,
             connector,
             state,
