@@ -131,7 +131,7 @@ impl Subject {
         match self {
             Self::Direct => "a veth pair from the client's namespace to the server's, no gateway",
             Self::Raw => {
-                "two TAP devices with vnet headers, frames moved by one read and one write each, no translation"
+                "two TAP devices with vnet headers, frames moved as Wharf moves them, no translation"
             }
             Self::Wharf => "wharf serve, defaults; a TAP device to the container, a TAP device to the VPC",
             Self::Nft => "veth pairs, net.ipv4.ip_forward, nftables masquerade in a postrouting chain",

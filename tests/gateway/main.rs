@@ -1,5 +1,6 @@
 //! The gateway without its control plane, in this process: real devices, real namespaces, real kernels on both sides.
 
+mod batch;
 mod dns;
 mod dual_stack;
 mod endings;

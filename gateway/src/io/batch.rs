@@ -5,6 +5,7 @@ use std::ops::Range;
 use gateway_core::FRAME_MAX;
 use nix::errno::Errno;
 
+use super::ring::Ring;
 use super::{Device, Failure, vectored};
 
 /// Most frames of a batch.
@@ -27,6 +28,7 @@ pub struct Batch {
     frames: Vec<Range<usize>>,
     /// Bytes of a packet socket's frames lately, on average: how many of them make a batch.
     mean: usize,
+    ring: Ring,
 }
 
 impl Batch {
@@ -34,7 +36,7 @@ impl Batch {
     pub fn new() -> Self {
         // Frames of packet sockets lie far from each other, and the room between them is never touched: it takes no memory.
         let buffer = vec![0; (FRAMES * LONGEST).max(BYTES + LONGEST)].into();
-        Self { buffer, frames: Vec::with_capacity(FRAMES), mean: LONGEST }
+        Self { buffer, frames: Vec::with_capacity(FRAMES), mean: LONGEST, ring: Ring::new() }
     }
 
     /// Replaces what is inside by what the device has. `Ok` if it may have more, or else why it has not. Frames that the kernel
@@ -48,14 +50,9 @@ impl Batch {
     }
 
     /// Writes some of the frames, by their indices, in order. `failed` is told which the device does not take, and why.
-    pub fn write(&self, device: &Device, indices: &[usize], mut failed: impl FnMut(&[u8], Failure)) {
+    pub fn write(&mut self, device: &Device, indices: &[usize], failed: impl FnMut(&[u8], Failure)) {
         match device {
-            Device::Tap(_) => {
-                for &index in indices {
-                    let frame = self.frame(index);
-                    device.write(frame).unwrap_or_else(|failure| failed(frame, failure));
-                }
-            }
+            Device::Tap(_) => self.write_each(device, indices, failed),
             Device::Packet(_) => self.write_many(device, indices, failed),
         }
     }
@@ -93,6 +90,22 @@ impl Batch {
         self.mean = self.frames.iter().map(Range::len).sum::<usize>() / self.frames.len();
         // Less than asked for is all that there was.
         if self.frames.len() < most { Err(Failure::Empty) } else { Ok(()) }
+    }
+
+    fn write_each(&mut self, device: &Device, indices: &[usize], mut failed: impl FnMut(&[u8], Failure)) {
+        let Self { buffer, frames, ring, .. } = self;
+        let frame = |index: usize| &buffer[frames[index].clone()];
+        let mut done = 0;
+        // A ring costs more than it saves for a single frame.
+        if indices.len() > 1 {
+            let run = indices.iter().map(|&index| frame(index));
+            done = ring.write(device, run, |nth, errno| {
+                failed(frame(indices[nth]), device.not_written(errno));
+            });
+        }
+        for &index in &indices[done..] {
+            device.write(frame(index)).unwrap_or_else(|failure| failed(frame(index), failure));
+        }
     }
 
     fn write_many(&self, device: &Device, mut indices: &[usize], mut failed: impl FnMut(&[u8], Failure)) {

@@ -6,6 +6,7 @@ pub mod netlink;
 pub mod netns;
 mod packet;
 mod random;
+mod ring;
 mod staging;
 mod steering;
 mod tap;

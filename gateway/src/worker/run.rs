@@ -193,7 +193,7 @@ impl Worker {
     }
 
     /// Sends what waits for the rest of its batch.
-    fn send_outgoing(&mut self, batch: &Batch) {
+    fn send_outgoing(&mut self, batch: &mut Batch) {
         let Some(to) = self.outgoing.to.take() else { return };
         match self.devices.get(&to) {
             Some(device) => batch.write(device, &self.outgoing.indices, |frame, failure| {
