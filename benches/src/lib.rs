@@ -7,6 +7,7 @@
 
 pub mod adversary;
 pub mod batch;
+pub mod floor;
 pub mod frame;
 pub mod growth;
 pub mod hits;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{env, io};
 
 use benches::instructions::CASES;
-use benches::{growth, times};
+use benches::{floor, growth, times};
 use gateway_core::limits::SESSIONS;
 
 fn main() -> ExitCode {
@@ -35,7 +35,9 @@ fn print_times() {
     let [small, large] = times::hits([times::FILL, SESSIONS as u64]);
     println!("translate_hit_64k_ns {small:.1}");
     println!("translate_hit_4m_ns {large:.1}");
-    println!("new_session_ns {:.1}", times::growing());
+    println!("new_session_ns {:.1}", times::growing(1));
+    println!("new_session_of_16_to_a_mapping_ns {:.1}", times::growing(16));
+    println!("new_session_memory_alone_ns {:.1}", floor::new_session());
     let (opening, ending) = times::churning();
     println!("new_session_churn_ns {opening:.1}");
     println!("expire_ns {ending:.1}");

@@ -383,7 +383,10 @@ impl Table {
             extra,
             created: (now.as_nanos() / SIXTEENTH) as u32,
             epoch: 0,
-            deltas: [addresses.and(Delta::word(internal.port(), external.port())).folded(), addresses.folded()],
+            deltas: [
+                addresses.and(Delta::word(internal.port(), external.port())).folded(),
+                addresses.folded(),
+            ],
             neighbor: UNRESOLVED,
             connector,
             state,
