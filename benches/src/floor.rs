@@ -1,8 +1,9 @@
-//! The least that a new session can cost: the memory that it takes and writes, by a loop that decides on nothing.
+//! The least that the engine's work can cost: the memory that it reads and writes, by loops that decide on nothing.
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use crate::batch::BATCH;
 use crate::random::Random;
 use crate::statistics::{median, nanos_each};
 use crate::times::{FILL, MORE};
@@ -11,6 +12,35 @@ use crate::times::{FILL, MORE};
 /// the other, four keys in three indexes at random, and the growth of these. Memory was had from the kernel before, too.
 pub fn new_session() -> f64 {
     median((0..RUNS).map(|_| Memory::new().grow()).collect())
+}
+
+/// Nanoseconds for a packet of one of so many sessions, at random: a line of the index, and the entry that it names, which is
+/// written. In batches, and in loops as short as those of the engine.
+pub fn hit(sessions: u64) -> f64 {
+    let (mut random, lines) = (Random::new(6), sessions * 2 / LOAD as u64);
+    let mut index: Vec<_> = (0..lines).map(|_| [random.below(sessions); 8]).collect();
+    let mut entries: Vec<_> = (0..sessions).map(|session| [session; 8]).collect();
+    let run = || {
+        let mut batch: [u64; BATCH] = std::array::from_fn(|_| random.below(lines));
+        let start = Instant::now();
+        let mut touched = 0;
+        for &line in &batch {
+            touched ^= index[line as usize][7];
+        }
+        for key in &mut batch {
+            *key = index[*key as usize][*key as usize % 8];
+        }
+        for &key in &batch {
+            touched ^= entries[key as usize][7];
+        }
+        for &key in &batch {
+            entries[key as usize][0] ^= touched;
+        }
+        nanos_each(start.elapsed(), BATCH as u64)
+    };
+    let taken = median(std::iter::repeat_with(run).take(HITS / BATCH).collect());
+    black_box((&mut index, &mut entries));
+    taken
 }
 
 /// What a session takes of each table.
@@ -77,3 +107,6 @@ const MAPPING: usize = 27;
 const LOAD: usize = 4;
 
 const RUNS: usize = 15;
+
+/// Packets, for a median of their batches.
+const HITS: usize = 1 << 20;

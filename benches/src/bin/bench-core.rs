@@ -35,6 +35,8 @@ fn print_times() {
     let [small, large] = times::hits([times::FILL, SESSIONS as u64]);
     println!("translate_hit_64k_ns {small:.1}");
     println!("translate_hit_4m_ns {large:.1}");
+    println!("translate_hit_64k_memory_alone_ns {:.1}", floor::hit(times::FILL));
+    println!("translate_hit_4m_memory_alone_ns {:.1}", floor::hit(SESSIONS as u64));
     println!("new_session_ns {:.1}", times::growing(1));
     println!("new_session_of_16_to_a_mapping_ns {:.1}", times::growing(16));
     println!("new_session_memory_alone_ns {:.1}", floor::new_session());

@@ -61,6 +61,8 @@ pub(crate) struct Mapping {
     pub(crate) connector: ConnectorId,
     pub(crate) key: MappingKey,
     pub(crate) external: SocketAddr,
+    /// Of the external address among those of the uplink, or [`OWN`](crate::session::key::OWN).
+    pub(crate) place: u8,
     pub(crate) sessions: Siblings,
     /// `None` for the container's own endpoint, where translation is off.
     pub(crate) lease: Option<PortLease>,
@@ -97,7 +99,7 @@ impl Mapping {
         attachment: AttachmentId,
         connector: ConnectorId,
         key: MappingKey,
-        external: SocketAddr,
+        (place, external): (u8, SocketAddr),
         lease: Option<PortLease>,
     ) -> Self {
         Self {
@@ -105,6 +107,7 @@ impl Mapping {
             connector,
             key,
             external,
+            place,
             sessions: Siblings::NONE,
             lease,
             unfinished: 0,

@@ -372,9 +372,9 @@ impl fmt::Debug for AddressSpace {
 /// The place that goes with these bits in a sorted list.
 #[inline(always)]
 fn find<T: Ord + Copy>(sorted: &[(T, usize)], bits: T) -> Option<usize> {
-    // Most uplinks have one address of each version.
-    if let [(only, place)] = sorted {
-        return (*only == bits).then_some(*place);
+    // Most destinations are none of ours, and most of those are not among them.
+    if bits < sorted.first()?.0 || bits > sorted.last()?.0 {
+        return None;
     }
     let found = sorted.binary_search_by_key(&bits, |&(bits, _)| bits).ok()?;
     Some(sorted[found].1)

@@ -11,6 +11,7 @@ use crate::limits::SESSIONS_PER_ATTACHMENT;
 use crate::mapping::{Class, Mapping, MappingKey, Scope};
 use crate::packet::Tuple;
 use crate::ports::{BlockChange, Want};
+use crate::session::key::OWN;
 use crate::session::tcp::Direction;
 use crate::session::{NewSession, Owner};
 use crate::space::Block;
@@ -54,7 +55,8 @@ impl Engine {
         }
         let hop = uplink.hop(destination).ok_or(Reason::NoNextHop)?;
         let source = self.source_of(now, attachment, connector, uplink, tuple)?;
-        self.check_session_room(attachment)?;
+        let finished = self.mappings.oldest_finished(Class::Share(connector.id, id)).is_some();
+        self.check_session_room(attachment).or_else(|full| if finished { Ok(()) } else { Err(full) })?;
         let owner = Owner { attachment: id, connector: connector.id, uplink: connector.uplink };
         Ok(Admission { owner, hop, source, udp_refresh: connector.udp_refresh })
     }
@@ -114,25 +116,34 @@ impl Engine {
         if self.sessions.has_room() { Ok(()) } else { Err(Reason::SessionsExhausted) }
     }
 
-    /// Makes the session that was admitted. Fails without a change.
+    /// Makes the session that was admitted. Fails without a change. Where the container has no room for it, a finished mapping
+    /// ends first.
     pub(super) fn open_session(
         &mut self,
         now: Instant,
         id: AttachmentId,
         tuple: Tuple,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Result<usize, Reason> {
+        let attachment = self.attachments.get(&id).ok_or(Reason::UnknownLink)?;
+        if let Err(full) = self.check_session_room(attachment) {
+            if !self.give_up(now, Class::Share(admission.owner.connector, id)) {
+                return Err(full);
+            }
+            // It can be the one that was to be used.
+            admission = self.admit(now, id, tuple)?;
+        }
         let Admission { owner, hop: _, source, udp_refresh } = admission;
         let mapping = match source {
             Source::Known(key) => key,
             Source::Own(key) => {
-                self.insert_mapping(Mapping::new(id, owner.connector, key, key.internal, None))
+                self.insert_mapping(Mapping::new(id, owner.connector, key, (OWN, key.internal), None))
             }
             Source::New { key, external, want } => self.open_mapping(now, owner, key, external, want)?,
         };
         let external = self.mappings[mapping].external;
         let new = NewSession { owner, inside: tuple, external, mapping, udp_refresh };
-        Ok(self.insert_session(now, Direction::Outbound, new))
+        Ok(self.insert_session(now, Direction::Outbound, &new))
     }
 
     /// Leases a port for a mapping; if none is free or a quota is full, a finished mapping gives up its own.
@@ -165,7 +176,7 @@ impl Engine {
                 .flatten()
                 .ok_or(Reason::PortsExhausted)?,
         };
-        let external = SocketAddr::new(external.address, lease.port());
+        let external = (external.place, SocketAddr::new(external.address, lease.port()));
         let mut mapping = Mapping::new(owner.attachment, owner.connector, key, external, Some(lease));
         mapping.ticket = Some(ticket);
         mapping.open_to_all = open_to_all;

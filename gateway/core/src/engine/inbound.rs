@@ -7,6 +7,7 @@ use super::outbound::check_opens;
 use super::{Engine, MacPair, Refusal};
 use crate::mapping::{Mapping, MappingKey, Scope};
 use crate::packet::{Embedded, Packet, Transport, Tuple};
+use crate::session::key::OWN;
 use crate::session::tcp::{Direction, Segment};
 use crate::session::{Exit, NewSession, Owner};
 use crate::translate::{self, Changes, Side};
@@ -291,7 +292,8 @@ impl Engine {
         let mapping = match mapping {
             Target::Known(mapping) => mapping,
             Target::Own(key) => {
-                self.insert_mapping(Mapping::new(owner.attachment, owner.connector, key, key.internal, None))
+                let own = (OWN, key.internal);
+                self.insert_mapping(Mapping::new(owner.attachment, owner.connector, key, own, None))
             }
         };
         let Mapping { key, external, .. } = self.mappings[mapping];
@@ -299,7 +301,7 @@ impl Engine {
         self.insert_session(
             now,
             Direction::Inbound,
-            NewSession { owner, inside, external, mapping, udp_refresh },
+            &NewSession { owner, inside, external, mapping, udp_refresh },
         )
     }
 }

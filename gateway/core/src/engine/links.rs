@@ -88,7 +88,7 @@ pub(super) struct Uplink {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct External {
     pub(super) address: IpAddr,
-    place: usize,
+    pub(super) place: u8,
 }
 
 /// Where packets to a destination go next.
@@ -254,11 +254,11 @@ impl Uplink {
 
     /// The pool of one of the external addresses.
     pub(super) fn pool_of(&self, external: External, protocol: Protocol) -> &Pool {
-        &self.pools[external.place][protocol as usize]
+        &self.pools[usize::from(external.place)][protocol as usize]
     }
 
     pub(super) fn pool_of_mut(&mut self, external: External, protocol: Protocol) -> &mut Pool {
-        &mut self.pools[external.place][protocol as usize]
+        &mut self.pools[usize::from(external.place)][protocol as usize]
     }
 
     /// The pool of an external address, if it is one of this uplink's.

@@ -98,7 +98,8 @@ impl Engine {
             internal: SocketAddr::new(internal, internal_port),
             scope: Scope::Any,
         };
-        let mut mapping = Mapping::new(id, connector.id, key, external, Some(lease));
+        let place = self.uplinks.get(&connector.uplink)?.config.space.index_of(external.ip())?;
+        let mut mapping = Mapping::new(id, connector.id, key, (place as u8, external), Some(lease));
         mapping.pinned = true;
         Some(self.insert_mapping(mapping))
     }

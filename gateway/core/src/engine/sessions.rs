@@ -101,19 +101,17 @@ impl Engine {
     }
 
     /// Makes a session whose first packet goes in `direction`, and counts it.
-    pub(super) fn insert_session(&mut self, now: Instant, direction: Direction, new: NewSession) -> usize {
-        let NewSession { owner, inside, external, mapping, udp_refresh } = new;
+    pub(super) fn insert_session(&mut self, now: Instant, direction: Direction, new: &NewSession) -> usize {
+        let &NewSession { owner, inside, external, mapping, udp_refresh } = new;
         let reply = Tuple { protocol: inside.protocol, source: inside.destination, destination: external };
         let places = (self.attachments.place(owner.attachment), self.uplinks.place(owner.uplink));
         let (Some(attachment), Some(uplink)) = places else {
             unreachable!("a session is made between two links")
         };
-        let index =
-            self.uplinks.at(uplink).config.space.index_of(external.ip()).map_or(OWN, |index| index as u8);
         let owners = self.attachments.at(attachment);
         let new = NewEntry {
             inside: Key::inside(attachment, &inside),
-            outside: Key::outside(uplink, index, attachment, &reply),
+            outside: Key::outside(uplink, self.mappings[mapping].place, attachment, &reply),
             endpoints: (inside.source, external),
             connector: owners.attached(owner.connector).map_or(0, |attached| attached.place),
             mapping,

@@ -107,6 +107,30 @@ fn a_finished_connection_gives_up_its_port_to_a_new_one_and_a_live_one_does_not(
 }
 
 #[test]
+fn finished_connections_give_up_their_share_of_sessions_and_live_ones_do_not() {
+    let mut rig = Rig::new();
+    let live = rig.open(C1, Carries::Udp, 1999, endpoint(SERVER, 53));
+    for n in 1..limits::SESSIONS_PER_ATTACHMENT {
+        // As a client does it that talks to a few servers, one short connection after the other.
+        let (port, remote) = (2000 + (n % 60_000) as u16, endpoint(SERVER, 80 + (n / 60_000) as u16));
+        let mut connection = Connection::new();
+        let syn = Packet::outbound(C1, Carries::Tcp(SYN), port, remote);
+        let external = rig.forward(inside(C1), &connection.next(By::Container, syn)).1.source;
+        let refusal = Packet::inbound(VPC_A, Carries::Tcp(RST | ACK), remote, external);
+        rig.forward(outside(VPC_A), &connection.next(By::Remote, refusal));
+    }
+    assert_eq!(rig.engine.session_count() as u64, limits::SESSIONS_PER_ATTACHMENT);
+    for port in 2000..2010 {
+        // The mapping of the first ones is the one that gives up.
+        rig.forward(inside(C1), &udp(C1, port));
+        rig.open(C1, Carries::Tcp(SYN), port, endpoint(OTHER_SERVER, 443));
+        assert!(rig.engine.session_count() as u64 <= limits::SESSIONS_PER_ATTACHMENT);
+    }
+    assert!(rig.engine.session_count() as u64 > limits::SESSIONS_PER_ATTACHMENT - 100, "no more than needed");
+    assert_eq!(rig.open(C1, Carries::Udp, 1999, endpoint(SERVER, 53)), live, "it lives on");
+}
+
+#[test]
 fn a_finished_connection_does_not_end_for_a_port_that_it_cannot_give() {
     let mut rig = Rig::with_ports(2000..=2000);
     finished(&mut rig, 4000);
