@@ -41,7 +41,6 @@ pub(crate) struct Owner {
 pub(crate) struct NewSession {
     pub(crate) owner: Owner,
     pub(crate) inside: Tuple,
-    pub(crate) external: SocketAddr,
     pub(crate) mapping: usize,
     pub(crate) udp_refresh: UdpRefresh,
 }

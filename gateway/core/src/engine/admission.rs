@@ -55,8 +55,8 @@ impl Engine {
         }
         let hop = uplink.hop(destination).ok_or(Reason::NoNextHop)?;
         let source = self.source_of(now, attachment, connector, uplink, tuple)?;
-        let finished = self.mappings.oldest_finished(Class::Share(connector.id, id)).is_some();
-        self.check_session_room(attachment).or_else(|full| if finished { Ok(()) } else { Err(full) })?;
+        let finished = || self.mappings.oldest_finished(Class::Share(connector.id, id));
+        self.check_session_room(attachment).or_else(|full| finished().map(drop).ok_or(full))?;
         let owner = Owner { attachment: id, connector: connector.id, uplink: connector.uplink };
         Ok(Admission { owner, hop, source, udp_refresh: connector.udp_refresh })
     }
@@ -86,7 +86,7 @@ impl Engine {
             Scope::Endpoint(remote) => Want::Shared(remote),
             Scope::Any | Scope::Address(_) | Scope::Own => Want::Exclusive,
         };
-        let can_lease = uplink.pool_of(external, protocol).ports.can_lease(now, &want);
+        let can_lease = uplink.pool_at(external.place, protocol).ports.can_lease(now, &want);
         // Only TCP knows when a session is finished, and only a SYN may have its port.
         let could_give_up =
             |class| protocol == Protocol::Tcp && self.mappings.oldest_finished(class).is_some();
@@ -141,8 +141,7 @@ impl Engine {
             }
             Source::New { key, external, want } => self.open_mapping(now, owner, key, external, want)?,
         };
-        let external = self.mappings[mapping].external;
-        let new = NewSession { owner, inside: tuple, external, mapping, udp_refresh };
+        let new = NewSession { owner, inside: tuple, mapping, udp_refresh };
         Ok(self.insert_session(now, Direction::Outbound, &new))
     }
 
@@ -191,7 +190,7 @@ impl Engine {
         external: External,
         want: Want,
     ) -> Option<crate::ports::PortLease> {
-        let pool = self.uplinks.get_mut(&key.uplink)?.pool_of_mut(external, key.protocol);
+        let pool = self.uplinks.get_mut(&key.uplink)?.pool_at_mut(external.place, key.protocol);
         let lease = pool.ports.lease(now, self.random.next_u64(), &want);
         self.tell_of_blocks(key.uplink, external.address, key.protocol);
         lease
@@ -200,15 +199,13 @@ impl Engine {
     /// The mapping that finished first of those that could serve the need ends. RFC 6888 REQ-11: live ones do not.
     fn give_up(&mut self, now: Instant, class: Class) -> bool {
         let Some(mapping) = self.mappings.oldest_finished(class) else { return false };
-        let Mapping { key, external, .. } = self.mappings[mapping];
+        let Mapping { key, place, .. } = self.mappings[mapping];
         let sessions: Vec<_> = self.sessions.of_mapping(self.mappings[mapping].sessions).collect();
         for session in sessions {
             self.end_session(now, session);
         }
-        if let Some(pool) =
-            self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
-        {
-            pool.given_up += 1;
+        if let Some(uplink) = self.uplinks.get_mut(&key.uplink) {
+            uplink.pool_at_mut(place, key.protocol).given_up += 1;
         }
         true
     }

@@ -296,12 +296,8 @@ impl Engine {
                 self.insert_mapping(Mapping::new(owner.attachment, owner.connector, key, own, None))
             }
         };
-        let Mapping { key, external, .. } = self.mappings[mapping];
+        let key = self.mappings[mapping].key;
         let inside = Tuple { protocol: tuple.protocol, source: key.internal, destination: tuple.source };
-        self.insert_session(
-            now,
-            Direction::Inbound,
-            &NewSession { owner, inside, external, mapping, udp_refresh },
-        )
+        self.insert_session(now, Direction::Inbound, &NewSession { owner, inside, mapping, udp_refresh })
     }
 }

@@ -252,21 +252,21 @@ impl Uplink {
         self.hop(destination).unwrap_or(Hop { next: destination, back: false, epoch: 0 })
     }
 
-    /// The pool of one of the external addresses.
-    pub(super) fn pool_of(&self, external: External, protocol: Protocol) -> &Pool {
-        &self.pools[usize::from(external.place)][protocol as usize]
+    /// The pool of the external address at this place.
+    pub(super) fn pool_at(&self, place: u8, protocol: Protocol) -> &Pool {
+        &self.pools[usize::from(place)][protocol as usize]
     }
 
-    pub(super) fn pool_of_mut(&mut self, external: External, protocol: Protocol) -> &mut Pool {
-        &mut self.pools[usize::from(external.place)][protocol as usize]
+    pub(super) fn pool_at_mut(&mut self, place: u8, protocol: Protocol) -> &mut Pool {
+        &mut self.pools[usize::from(place)][protocol as usize]
     }
 
     /// The pool of an external address, if it is one of this uplink's.
     pub(super) fn pool(&self, address: IpAddr, protocol: Protocol) -> Option<&Pool> {
-        Some(&self.pools[self.config.space.index_of(address)?][protocol as usize])
+        Some(self.pool_at(self.config.space.index_of(address)? as u8, protocol))
     }
 
     pub(super) fn pool_mut(&mut self, address: IpAddr, protocol: Protocol) -> Option<&mut Pool> {
-        Some(&mut self.pools[self.config.space.index_of(address)?][protocol as usize])
+        Some(self.pool_at_mut(self.config.space.index_of(address)? as u8, protocol))
     }
 }

@@ -75,7 +75,7 @@ impl Engine {
         let id = self.mappings[index].attachment;
         let attachment = self.attachments.get_mut(&id).expect("a mapping is some container's");
         let mapping = self.mappings.remove(index, &mut attachment.mappings);
-        let (key, external) = (mapping.key, mapping.external);
+        let (key, external, place) = (mapping.key, mapping.external, mapping.place);
         // What is published for the same endpoint takes its place.
         let mut published = attachment.connectors.iter().flat_map(|attached| &attached.published);
         if let Some(&heir) = published.find(|&&other| other != index && self.mappings[other].key == key) {
@@ -86,11 +86,8 @@ impl Engine {
             attached.ports -= 1;
         }
         let Some(lease) = mapping.lease else { return };
-        let Some(pool) =
-            self.uplinks.get_mut(&key.uplink).and_then(|u| u.pool_mut(external.ip(), key.protocol))
-        else {
-            return;
-        };
+        let Some(uplink) = self.uplinks.get_mut(&key.uplink) else { return };
+        let pool = uplink.pool_at_mut(place, key.protocol);
         let rest = mapping.open_to_all.then(|| now + PORT_REST);
         let first = pool.ports.next_rest().is_none();
         pool.ports.release(lease, rest);
@@ -102,7 +99,8 @@ impl Engine {
 
     /// Makes a session whose first packet goes in `direction`, and counts it.
     pub(super) fn insert_session(&mut self, now: Instant, direction: Direction, new: &NewSession) -> usize {
-        let &NewSession { owner, inside, external, mapping, udp_refresh } = new;
+        let &NewSession { owner, inside, mapping, udp_refresh } = new;
+        let Mapping { external, place, .. } = self.mappings[mapping];
         let reply = Tuple { protocol: inside.protocol, source: inside.destination, destination: external };
         let places = (self.attachments.place(owner.attachment), self.uplinks.place(owner.uplink));
         let (Some(attachment), Some(uplink)) = places else {
@@ -111,7 +109,7 @@ impl Engine {
         let owners = self.attachments.at(attachment);
         let new = NewEntry {
             inside: Key::inside(attachment, &inside),
-            outside: Key::outside(uplink, self.mappings[mapping].place, attachment, &reply),
+            outside: Key::outside(uplink, place, attachment, &reply),
             endpoints: (inside.source, external),
             connector: owners.attached(owner.connector).map_or(0, |attached| attached.place),
             mapping,
