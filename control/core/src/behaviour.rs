@@ -90,6 +90,16 @@ behaviour! {
     Silent = "silent",
 }
 
+behaviour! {
+    /// Who approves that a connector of the VPC's own tenant may join.
+    Approval, "way to approve":
+    /// Nobody has to.
+    #[default]
+    Automatic = "automatic",
+    /// Somebody of the tenant, by a call.
+    Manual = "manual",
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +126,8 @@ mod tests {
             Filtering = "address_dependent",
             UdpRefresh = "outbound",
             OnDetach = "reset",
-            UnsolicitedSyn = "icmp"
+            UnsolicitedSyn = "icmp",
+            Approval = "automatic"
         );
     }
 }

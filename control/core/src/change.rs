@@ -1,91 +1,156 @@
-//! One change of the resources, as a plain value that a store can write down.
+//! One change of the resources, as a plain value.
 
 use crate::{
-    AttachmentId, ConnectorSpec, ContainerLink, ContainerSpec, Name, Refusal, Resources, UplinkId, VpcLink,
-    VpcSpec,
+    AttachmentId, ConnectorSpec, ContainerLink, ContainerSpec, FullName, Name, Origin, Refusal, Resources, Tenant,
+    Token, UplinkId, VpcLink, VpcSpec,
 };
 
 /// One change. It is applied whole or not at all.
 ///
-/// A client may ask for what reserves, deletes, adds or attaches, and is refused if the state does not admit it. The rest reports
-/// what became of a device; it is applied to whatever is still there.
+/// A client may ask for what adds, reserves, updates, approves, revokes, deletes or attaches, and is refused if the state does not
+/// admit it. The rest reports what became of a device; it is applied to whatever is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// A tenant has nothing but its name: it is there at once.
+    AddTenant(Tenant),
+    /// Refused while it has anything.
+    RemoveTenant(Name),
+    /// A token can be used at once.
+    AddToken {
+        /// Which one.
+        name: FullName,
+        /// What it is.
+        token: Token,
+    },
+    /// It cannot be used any more.
+    RemoveToken(FullName),
+
     /// Take the name; the device is about to be made.
-    ReserveVpc(VpcSpec),
+    ReserveVpc {
+        /// Whose.
+        tenant: Name,
+        /// What was asked for.
+        spec: VpcSpec,
+    },
     /// The device is made.
     VpcReady {
         /// Whose.
-        vpc: Name,
+        vpc: FullName,
         /// What was made.
         link: VpcLink,
     },
-    /// Nobody may use the VPC any more; the device is about to be removed. Refused while connectors lead to it.
-    DeleteVpc(Name),
+    /// Nobody may use the VPC any more; the device is about to be removed. Refused while connectors may join it.
+    DeleteVpc(FullName),
     /// The device could not be made, or is removed: give the name back.
-    ForgetVpc(Name),
+    ForgetVpc(FullName),
+    /// The device could not be made again after a restart.
+    VpcGone(FullName),
     /// The device disappeared.
     UplinkGone(UplinkId),
 
-    /// A connector has no device: it is there at once.
-    AddConnector(ConnectorSpec),
+    /// A connector has no device: it is there at once, and may join at once if the VPC's policy says so.
+    AddConnector {
+        /// Whose.
+        tenant: Name,
+        /// What was asked for.
+        spec: ConnectorSpec,
+    },
+    /// Another policy, for all that have the connector; its VPC stays.
+    UpdateConnector {
+        /// Whose.
+        tenant: Name,
+        /// What was asked for.
+        spec: ConnectorSpec,
+    },
+    /// The owner of the VPC says that it may join.
+    ApproveConnector(FullName),
+    /// The owner of the VPC says that it may not join any more. It is detached from all containers.
+    RevokeConnector(FullName),
+    /// The gateway did not take it.
+    ConnectorFailed {
+        /// Which one.
+        connector: FullName,
+        /// Why, for people.
+        detail: String,
+    },
+    /// Its addresses are given back, unless it is attached again.
+    ConnectorIdle(FullName),
     /// Refused while it is attached.
-    RemoveConnector(Name),
+    RemoveConnector(FullName),
 
     /// Take the name; the device is about to be made.
-    ReserveContainer(ContainerSpec),
+    ReserveContainer {
+        /// Whose.
+        tenant: Name,
+        /// What was asked for.
+        spec: ContainerSpec,
+    },
     /// The device is made.
     ContainerReady {
         /// Whose.
-        container: Name,
+        container: FullName,
         /// What was made.
         link: ContainerLink,
+        /// Where.
+        origin: Option<Origin>,
     },
-    /// Nobody may use the container any more; the device is about to be removed. Its connectors are detached.
-    DeleteContainer(Name),
+    /// Nobody may use the container any more; the device is about to be removed.
+    DeleteContainer(FullName),
     /// The device could not be made, or is removed: give the name back.
-    ForgetContainer(Name),
+    ForgetContainer(FullName),
+    /// The device could not be made again after a restart.
+    ContainerGone(FullName),
     /// The device disappeared. Its connectors are detached.
     AttachmentGone(AttachmentId),
 
     /// The container shall have the connector; the gateway is about to be told. Nothing changes if it has it already.
     Attach {
         /// Which container.
-        container: Name,
-        /// Which connector.
+        container: FullName,
+        /// Which connector, of the same tenant.
         connector: Name,
     },
     /// The gateway has it. Refused if container or VPC disappeared in between.
     Attached {
         /// Which container.
-        container: Name,
+        container: FullName,
         /// Which connector.
         connector: Name,
     },
     /// The gateway does not have it, or no more.
     Detached {
         /// Which container.
-        container: Name,
+        container: FullName,
         /// Which connector.
         connector: Name,
     },
 }
 
 impl Resources {
-    /// Applies one change, whole or not at all.
-    pub fn apply(&mut self, change: Change) -> Result<(), Refusal> {
+    pub(crate) fn carry_out(&mut self, change: Change) -> Result<(), Refusal> {
         match change {
-            Change::ReserveVpc(spec) => self.reserve_vpc(spec)?,
+            Change::AddTenant(tenant) => self.add_tenant(tenant)?,
+            Change::RemoveTenant(tenant) => self.remove_tenant(&tenant)?,
+            Change::AddToken { name, token } => self.add_token(name, token)?,
+            Change::RemoveToken(name) => self.remove_token(&name)?,
+            Change::ReserveVpc { tenant, spec } => self.reserve_vpc(&tenant, spec)?,
             Change::VpcReady { vpc, link } => self.vpc_ready(&vpc, link),
             Change::DeleteVpc(vpc) => self.delete_vpc(&vpc)?,
             Change::ForgetVpc(vpc) => self.forget_vpc(&vpc),
+            Change::VpcGone(vpc) => self.vpc_gone(&vpc),
             Change::UplinkGone(uplink) => self.uplink_gone(uplink),
-            Change::AddConnector(spec) => self.add_connector(spec)?,
+            Change::AddConnector { tenant, spec } => self.add_connector(&tenant, spec)?,
+            Change::UpdateConnector { tenant, spec } => self.update_connector(&tenant, spec)?,
+            Change::ApproveConnector(connector) => self.approve_connector(&connector)?,
+            Change::RevokeConnector(connector) => self.revoke_connector(&connector)?,
+            Change::ConnectorFailed { connector, detail } => self.connector_failed(&connector, detail),
+            Change::ConnectorIdle(connector) => self.connector_idle(&connector),
             Change::RemoveConnector(connector) => self.remove_connector(&connector)?,
-            Change::ReserveContainer(spec) => self.reserve_container(spec)?,
-            Change::ContainerReady { container, link } => self.container_ready(&container, link),
+            Change::ReserveContainer { tenant, spec } => self.reserve_container(&tenant, spec)?,
+            Change::ContainerReady { container, link, origin } => self.container_ready(&container, link, origin),
             Change::DeleteContainer(container) => self.delete_container(&container)?,
             Change::ForgetContainer(container) => self.forget_container(&container),
+            Change::ContainerGone(container) => self.container_gone(&container),
             Change::AttachmentGone(attachment) => self.attachment_gone(attachment),
             Change::Attach { container, connector } => self.join(&container, &connector)?,
             Change::Attached { container, connector } => self.joined(&container, &connector)?,

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AttachmentId, DeviceName, Life, MacAddr, Mtu, Name, NetnsSpec, NetnsView, NewNetns, Problem, State,
-    address,
+    AttachmentId, DeviceName, Faults, FullName, Life, MacAddr, Mtu, Name, NetnsSpec, NetnsView, NewNetns,
+    Problem, State, address,
 };
 
 /// A requested container.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewContainer {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
@@ -21,21 +22,28 @@ pub struct NewContainer {
     /// The container's namespace.
     pub netns: NewNetns,
     /// The name that its device gets there; `eth0` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// Its address; `169.254.1.2` unless given. Any number of containers may have the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The gateway's address on its link; `169.254.1.1` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
     /// Its IPv6 address, not a link-local one; it has no IPv6 unless given. Any number of containers may have the same.
     #[schema(example = "fd00::2")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address6: Option<String>,
     /// The gateway's IPv6 address on its link, a link-local one; `fe80::1` unless given. Only together with `address6`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway6: Option<String>,
     /// Its MAC address; a locally administered one unless given.
     #[schema(example = "02:00:5e:10:00:01")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
     /// Its device's MTU in bytes; 1500 unless given, at least 1280 together with `address6`.
     #[schema(value_type = Option<u16>, minimum = 576, maximum = 65521)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<i64>,
 }
 
@@ -56,6 +64,8 @@ pub struct ContainerSpec {
     pub mac: Option<MacAddr>,
     /// Its device's MTU.
     pub mtu: Mtu,
+    /// What was asked for, as it is kept.
+    pub asked: NewContainer,
 }
 
 /// What a container's link has of one address family.
@@ -92,12 +102,26 @@ pub enum Join {
 /// A container as a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
+    /// Its name and tenant.
+    pub name: FullName,
     /// What was asked for.
-    pub spec: ContainerSpec,
+    pub spec: Arc<ContainerSpec>,
     /// What became of it.
     pub life: Life<ContainerLink>,
-    /// Its connectors.
+    /// Its connectors, which are of the same tenant.
     pub connectors: BTreeMap<Name, Join>,
+    /// Which namespace its name meant when the link was made, and the MAC address that the device got; after a restart the link is
+    /// taken again only there, with that address.
+    pub origin: Option<Origin>,
+}
+
+/// Where a container's link was made, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Origin {
+    /// The gateway's text for the identity of the namespace.
+    pub namespace: String,
+    /// The container's MAC address.
+    pub mac: String,
 }
 
 /// A container.
@@ -133,6 +157,10 @@ pub struct ContainerView {
     pub offloads: Vec<String>,
     /// Attached connectors.
     pub connectors: Vec<String>,
+    /// DNS servers of its connectors, in the order of their names, as a resolv.conf may list them.
+    pub dns_servers: Vec<String>,
+    /// Counts changes of what was asked for; the resource's ETag.
+    pub revision: u64,
 }
 
 const DEFAULT_DEVICE: &str = "eth0";
@@ -143,17 +171,33 @@ const DEFAULT_GATEWAY6: &str = "fe80::1";
 impl NewContainer {
     /// Checks everything that can be checked without the machine, and fills in what was left out.
     pub fn validate(self) -> Result<ContainerSpec, Problem> {
-        let name = Name::parse("name", self.name)?;
-        let netns = NetnsSpec::parse("netns", self.netns)?;
-        let device = DeviceName::parse("device", self.device.unwrap_or_else(|| DEFAULT_DEVICE.into()))?;
-        let ipv4 = parse_ipv4(self.address.as_deref(), self.gateway.as_deref())?;
-        let ipv6 = parse_ipv6(self.address6.as_deref(), self.gateway6.as_deref())?;
-        let mac = self.mac.map(|text| MacAddr::parse("mac", &text)).transpose()?;
-        let mtu = Mtu::parse("mtu", self.mtu)?;
-        if ipv6.is_some() {
-            mtu.refuse_too_small_for_ipv6("mtu")?;
+        let asked = self.clone();
+        let mut faults = Faults::default();
+        let name = faults.take(Name::parse("name", self.name));
+        let netns = faults.take(NetnsSpec::parse("netns", self.netns));
+        let device = self.device.unwrap_or_else(|| DEFAULT_DEVICE.into());
+        let device = faults.take(DeviceName::parse("device", device));
+        let ipv4 = faults.take(parse_ipv4(self.address.as_deref(), self.gateway.as_deref()));
+        let ipv6 = faults.take(parse_ipv6(self.address6.as_deref(), self.gateway6.as_deref()));
+        let mac = faults.take(self.mac.map(|text| MacAddr::parse("mac", &text)).transpose());
+        let mtu = faults.take(Mtu::parse("mtu", self.mtu));
+        if let (Some(Some(_)), Some(mtu)) = (ipv6, mtu) {
+            faults.take(mtu.refuse_too_small_for_ipv6("mtu"));
         }
-        Ok(ContainerSpec { name, netns, device, ipv4, ipv6, mac, mtu })
+        let spec = || {
+            Some(ContainerSpec {
+                name: name?,
+                netns: netns?,
+                device: device?,
+                ipv4: ipv4?,
+                ipv6: ipv6?,
+                mac: mac?,
+                mtu: mtu?,
+                asked,
+            })
+        };
+        let spec = spec();
+        faults.end(spec)
     }
 }
 
@@ -195,7 +239,7 @@ impl ContainerSpec {
 
 impl Container {
     /// What clients see.
-    pub fn view(&self) -> ContainerView {
+    pub(crate) fn view(&self, dns_servers: Vec<String>, revision: u64) -> ContainerView {
         let (spec, link) = (&self.spec, self.life.link());
         let attached = self.connectors.iter().filter(|&(_, &join)| join == Join::Attached);
         ContainerView {
@@ -212,6 +256,8 @@ impl Container {
             worker: link.map(|l| l.worker),
             offloads: link.map(|l| l.offloads.clone()).unwrap_or_default(),
             connectors: attached.map(|(name, _)| name.to_string()).collect(),
+            dns_servers,
+            revision,
         }
     }
 }
@@ -243,14 +289,20 @@ mod tests {
         NewContainer { address6: Some(address.into()), gateway6: gateway.map(Into::into), ..container() }
     }
 
+    fn made(spec: ContainerSpec) -> Container {
+        let tenant = Name::parse("tenant", "default".into()).unwrap();
+        let (name, connectors) = (FullName::new(&tenant, &spec.name), BTreeMap::new());
+        Container { name, spec: Arc::new(spec), life: Life::Creating, connectors, origin: None }
+    }
+
     #[test]
     fn what_was_left_out_is_filled_in() {
         let spec = container().validate().unwrap();
-        let container = Container { spec, life: Life::Creating, connectors: BTreeMap::new() };
-        let json = serde_json::to_value(container.view()).unwrap();
+        let json = serde_json::to_value(made(spec).view(vec![], 7)).unwrap();
         let expected = serde_json::json!({
             "name": "c1", "netns": {"name": "c1"}, "device": "eth0", "address": "169.254.1.2", "gateway": "169.254.1.1",
             "mtu": 1500, "state": "creating", "offloads": [], "connectors": [],
+            "dns_servers": [], "revision": 7,
         });
         assert_eq!(json, expected);
     }
@@ -263,7 +315,7 @@ mod tests {
             (NewContainer { mtu: Some(1_280), ..with_ipv6("fd00::2", None) }, "fe80::1"),
         ] {
             let (address6, spec) = (new.address6.clone(), new.validate().unwrap());
-            let view = Container { spec, life: Life::Creating, connectors: BTreeMap::new() }.view();
+            let view = made(spec).view(vec![], 7);
             assert_eq!((view.address6, view.gateway6.as_deref()), (address6, Some(gateway)));
             assert_eq!(view.address, "169.254.1.2", "IPv4 is there all the same");
         }

@@ -10,17 +10,19 @@
 //!       └──── release ────┘                └────────► gone ───┘
 //! ```
 //!
-//! A connector has no device and so none of these states: it is there or it is not.
+//! A connector has no device, and states of its own: see [`ConnectorState`].
 
 #![forbid(unsafe_code)]
 
 mod address;
 mod behaviour;
+mod caller;
 mod change;
 mod cidr;
 mod connector;
 mod container;
 mod family;
+mod faults;
 mod id;
 mod life;
 pub mod limits;
@@ -33,31 +35,46 @@ mod ports;
 mod probe;
 mod problem;
 mod publication;
+mod rates;
+mod record;
 mod refusal;
 mod resources;
+mod rule;
 mod session;
 mod subnet;
+mod tenant;
+mod token;
 mod uplink;
 mod vpc;
 
-pub use behaviour::{Filtering, Mapping, OnDetach, UdpRefresh, UnsolicitedSyn};
+pub use behaviour::{Approval, Filtering, Mapping, OnDetach, UdpRefresh, UnsolicitedSyn};
+pub use caller::{Caller, Principal};
 pub use change::Change;
-pub use connector::{Connector, ConnectorSpec, ConnectorView, NewConnector};
-pub use container::{Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer};
+pub use connector::{
+    Connector, ConnectorSpec, ConnectorState, ConnectorView, Fitted, Initialised, MayJoin, NewConnector, Pattern,
+    VpcRef,
+};
+pub use container::{Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin};
+pub use faults::Faults;
 pub use id::{AttachmentId, ConnectorId, UplinkId};
 pub use life::{Life, State};
 pub use mac::MacAddr;
 pub use mtu::Mtu;
-pub use name::{DeviceName, Name};
+pub use name::{DeviceName, FullName, Name};
 pub use netns::{NetnsSpec, NetnsView, NewNetns};
 pub use policy::{Policy, Translation};
 pub use ports::{NewPortRange, NewPorts, PortRange, PortRangeView, Ports, PortsView};
 pub use probe::{NewProbe, ProbeSpec, Protocol};
 pub use problem::{Code, Problem};
 pub use publication::{NewPublication, Publication, PublicationSpec, PublicationView};
+pub use rates::{NewRates, Rates};
+pub use record::{Record, RestoreError, Stored};
 pub use refusal::{Kind, Refusal};
-pub use resources::{Permission, Resources};
+pub use resources::{Operation, Permission, Resources, Stamp, Touched, Undo};
+pub use rule::{Action, NewRule, Rule, RuleView};
 pub use session::{SessionFilter, SessionParams};
 pub use subnet::Subnet;
+pub use tenant::{DEFAULT_TENANT, NewTenant, Tenant, TenantView};
+pub use token::{NewToken, Role, Token, TokenSpec, TokenView};
 pub use uplink::{NewUplink, TapEnd, UplinkKind, UplinkSpec, UplinkView};
 pub use vpc::{NewVpc, Vpc, VpcLink, VpcSpec, VpcView};

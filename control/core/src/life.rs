@@ -15,7 +15,7 @@ pub enum State {
     Ready,
     /// The device is being removed.
     Deleting,
-    /// The device or its namespace disappeared. Delete the resource and create it again.
+    /// The device or its namespace disappeared, or could not be found after a restart. Delete the resource and create it again.
     Gone,
 }
 
@@ -27,9 +27,9 @@ pub enum Life<L> {
     /// See [`State::Ready`].
     Ready(L),
     /// See [`State::Deleting`].
-    Deleting(L),
-    /// See [`State::Gone`]; the link as it was.
-    Gone(L),
+    Deleting(Option<L>),
+    /// See [`State::Gone`]; the link as it was, if there has been one since the daemon's start.
+    Gone(Option<L>),
 }
 
 impl<L> Life<L> {
@@ -47,7 +47,8 @@ impl<L> Life<L> {
     pub const fn link(&self) -> Option<&L> {
         match self {
             Self::Creating => None,
-            Self::Ready(link) | Self::Deleting(link) | Self::Gone(link) => Some(link),
+            Self::Ready(link) => Some(link),
+            Self::Deleting(link) | Self::Gone(link) => link.as_ref(),
         }
     }
 

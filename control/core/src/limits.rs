@@ -45,6 +45,33 @@ pub const PORT_BLOCK: u16 = 64;
 /// Ranges of ports that one VPC excludes.
 pub const PORT_EXCLUSIONS: usize = 64;
 
+/// Rules of one connector; the engine's table.
+pub const RULES: usize = 256;
+
+/// DNS servers of one connector. resolv.conf(5): `MAXNS`.
+pub const DNS_SERVERS: usize = 3;
+
+/// Patterns of containers that may use one connector.
+pub const USERS: usize = 64;
+
+/// Longest time that a connector keeps its addresses while nothing is attached. A day. Seconds.
+pub const LINGER_MAX_S: u64 = 86_400;
+
+/// The same unless asked for. Seconds.
+pub const LINGER_DEFAULT_S: u64 = 60;
+
+/// Tenants, the one that is always there included.
+pub const TENANTS: usize = 1_024;
+
+/// Tokens of one tenant.
+pub const TOKENS_PER_TENANT: usize = 256;
+
+/// Shortest life of a token. Seconds.
+pub const TOKEN_LIFE_MIN_S: u64 = 60;
+
+/// Longest life of a token that ends: ten years. Seconds.
+pub const TOKEN_LIFE_MAX_S: u64 = 315_360_000;
+
 /// Destinations of one connector.
 pub const DESTINATIONS: usize = 64;
 

@@ -2,13 +2,15 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::limits::{DEVICE_NAME_BYTES, NAME_BYTES};
 use crate::{Code, Problem};
 
 /// A resource's name: letters a to z, digits and inner hyphens, so that it fits URLs, file names and labels of domain names.
+/// Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Checks `text`, blaming `field`.
@@ -18,12 +20,49 @@ impl Name {
             && text.bytes().all(allowed)
             && !text.starts_with('-')
             && !text.ends_with('-');
-        if right { Ok(Self(text)) } else { Err(Problem::new(Code::InvalidName, name_rules()).at(field)) }
+        if right { Ok(Self(text.into())) } else { Err(Problem::new(Code::InvalidName, name_rules()).at(field)) }
+    }
+
+    /// Comes before all others: no resource is called so.
+    pub(crate) fn before_all() -> Self {
+        Self("".into())
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A resource's name and whose it is: names of one tenant mean nothing to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FullName {
+    /// The tenant that the resource belongs to.
+    pub tenant: Name,
+    /// Its name there.
+    pub name: Name,
+}
+
+impl FullName {
+    /// Comes before all others: no tenant and no resource is called so.
+    pub(crate) fn before_all() -> Self {
+        Self { tenant: Name::before_all(), name: Name::before_all() }
+    }
+
+    /// The resource called `name` of this tenant.
+    pub fn new(tenant: &Name, name: &Name) -> Self {
+        Self { tenant: tenant.clone(), name: name.clone() }
+    }
+
+    /// The same name where it is written from `tenant`'s point of view: its own resources need no tenant.
+    pub fn seen_by(&self, tenant: &Name) -> String {
+        if self.tenant == *tenant { self.name.to_string() } else { self.to_string() }
+    }
+}
+
+impl fmt::Display for FullName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tenant, self.name)
     }
 }
 

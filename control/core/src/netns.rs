@@ -7,15 +7,18 @@ use crate::limits::{NETNS_NAME_BYTES, NETNS_PATH_BYTES, PID};
 use crate::{Code, Problem};
 
 /// A network namespace: exactly one of name, path and pid.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewNetns {
     /// As `ip netns` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The absolute path of any file that is a network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The namespace that this process is in.
     #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i64>,
 }
 

@@ -1,6 +1,8 @@
 //! What a connector says about the sessions that go through it.
 
-use crate::{Code, Filtering, Mapping, NewConnector, OnDetach, Problem, UdpRefresh};
+use crate::{
+    Code, Faults, Filtering, Mapping, NewConnector, NewRates, OnDetach, Problem, Rates, Rule, UdpRefresh,
+};
 
 /// What a connector says about the sessions that go through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub struct Policy {
     pub udp_refresh: UdpRefresh,
     /// What the ends of a live TCP session hear of a detach.
     pub on_detach: OnDetach,
+    /// Which packets it lets through, by the first that matches; all of its destinations' if there are none.
+    pub rules: Vec<Rule>,
+    /// How much all containers may do together.
+    pub rates: Rates,
 }
 
 /// How containers appear in a VPC that does not see their own addresses.
@@ -30,19 +36,30 @@ pub struct Translation {
 
 impl Policy {
     pub(crate) fn parse(new: &NewConnector) -> Result<Self, Problem> {
-        let translation = Translation::parse(new)?;
-        let mapping = translation.as_ref().map(|t| t.mapping).unwrap_or_default();
-        let udp_filtering = match &new.udp_filtering {
-            Some(text) => Some(parse_filtering("udp_filtering", Some(text), mapping)?),
-            None => None,
+        let mut faults = Faults::default();
+        let translation = faults.take(Translation::parse(new));
+        let mapping = translation.as_ref().and_then(Option::as_ref).map(|t| t.mapping).unwrap_or_default();
+        let udp_filtering = new.udp_filtering.as_deref();
+        let udp_filtering = udp_filtering.map(|text| parse_filtering("udp_filtering", Some(text), mapping));
+        let udp_filtering = faults.take(udp_filtering.transpose());
+        let filtering = faults.take(parse_filtering("filtering", new.filtering.as_deref(), mapping));
+        let udp_refresh = faults.take(UdpRefresh::parse("udp_refresh", new.udp_refresh.as_deref()));
+        let on_detach = faults.take(OnDetach::parse("on_detach", new.on_detach.as_deref()));
+        let rules = faults.take(Rule::parse_all(new.rules.as_deref().unwrap_or_default()));
+        let rates = faults.take(Rates::parse(new.rate_limits.as_ref().unwrap_or(&NewRates::default())));
+        let policy = || {
+            Some(Self {
+                translation: translation?,
+                filtering: filtering?,
+                udp_filtering: udp_filtering?,
+                udp_refresh: udp_refresh?,
+                on_detach: on_detach?,
+                rules: rules?,
+                rates: rates?,
+            })
         };
-        Ok(Self {
-            filtering: parse_filtering("filtering", new.filtering.as_deref(), mapping)?,
-            udp_filtering,
-            udp_refresh: UdpRefresh::parse("udp_refresh", new.udp_refresh.as_deref())?,
-            on_detach: OnDetach::parse("on_detach", new.on_detach.as_deref())?,
-            translation,
-        })
+        let policy = policy();
+        faults.end(policy)
     }
 }
 
@@ -83,6 +100,7 @@ impl Translation {
             ("port_quota", translation.port_quota.is_some()),
             ("port_quota_per_container", translation.port_quota_per_container.is_some()),
             ("publications", new.publications.as_ref().is_some_and(|list| !list.is_empty())),
+            ("external_addresses", new.external_addresses.is_some()),
         ] {
             if given {
                 let detail = "without translation there are no external ports; leave this field out";
@@ -123,6 +141,8 @@ mod tests {
             udp_filtering: None,
             udp_refresh: UdpRefresh::Outbound,
             on_detach: OnDetach::Reset,
+            rules: vec![],
+            rates: Rates::default(),
         };
         assert_eq!(Policy::parse(&NewConnector::default()), Ok(expected));
     }
@@ -150,6 +170,8 @@ mod tests {
             udp_filtering: Some(Filtering::AddressAndPortDependent),
             udp_refresh: UdpRefresh::Both,
             on_detach: OnDetach::Silent,
+            rules: vec![],
+            rates: Rates::default(),
         };
         assert_eq!(policy, Ok(expected));
     }

@@ -7,21 +7,24 @@ use crate::limits::{PORT_BLOCK, PORT_EXCLUSIONS};
 use crate::{Code, Problem};
 
 /// Requested external ports: a range, less some ranges.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewPorts {
     /// First port, from 1. Given together with `last`; 1024 and 65535 if both are left out.
     #[schema(value_type = Option<u16>, minimum = 1)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<i64>,
     /// Last port, given together with `first`.
     #[schema(value_type = Option<u16>, minimum = 1)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<i64>,
     /// Ranges of it that are not used, such as ports that others forward; at most 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<Vec<NewPortRange>>,
 }
 
 /// A requested range of ports, both ends included.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewPortRange {
     /// First port, from 1.
@@ -147,6 +150,9 @@ impl PortRange {
     /// RFC 4787 REQ-3a: mappings use ports from 1024 up.
     pub const DEFAULT: Self = Self { first: 1024, last: 65_535 };
 
+    /// The port of DNS servers (RFC 1035 §4.2).
+    pub(crate) const DNS: Self = Self { first: 53, last: 53 };
+
     /// Checks a requested range, blaming `field`.
     pub fn parse(field: &str, range: NewPortRange) -> Result<Self, Problem> {
         let first = parse_port(&format!("{field}.first"), range.first)?;
@@ -168,7 +174,7 @@ impl PortRange {
         self.last
     }
 
-    const fn view(self) -> PortRangeView {
+    pub(crate) const fn view(self) -> PortRangeView {
         PortRangeView { first: self.first, last: self.last }
     }
 }

@@ -114,6 +114,34 @@ codes! {
     ShuttingDown = "shutting_down", 503;
     /// A defect or a failure of the machine; the log says more.
     Internal = "internal", 500;
+    /// The caller is nobody that the daemon knows: no token, a wrong one, one that has expired or was revoked.
+    Unauthenticated = "unauthenticated", 401;
+    /// The caller may not do this.
+    Forbidden = "forbidden", 403;
+    /// The connector does not say that this container may use it.
+    MayNotUse = "may_not_use", 403;
+    /// The VPC's owner has not approved the connector.
+    NotApproved = "not_approved", 409;
+    /// Another connector has the external address.
+    ExternalTaken = "external_taken", 409;
+    /// The field cannot be changed; create another resource.
+    ImmutableField = "immutable_field", 422;
+    /// The resource has changed since the client looked.
+    Changed = "changed", 412;
+    /// A header has no usable value.
+    InvalidHeader = "invalid_header", 400;
+    /// The key was used for another request.
+    KeyReused = "key_reused", 422;
+    /// The request with this key is still under way, or what it created was deleted since.
+    KeyDone = "key_done", 409;
+    /// The revision is older than what is remembered; list again.
+    RevisionTooOld = "revision_too_old", 410;
+    /// More requests than the caller may make; try again later.
+    TooManyRequests = "too_many_requests", 429;
+    /// As many watches as there may be.
+    TooManyWatches = "too_many_watches", 503;
+    /// The store cannot be written to: full, read-only or broken. What is running goes on.
+    StoreUnavailable = "store_unavailable", 503;
 }
 
 /// Why a request was refused. Nothing changed.
@@ -123,17 +151,45 @@ pub struct Problem {
     code: Code,
     field: Option<String>,
     detail: String,
+    more: Vec<Self>,
+    dependents: Vec<String>,
 }
 
 impl Problem {
     /// A problem of the request as a whole. `detail` says what is wrong and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, field: None, detail: detail.into() }
+        Self { code, field: None, detail: detail.into(), more: Vec::new(), dependents: Vec::new() }
     }
 
     /// Blames one field, by its dotted path, such as `uplink.mtu`.
     pub fn at(self, field: impl Into<String>) -> Self {
         Self { field: Some(field.into()), ..self }
+    }
+
+    /// One problem out of several: the first, which speaks for all of them. `None` if there is none.
+    pub(crate) fn all(problems: Vec<Self>) -> Option<Self> {
+        let mut flat = problems.into_iter().flat_map(|mut problem| {
+            let more = std::mem::take(&mut problem.more);
+            std::iter::once(problem).chain(more)
+        });
+        let mut first = flat.next()?;
+        first.more = flat.collect();
+        Some(first)
+    }
+
+    /// Names what depends on the resource, all of it.
+    pub fn because_of(self, dependents: Vec<String>) -> Self {
+        Self { dependents, ..self }
+    }
+
+    /// Everything that is wrong, this problem first.
+    pub fn errors(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.more)
+    }
+
+    /// What depends on the resource, if that is the problem.
+    pub fn dependents(&self) -> &[String] {
+        &self.dependents
     }
 
     /// For programs.

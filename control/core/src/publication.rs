@@ -9,7 +9,7 @@ use crate::limits::PUBLICATIONS;
 use crate::{Code, Problem, Protocol, Refusal, VpcSpec, address, ports};
 
 /// A requested publication.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewPublication {
     /// `tcp` or `udp`.
@@ -17,12 +17,14 @@ pub struct NewPublication {
     pub protocol: String,
     /// An external address of the VPC; its first IPv4 one unless given, or its first if it has none of IPv4.
     #[schema(example = "10.1.0.10")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub external_address: Option<String>,
     /// The port that the VPC sees; it need not be one of the VPC's `ports`.
     #[schema(value_type = u16, minimum = 1, example = 80)]
     pub external_port: i64,
     /// The container's port; the same unless given.
     #[schema(value_type = Option<u16>, minimum = 1, example = 8080)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container_port: Option<i64>,
 }
 
@@ -113,7 +115,7 @@ impl Publication {
         let external = &vpc.external_addresses;
         let address = match spec.external_address {
             None => *external.iter().find(|address| address.is_ipv4()).unwrap_or(&external[0]),
-            Some(address) if external.contains(&address) => address,
+            Some(address) if vpc.is_external(address) => address,
             Some(address) => return Err(Refusal::NotExternal { index, address, vpc: vpc.name.clone() }),
         };
         let external = SocketAddr::new(address, spec.external_port);

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::family::Family;
-use crate::{Code, Name, Problem, Protocol, State};
+use crate::{Code, Connector, ConnectorState, Name, Problem, Protocol, State};
 
 /// A kind of resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A private network.
     Vpc,
@@ -17,6 +17,10 @@ pub enum Kind {
     Connector,
     /// What may be permitted.
     Container,
+    /// Whose resources are.
+    Tenant,
+    /// Who may call from anywhere.
+    Token,
 }
 
 /// Why a change was refused. Nothing changed.
@@ -61,7 +65,7 @@ pub enum Refusal {
         /// What kind depends on it.
         by: Kind,
         /// Which ones do; at least one.
-        names: Vec<Name>,
+        names: Vec<String>,
     },
     /// The connector is not attached to the container.
     #[error("connector {connector} is not attached to container {container}")]
@@ -162,6 +166,59 @@ pub enum Refusal {
         /// Of which VPC.
         vpc: Name,
     },
+    /// The owner of the VPC has not approved the connector, or has revoked it. Ask for it.
+    #[error("connector {name} is {state}: the owner of VPC {vpc} has to approve it first")]
+    NotApproved {
+        /// Which connector.
+        name: Name,
+        /// What it is instead.
+        state: ConnectorState,
+        /// Whose owner is to be asked.
+        vpc: String,
+    },
+    /// The connector does not say that the container may use it.
+    #[error("connector {connector} may not be used by container {container}; add it to the connector's users")]
+    MayNotUse {
+        /// Which container.
+        container: Name,
+        /// Which connector.
+        connector: Name,
+    },
+    /// A connector's own address has to be one that the VPC reserves for that.
+    #[error("{address} is no reserved address of VPC {vpc}; choose one of its reserved_addresses, or leave it out")]
+    NotReserved {
+        /// Which of the connector's.
+        index: usize,
+        /// Which address.
+        address: IpAddr,
+        /// Of which VPC.
+        vpc: Name,
+    },
+    /// Another connector has the address at the time.
+    #[error("{address} is in use by {}; wait until that is idle, or choose another address", by.as_ref().map_or_else(|| "another connector".to_owned(), |by| format!("connector {by}")))]
+    ExternalTaken {
+        /// Which address.
+        address: IpAddr,
+        /// Which connector has it, if that is one of the same tenant.
+        by: Option<Name>,
+    },
+    /// Containers would be told of a DNS server that they do not reach.
+    #[error("{server} is in none of the connector's destinations; add it there, or choose another server")]
+    DnsOutside {
+        /// Which of the connector's.
+        index: usize,
+        /// Which server.
+        server: IpAddr,
+    },
+    /// What cannot be changed.
+    #[error("{field} cannot be changed; create another connector")]
+    Immutable {
+        /// Which field.
+        field: &'static str,
+    },
+    /// The default tenant is always there.
+    #[error("the tenant default is always there")]
+    DefaultTenant,
     /// A table is full, see [`crate::limits`].
     #[error("there are {limit} {what} already, which is the most that are kept")]
     LimitReached {
@@ -173,6 +230,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    pub(crate) fn not_approved(connector: &Connector) -> Self {
+        let vpc = connector.vpc.seen_by(&connector.name.tenant);
+        Self::NotApproved { name: connector.name.name.clone(), state: connector.state(), vpc }
+    }
+
     /// The code that clients see.
     pub const fn code(&self) -> Code {
         match self {
@@ -189,6 +251,12 @@ impl Refusal {
             | Self::PublishedTwice { .. } => Code::InvalidPolicy,
             Self::NoSuchFamily { .. } => Code::InvalidCidr,
             Self::AddressOfVpc { .. } => Code::AddressTaken,
+            Self::NotApproved { .. } => Code::NotApproved,
+            Self::MayNotUse { .. } => Code::MayNotUse,
+            Self::NotReserved { .. } | Self::DnsOutside { .. } => Code::InvalidAddress,
+            Self::ExternalTaken { .. } => Code::ExternalTaken,
+            Self::Immutable { .. } => Code::ImmutableField,
+            Self::DefaultTenant => Code::InUse,
             Self::LimitReached { .. } => Code::LimitReached,
         }
     }
@@ -204,6 +272,9 @@ impl Refusal {
                 Some(format!("publications[{index}]"))
             }
             Self::NoSuchFamily { index, .. } => Some(format!("destinations[{index}]")),
+            Self::NotReserved { index, .. } => Some(format!("external_addresses[{index}]")),
+            Self::DnsOutside { index, .. } => Some(format!("dns_servers[{index}]")),
+            Self::Immutable { field } => Some((*field).into()),
             _ => None,
         }
     }
@@ -218,7 +289,7 @@ const fn advice(kind: Kind, state: State) -> &'static str {
             Kind::Vpc => {
                 "its device disappeared: delete its connectors and then itself, and create them again"
             }
-            Kind::Connector | Kind::Container => "its device disappeared: delete it and create it again",
+            _ => "its device disappeared: delete it and create it again",
         },
     }
 }
@@ -226,11 +297,11 @@ const fn advice(kind: Kind, state: State) -> &'static str {
 /// How many dependents a message names before it only counts them.
 const LISTED: usize = 8;
 
-fn listed(kind: Kind, names: &[Name]) -> String {
-    let shown = names.iter().take(LISTED).map(Name::as_str).collect::<Vec<_>>().join(", ");
+fn listed(kind: Kind, names: &[String]) -> String {
+    let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let verb = match kind {
         Kind::Container => "detach",
-        Kind::Connector | Kind::Vpc => "delete",
+        _ => "delete",
     };
     let object = if names.len() == 1 { "it" } else { "them" };
     match names.len().saturating_sub(LISTED) {
@@ -242,9 +313,25 @@ fn listed(kind: Kind, names: &[Name]) -> String {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let problem = Self::new(refusal.code(), refusal.to_string());
+        if let Refusal::InUse { names, .. } = refusal {
+            return problem.because_of(names);
+        }
         match refusal.field() {
             Some(field) => problem.at(field),
             None => problem,
+        }
+    }
+}
+
+impl Kind {
+    /// As the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vpc => "vpc",
+            Self::Connector => "connector",
+            Self::Container => "container",
+            Self::Tenant => "tenant",
+            Self::Token => "token",
         }
     }
 }
@@ -255,6 +342,8 @@ impl fmt::Display for Kind {
             Self::Vpc => "VPC",
             Self::Connector => "connector",
             Self::Container => "container",
+            Self::Tenant => "tenant",
+            Self::Token => "token",
         })
     }
 }
@@ -270,7 +359,7 @@ mod tests {
             kind: Kind::Connector,
             name: name(99),
             by: Kind::Container,
-            names: (0..n).map(name).collect(),
+            names: (0..n).map(|i| name(i).to_string()).collect(),
         };
         assert_eq!(in_use(1).to_string(), "connector c99 is used by container c0; detach it first");
         assert_eq!(in_use(2).to_string(), "connector c99 is used by container c0, c1; detach them first");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::family::Family;
-use crate::{Code, DeviceName, Mtu, NetnsSpec, NetnsView, NewNetns, Problem, address};
+use crate::{Code, DeviceName, Faults, Mtu, NetnsSpec, NetnsView, NewNetns, Problem, address};
 
 /// The kinds of uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -20,26 +20,31 @@ pub enum UplinkKind {
 /// A requested uplink.
 ///
 /// Flat, not an enum: the path of a wrong field inside of a tagged enum is lost while it is read.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewUplink {
     /// What the link is made of.
     pub kind: UplinkKind,
     /// The namespace of the device; the gateway's own unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<NewNetns>,
     /// The device's name there.
     #[schema(example = "wharf0")]
     pub device: String,
     /// `tap` only: address and prefix length for the VPC's side of the device. Not together with `bridge`.
     #[schema(example = "10.1.0.1/16")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The same for IPv6.
     #[schema(example = "fd00::1/64")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address6: Option<String>,
     /// `tap` only: a bridge in that namespace to put the device on. Not together with addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
     /// `tap` only: the device's MTU in bytes; 1500 unless given, at least 1280 if the VPC has IPv6.
     #[schema(value_type = Option<u16>, minimum = 576, maximum = 65521)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<i64>,
 }
 
@@ -113,25 +118,33 @@ pub enum UplinkView {
 impl NewUplink {
     /// Checks everything that can be checked without the machine. Fields are blamed below `uplink`.
     pub fn validate(self) -> Result<UplinkSpec, Problem> {
-        let device = DeviceName::parse("uplink.device", self.device)?;
-        let netns = self.netns.map(|netns| NetnsSpec::parse("uplink.netns", netns)).transpose()?;
-        match self.kind {
+        let mut faults = Faults::default();
+        let device = faults.take(DeviceName::parse("uplink.device", self.device));
+        let netns = self.netns.map(|netns| NetnsSpec::parse("uplink.netns", netns));
+        let netns = faults.take(netns.transpose());
+        let spec = match self.kind {
             UplinkKind::Tap => {
-                let end = TapEnd::parse(self.address.as_deref(), self.address6.as_deref(), self.bridge)?;
-                let mtu = Mtu::parse("uplink.mtu", self.mtu)?;
-                if self.address6.is_some() {
-                    mtu.refuse_too_small_for_ipv6("uplink.mtu")?;
+                let end = TapEnd::parse(self.address.as_deref(), self.address6.as_deref(), self.bridge);
+                let (end, mtu) = (faults.take(end), faults.take(Mtu::parse("uplink.mtu", self.mtu)));
+                if let Some(mtu) = mtu.filter(|_| self.address6.is_some()) {
+                    faults.take(mtu.refuse_too_small_for_ipv6("uplink.mtu"));
                 }
-                Ok(UplinkSpec::Tap { netns, device, end, mtu })
+                let all = || Some(UplinkSpec::Tap { netns: netns?, device: device?, end: end?, mtu: mtu? });
+                all()
             }
             UplinkKind::Packet => {
-                refuse_tap_only("uplink.address", self.address.is_some())?;
-                refuse_tap_only("uplink.address6", self.address6.is_some())?;
-                refuse_tap_only("uplink.bridge", self.bridge.is_some())?;
-                refuse_tap_only("uplink.mtu", self.mtu.is_some())?;
-                Ok(UplinkSpec::Packet { netns, device })
+                for (field, given) in [
+                    ("uplink.address", self.address.is_some()),
+                    ("uplink.address6", self.address6.is_some()),
+                    ("uplink.bridge", self.bridge.is_some()),
+                    ("uplink.mtu", self.mtu.is_some()),
+                ] {
+                    faults.take(refuse_tap_only(field, given));
+                }
+                netns.zip(device).map(|(netns, device)| UplinkSpec::Packet { netns, device })
             }
-        }
+        };
+        faults.end(spec)
     }
 }
 
@@ -177,6 +190,13 @@ fn parse_interface(family: Family, field: &str, text: &str) -> Result<IpNet, Pro
 }
 
 impl UplinkSpec {
+    /// The namespace of its device; `None` for the gateway's own.
+    pub const fn netns(&self) -> Option<&NetnsSpec> {
+        match self {
+            Self::Tap { netns, .. } | Self::Packet { netns, .. } => netns.as_ref(),
+        }
+    }
+
     /// The addresses of the VPC's side, if the gateway gives it any.
     pub fn addresses(&self) -> &[IpNet] {
         match self {

@@ -1,110 +1,126 @@
 //! Transitions of connectors.
 
-use std::collections::BTreeSet;
-
-use ipnet::IpNet;
+use std::sync::Arc;
 
 use super::{Resources, not_found};
-use crate::family::Family;
 use crate::limits::CONNECTORS;
 use crate::{
-    Connector, ConnectorId, ConnectorSpec, Kind, Mapping, Name, Policy, Publication, Refusal, VpcSpec,
+    Approval, Connector, ConnectorId, ConnectorSpec, Fitted, FullName, Initialised, Kind, MayJoin, Name, Refusal,
 };
 
 impl Resources {
-    pub(crate) fn add_connector(&mut self, spec: ConnectorSpec) -> Result<(), Refusal> {
-        if self.connectors.contains_key(&spec.name) {
-            return Err(Refusal::AlreadyExists { kind: Kind::Connector, name: spec.name });
+    pub(crate) fn add_connector(&mut self, tenant: &Name, spec: ConnectorSpec) -> Result<(), Refusal> {
+        self.tenant(tenant)?;
+        let name = FullName::new(tenant, &spec.name);
+        if self.connectors.find(&name).is_some() {
+            return Err(Refusal::AlreadyExists { kind: Kind::Connector, name: name.name });
         }
         if self.connectors.len() >= CONNECTORS {
             return Err(Refusal::LimitReached { what: "connectors", limit: CONNECTORS });
         }
-        let Some(vpc) = self.vpcs.get_mut(&spec.vpc) else { return Err(Refusal::VpcMissing(spec.vpc)) };
-        if vpc.life.ready().is_none() {
-            return Err(Refusal::NotReady { kind: Kind::Vpc, name: spec.vpc, state: vpc.life.state() });
-        }
-        refuse_unfit(&spec.policy, &vpc.spec)?;
-        let publications = Publication::fit_all(&spec.publications, &vpc.spec)?;
-        let whole_vpc = || vpc.spec.subnets().map(|subnet| subnet.cidr).collect();
-        let destinations = spec.destinations.unwrap_or_else(whole_vpc);
-        refuse_unreachable(&destinations, &vpc.spec)?;
-        refuse_uncallable(&publications, &destinations)?;
-        vpc.connectors.insert(spec.name.clone());
-
+        let vpc = spec.vpc.of(tenant);
+        let (may_join, fitted) = self.may_join_at_once(tenant, &vpc, &spec)?;
         let id = ConnectorId(self.next_connector);
         self.next_connector += 1;
-        self.connector_ids.insert(id, spec.name.clone());
-        let connector = Connector {
-            id,
-            name: spec.name.clone(),
-            vpc: spec.vpc,
-            destinations,
-            policy: spec.policy,
-            publications,
-            containers: BTreeSet::new(),
-        };
-        self.connectors.insert(spec.name, connector);
+        let (spec, initialised) = (Arc::new(spec), Initialised::Not);
+        let connector = Connector { id, name: name.clone(), vpc, spec, may_join, fitted, initialised };
+        self.connectors.insert(name, connector);
         Ok(())
     }
 
-    pub(crate) fn remove_connector(&mut self, name: &Name) -> Result<(), Refusal> {
-        let connector = self.connectors.get(name).ok_or_else(|| not_found(Kind::Connector, name.as_str()))?;
-        if !connector.containers.is_empty() {
-            let names = connector.containers.iter().cloned().collect();
-            return Err(Refusal::InUse {
-                kind: Kind::Connector,
-                name: name.clone(),
-                by: Kind::Container,
-                names,
-            });
+    /// What can be said without the owner of the VPC. Of another tenant's, not even whether it exists.
+    fn may_join_at_once(
+        &self,
+        tenant: &Name,
+        vpc: &FullName,
+        spec: &ConnectorSpec,
+    ) -> Result<(MayJoin, Option<Arc<Fitted>>), Refusal> {
+        if vpc.tenant != *tenant {
+            return Ok((MayJoin::Requested, None));
         }
-        self.vpcs.get_mut(&connector.vpc).expect("a connector's VPC exists").connectors.remove(name);
-        self.connector_ids.remove(&connector.id);
+        let Some(vpc) = self.vpcs.find(vpc) else { return Err(Refusal::VpcMissing(vpc.name.clone())) };
+        if vpc.life.ready().is_none() {
+            let (name, state) = (vpc.name.name.clone(), vpc.life.state());
+            return Err(Refusal::NotReady { kind: Kind::Vpc, name, state });
+        }
+        let fitted = Arc::new(Fitted::new(spec, &vpc.spec)?);
+        match vpc.spec.approval {
+            Approval::Automatic => Ok((MayJoin::Approved, Some(fitted))),
+            Approval::Manual => Ok((MayJoin::Requested, None)),
+        }
+    }
+
+    pub(crate) fn update_connector(&mut self, tenant: &Name, spec: ConnectorSpec) -> Result<(), Refusal> {
+        let name = FullName::new(tenant, &spec.name);
+        let connector = self.connector(&name)?;
+        if spec.vpc.of(tenant) != connector.vpc {
+            return Err(Refusal::Immutable { field: "vpc" });
+        }
+        let containers: Vec<_> = self.index.attached(&name).cloned().collect();
+        let banned = |container: &&FullName| !spec.may_be_used_by(&container.name);
+        let names: Vec<_> = containers.iter().filter(banned).map(|c| c.name.to_string()).collect();
+        if !names.is_empty() {
+            return Err(Refusal::InUse { kind: Kind::Connector, name: name.name, by: Kind::Container, names });
+        }
+        let fitted = match connector.may_join {
+            MayJoin::Approved => Some(Arc::new(Fitted::new(&spec, &self.vpc(&connector.vpc)?.spec)?)),
+            MayJoin::Requested | MayJoin::Revoked => None,
+        };
+        let connector = self.connectors.edit(&name).expect("looked up");
+        (connector.spec, connector.fitted) = (Arc::new(spec), fitted);
+        for container in containers {
+            self.refuse_misfit(&container, &name)?;
+        }
+        self.refuse_external_of_others(&name)
+    }
+
+    pub(crate) fn approve_connector(&mut self, name: &FullName) -> Result<(), Refusal> {
+        let connector = self.connector(name)?;
+        if connector.may_join == MayJoin::Approved {
+            return Ok(());
+        }
+        let fitted = Fitted::new(&connector.spec, &self.vpc(&connector.vpc)?.spec)?;
+        let connector = self.connectors.edit(name).expect("looked up");
+        (connector.may_join, connector.fitted) = (MayJoin::Approved, Some(Arc::new(fitted)));
+        Ok(())
+    }
+
+    pub(crate) fn revoke_connector(&mut self, name: &FullName) -> Result<(), Refusal> {
+        self.connector(name)?;
+        self.part_all_of_connector(name);
+        let connector = self.connectors.edit(name).expect("looked up");
+        (connector.may_join, connector.fitted) = (MayJoin::Revoked, None);
+        connector.initialised = Initialised::Not;
+        Ok(())
+    }
+
+    pub(crate) fn connector_failed(&mut self, name: &FullName, detail: String) {
+        // One that works for others is no failure for not working for one.
+        if self.index.attached(name).next().is_none()
+            && let Some(connector) = self.connectors.edit(name)
+            && connector.initialised != Initialised::Ready
+        {
+            connector.initialised = Initialised::Failed { detail };
+        }
+    }
+
+    pub(crate) fn connector_idle(&mut self, name: &FullName) {
+        if self.index.attached(name).next().is_none()
+            && let Some(connector) = self.connectors.edit(name)
+            && connector.initialised == Initialised::Ready
+        {
+            connector.initialised = Initialised::Idle;
+        }
+    }
+
+    pub(crate) fn remove_connector(&mut self, name: &FullName) -> Result<(), Refusal> {
+        self.connectors.find(name).ok_or_else(|| not_found(Kind::Connector, name))?;
+        let names: Vec<_> = self.index.attached(name).map(|container| container.name.to_string()).collect();
+        if !names.is_empty() {
+            let (name, by) = (name.name.clone(), Kind::Container);
+            return Err(Refusal::InUse { kind: Kind::Connector, name, by, names });
+        }
         self.connectors.remove(name);
         Ok(())
     }
-}
-
-/// Refuses what the VPC cannot do.
-fn refuse_unfit(policy: &Policy, vpc: &VpcSpec) -> Result<(), Refusal> {
-    let Some(translation) = &policy.translation else { return Ok(()) };
-    if translation.mapping == Mapping::AddressAndPortDependent && vpc.port_blocks {
-        return Err(Refusal::PortBlocks(vpc.name.clone()));
-    }
-    // Such ports serve many, so that there are more sessions to count than ports.
-    if translation.mapping == Mapping::AddressAndPortDependent {
-        return Ok(());
-    }
-    let ports = vpc.port_count();
-    for (field, quota) in [
-        ("port_quota", translation.port_quota),
-        ("port_quota_per_container", translation.port_quota_per_container),
-    ] {
-        if let Some(quota) = quota.filter(|&quota| quota > ports) {
-            return Err(Refusal::QuotaTooLarge { field, quota, vpc: vpc.name.clone(), ports });
-        }
-    }
-    Ok(())
-}
-
-/// Refuses destinations of a family that the VPC does not have.
-fn refuse_unreachable(destinations: &[IpNet], vpc: &VpcSpec) -> Result<(), Refusal> {
-    for (index, &destination) in destinations.iter().enumerate() {
-        let family = Family::of(destination.addr());
-        if !vpc.subnets().any(|subnet| Family::of(subnet.cidr.addr()) == family) {
-            return Err(Refusal::NoSuchFamily { index, destination, vpc: vpc.name.clone() });
-        }
-    }
-    Ok(())
-}
-
-/// Refuses publications of a family that no destination has: only destinations may call.
-fn refuse_uncallable(publications: &[Publication], destinations: &[IpNet]) -> Result<(), Refusal> {
-    for (index, &Publication { external, .. }) in publications.iter().enumerate() {
-        let family = Family::of(external.ip());
-        if !destinations.iter().any(|destination| Family::of(destination.addr()) == family) {
-            return Err(Refusal::NobodyMayCall { index, external });
-        }
-    }
-    Ok(())
 }

@@ -1,65 +1,76 @@
 //! Transitions of containers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Resources, not_found};
 use crate::limits::CONTAINERS;
-use crate::{AttachmentId, Container, ContainerLink, ContainerSpec, Kind, Life, Name, Refusal, State};
+use crate::{
+    AttachmentId, Container, ContainerLink, ContainerSpec, FullName, Kind, Life, Name, Origin, Refusal, State,
+};
 
 impl Resources {
-    pub(crate) fn reserve_container(&mut self, spec: ContainerSpec) -> Result<(), Refusal> {
-        if self.containers.contains_key(&spec.name) {
-            return Err(Refusal::AlreadyExists { kind: Kind::Container, name: spec.name });
+    pub(crate) fn reserve_container(&mut self, tenant: &Name, spec: ContainerSpec) -> Result<(), Refusal> {
+        self.tenant(tenant)?;
+        let name = FullName::new(tenant, &spec.name);
+        if self.containers.find(&name).is_some() {
+            return Err(Refusal::AlreadyExists { kind: Kind::Container, name: name.name });
         }
         if self.containers.len() >= CONTAINERS {
             return Err(Refusal::LimitReached { what: "containers", limit: CONTAINERS });
         }
-        self.container_creations.begin();
-        let name = spec.name.clone();
-        self.containers.insert(name, Container { spec, life: Life::Creating, connectors: BTreeMap::new() });
+        let (spec, connectors) = (Arc::new(spec), BTreeMap::new());
+        let container = Container { name: name.clone(), spec, life: Life::Creating, connectors, origin: None };
+        self.containers.insert(name, container);
         Ok(())
     }
 
-    pub(crate) fn container_ready(&mut self, name: &Name, link: ContainerLink) {
-        let creating = |container: &&mut Container| container.life == Life::Creating;
-        let Some(container) = self.containers.get_mut(name).filter(creating) else { return };
-        self.attachments.insert(link.attachment, name.clone());
-        let gone = self.container_creations.end(Some(link.attachment));
-        container.life = if gone { Life::Gone(link) } else { Life::Ready(link) };
-    }
-
-    pub(crate) fn delete_container(&mut self, name: &Name) -> Result<(), Refusal> {
-        let container =
-            self.containers.get_mut(name).ok_or_else(|| not_found(Kind::Container, name.as_str()))?;
-        let Some(link) = container.life.link() else {
-            return Err(Refusal::NotReady {
-                kind: Kind::Container,
-                name: name.clone(),
-                state: State::Creating,
-            });
-        };
-        container.life = Life::Deleting(link.clone());
-        self.part_all_of_container(name);
-        Ok(())
-    }
-
-    pub(crate) fn forget_container(&mut self, name: &Name) {
-        match self.containers.get(name).map(|container| &container.life) {
-            Some(Life::Creating) => _ = self.container_creations.end(None),
-            Some(Life::Deleting(link)) => _ = self.attachments.remove(&link.attachment),
-            _ => return,
+    pub(crate) fn container_ready(&mut self, name: &FullName, link: ContainerLink, origin: Option<Origin>) {
+        let creating = |container: &&Container| container.life == Life::Creating;
+        if self.containers.find(name).filter(creating).is_none() {
+            return;
         }
-        self.containers.remove(name);
+        let gone = self.lost_attachments.take(&link.attachment);
+        let container = self.containers.edit(name).expect("looked up");
+        container.life = if gone { Life::Gone(Some(link)) } else { Life::Ready(link) };
+        container.origin = origin;
+        if gone {
+            container.connectors.clear();
+        }
+    }
+
+    pub(crate) fn delete_container(&mut self, name: &FullName) -> Result<(), Refusal> {
+        let container = self.containers.edit(name).ok_or_else(|| not_found(Kind::Container, name))?;
+        if container.life == Life::Creating {
+            let (name, state) = (name.name.clone(), State::Creating);
+            return Err(Refusal::NotReady { kind: Kind::Container, name, state });
+        }
+        container.life = Life::Deleting(container.life.link().cloned());
+        Ok(())
+    }
+
+    pub(crate) fn forget_container(&mut self, name: &FullName) {
+        let ended = |container: &&Container| matches!(container.life, Life::Creating | Life::Deleting(_));
+        if self.containers.find(name).filter(ended).is_some() {
+            self.containers.remove(name);
+        }
+    }
+
+    pub(crate) fn container_gone(&mut self, name: &FullName) {
+        if let Some(container) = self.containers.edit(name).filter(|container| container.life == Life::Creating) {
+            container.life = Life::Gone(None);
+            container.connectors.clear();
+        }
     }
 
     pub(crate) fn attachment_gone(&mut self, attachment: AttachmentId) {
-        let Some(name) = self.attachments.get(&attachment).cloned() else {
-            return self.container_creations.link_gone(attachment);
+        let Some(name) = self.index.attachments.get(&attachment).cloned() else {
+            return self.lost_attachments.note(attachment);
         };
-        let container = self.containers.get_mut(&name).expect("an attachment's container exists");
+        let container = self.containers.edit(&name).expect("an attachment's container exists");
         if let Life::Ready(link) = &container.life {
-            container.life = Life::Gone(link.clone());
+            container.life = Life::Gone(Some(link.clone()));
+            container.connectors.clear();
         }
-        self.part_all_of_container(&name);
     }
 }

@@ -1,60 +1,77 @@
 //! Transitions of VPCs.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Resources, not_found};
 use crate::limits::VPCS;
-use crate::{Kind, Life, Name, Refusal, State, UplinkId, Vpc, VpcLink, VpcSpec};
+use crate::{FullName, Kind, Life, MayJoin, Name, Refusal, State, UplinkId, Vpc, VpcLink, VpcSpec};
 
 impl Resources {
-    pub(crate) fn reserve_vpc(&mut self, spec: VpcSpec) -> Result<(), Refusal> {
-        if self.vpcs.contains_key(&spec.name) {
-            return Err(Refusal::AlreadyExists { kind: Kind::Vpc, name: spec.name });
+    pub(crate) fn reserve_vpc(&mut self, tenant: &Name, spec: VpcSpec) -> Result<(), Refusal> {
+        self.tenant(tenant)?;
+        let name = FullName::new(tenant, &spec.name);
+        if self.vpcs.find(&name).is_some() {
+            return Err(Refusal::AlreadyExists { kind: Kind::Vpc, name: name.name });
         }
         if self.vpcs.len() >= VPCS {
             return Err(Refusal::LimitReached { what: "VPCs", limit: VPCS });
         }
-        self.vpc_creations.begin();
-        self.vpcs.insert(spec.name.clone(), Vpc { spec, life: Life::Creating, connectors: BTreeSet::new() });
+        let vpc = Vpc { name: name.clone(), spec: Arc::new(spec), life: Life::Creating };
+        self.vpcs.insert(name, vpc);
         Ok(())
     }
 
-    pub(crate) fn vpc_ready(&mut self, name: &Name, link: VpcLink) {
-        let Some(vpc) = self.vpcs.get_mut(name).filter(|vpc| vpc.life == Life::Creating) else { return };
-        self.uplinks.insert(link.uplink, name.clone());
-        let gone = self.vpc_creations.end(Some(link.uplink));
-        vpc.life = if gone { Life::Gone(link) } else { Life::Ready(link) };
+    pub(crate) fn vpc_ready(&mut self, name: &FullName, link: VpcLink) {
+        // What could not be made after a restart can be made later.
+        let waits = |vpc: &&Vpc| matches!(vpc.life, Life::Creating | Life::Gone(None));
+        if self.vpcs.find(name).filter(waits).is_none() {
+            return;
+        }
+        let gone = self.lost_uplinks.take(&link.uplink);
+        let vpc = self.vpcs.edit(name).expect("looked up");
+        vpc.life = if gone { Life::Gone(Some(link)) } else { Life::Ready(link) };
     }
 
-    pub(crate) fn delete_vpc(&mut self, name: &Name) -> Result<(), Refusal> {
-        let vpc = self.vpcs.get_mut(name).ok_or_else(|| not_found(Kind::Vpc, name.as_str()))?;
-        let Some(link) = vpc.life.link() else {
-            return Err(Refusal::NotReady { kind: Kind::Vpc, name: name.clone(), state: State::Creating });
+    pub(crate) fn delete_vpc(&mut self, name: &FullName) -> Result<(), Refusal> {
+        let vpc = self.vpc(name)?;
+        if vpc.life == Life::Creating {
+            let (name, state) = (name.name.clone(), State::Creating);
+            return Err(Refusal::NotReady { kind: Kind::Vpc, name, state });
+        }
+        let joined = |connector: &&FullName| {
+            self.connectors.find(connector).is_some_and(|connector| connector.may_join == MayJoin::Approved)
         };
-        if !vpc.connectors.is_empty() {
-            let names = vpc.connectors.iter().cloned().collect();
-            return Err(Refusal::InUse { kind: Kind::Vpc, name: name.clone(), by: Kind::Connector, names });
+        let names: Vec<_> = self.index.joining(name).filter(joined).map(|c| c.seen_by(&name.tenant)).collect();
+        if !names.is_empty() {
+            let (name, by) = (name.name.clone(), Kind::Connector);
+            return Err(Refusal::InUse { kind: Kind::Vpc, name, by, names });
         }
-        vpc.life = Life::Deleting(link.clone());
+        let vpc = self.vpcs.edit(name).ok_or_else(|| not_found(Kind::Vpc, name))?;
+        vpc.life = Life::Deleting(vpc.life.link().cloned());
         Ok(())
     }
 
-    pub(crate) fn forget_vpc(&mut self, name: &Name) {
-        match self.vpcs.get(name).map(|vpc| &vpc.life) {
-            Some(Life::Creating) => _ = self.vpc_creations.end(None),
-            Some(Life::Deleting(link)) => _ = self.uplinks.remove(&link.uplink),
-            _ => return,
+    pub(crate) fn forget_vpc(&mut self, name: &FullName) {
+        let ended = |vpc: &&Vpc| matches!(vpc.life, Life::Creating | Life::Deleting(_));
+        if self.vpcs.find(name).filter(ended).is_some() {
+            self.vpcs.remove(name);
         }
-        self.vpcs.remove(name);
+    }
+
+    pub(crate) fn vpc_gone(&mut self, name: &FullName) {
+        if let Some(vpc) = self.vpcs.edit(name).filter(|vpc| vpc.life == Life::Creating) {
+            vpc.life = Life::Gone(None);
+        }
     }
 
     pub(crate) fn uplink_gone(&mut self, uplink: UplinkId) {
-        let Some(name) = self.uplinks.get(&uplink) else { return self.vpc_creations.link_gone(uplink) };
-        let vpc = self.vpcs.get_mut(name).expect("an uplink's VPC exists");
+        let Some(name) = self.index.uplinks.get(&uplink).cloned() else { return self.lost_uplinks.note(uplink) };
+        let vpc = self.vpcs.edit(&name).expect("an uplink's VPC exists");
         if let Life::Ready(link) = &vpc.life {
-            vpc.life = Life::Gone(link.clone());
+            vpc.life = Life::Gone(Some(link.clone()));
         }
-        for connector in vpc.connectors.clone() {
+        let connectors: Vec<_> = self.index.joining(&name).cloned().collect();
+        for connector in connectors {
             self.part_all_of_connector(&connector);
         }
     }

@@ -1,0 +1,107 @@
+//! Resources as they were kept, at the start of the process. Links are yet to be made.
+
+use std::sync::Arc;
+
+use super::Resources;
+use crate::record::names;
+use crate::{
+    Connector, ConnectorId, Container, Fitted, FullName, Initialised, Join, Kind, Life, MayJoin, Problem, Record,
+    Refusal, RestoreError, Stored, Vpc,
+};
+
+impl Resources {
+    /// Takes a resource up as it was kept. VPCs come before connectors, those before containers.
+    pub fn restore(&mut self, name: &FullName, stored: Stored) -> Result<(), RestoreError> {
+        let kind = stored.record.kind();
+        self.take_up(name, stored).map_err(|problem| {
+            RestoreError::Invalid { kind, name: name.clone(), detail: problem.to_string() }
+        })
+    }
+
+    /// What is to be kept of a resource now; `None` if it is not there.
+    pub fn record(&self, kind: Kind, name: &FullName) -> Option<Stored> {
+        let (revision, record) = match kind {
+            Kind::Tenant => {
+                let spec = self.tenants.find(name)?.asked.clone();
+                (self.tenants.stamp(name), Record::Tenant { spec })
+            }
+            Kind::Token => (self.tokens.stamp(name), Record::Token { token: self.tokens.find(name)?.clone() }),
+            Kind::Vpc => {
+                let spec = self.vpcs.find(name)?.spec.asked.clone();
+                (self.vpcs.stamp(name), Record::Vpc { spec })
+            }
+            Kind::Connector => {
+                let connector = self.connectors.find(name)?;
+                let (spec, may_join) = (connector.spec.asked.clone(), connector.may_join);
+                (self.connectors.stamp(name), Record::Connector { spec, may_join })
+            }
+            Kind::Container => {
+                let Container { spec, connectors, origin, .. } = self.containers.find(name)?;
+                let connectors = connectors.keys().map(ToString::to_string).collect();
+                let (spec, origin) = (spec.asked.clone(), origin.clone());
+                (self.containers.stamp(name), Record::Container { spec, connectors, origin })
+            }
+        };
+        Some(Stored { revision: revision.asked, record })
+    }
+
+    fn take_up(&mut self, name: &FullName, Stored { revision, record }: Stored) -> Result<(), Problem> {
+        match record {
+            Record::Tenant { spec } => self.tenants.restore(name.clone(), spec.validate()?, revision),
+            Record::Token { token } => self.tokens.restore(name.clone(), token, revision),
+            Record::Vpc { spec } => {
+                let vpc = Vpc { name: name.clone(), spec: Arc::new(spec.validate()?), life: Life::Creating };
+                self.index.vpc(None, Some(&vpc));
+                self.vpcs.restore(name.clone(), vpc, revision);
+            }
+            Record::Connector { spec, may_join } => {
+                let connector = self.connector_again(name, spec.validate()?, may_join)?;
+                self.index.connector(None, Some(&connector));
+                self.connectors.restore(name.clone(), connector, revision);
+            }
+            Record::Container { spec, connectors, origin } => {
+                let spec = Arc::new(spec.validate()?);
+                let known = |connector: &crate::Name| {
+                    let connector = self.connectors.find(&FullName::new(&name.tenant, connector));
+                    connector.is_some_and(|connector| connector.fitted.is_some())
+                };
+                let joins = names(&connectors).filter(known).map(|name| (name, Join::Attaching));
+                let connectors = joins.collect();
+                let container = Container { name: name.clone(), spec, life: Life::Creating, connectors, origin };
+                self.index.container(None, Some(&container));
+                self.containers.restore(name.clone(), container, revision);
+            }
+        }
+        Ok(())
+    }
+
+    fn connector_again(
+        &mut self,
+        name: &FullName,
+        spec: crate::ConnectorSpec,
+        may_join: MayJoin,
+    ) -> Result<Connector, Refusal> {
+        let vpc = spec.vpc.of(&name.tenant);
+        let fitted = match may_join {
+            MayJoin::Approved => Some(Arc::new(Fitted::new(&spec, &self.vpc(&vpc)?.spec)?)),
+            MayJoin::Requested | MayJoin::Revoked => None,
+        };
+        let id = ConnectorId(self.next_connector);
+        self.next_connector += 1;
+        let (spec, initialised) = (Arc::new(spec), Initialised::Not);
+        Ok(Connector { id, name: name.clone(), vpc, spec, may_join, fitted, initialised })
+    }
+}
+
+impl Record {
+    /// Of which kind of resource it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Tenant { .. } => Kind::Tenant,
+            Self::Token { .. } => Kind::Token,
+            Self::Vpc { .. } => Kind::Vpc,
+            Self::Connector { .. } => Kind::Connector,
+            Self::Container { .. } => Kind::Container,
+        }
+    }
+}
