@@ -18,10 +18,13 @@
 mod app;
 mod events;
 mod http;
+#[expect(dead_code, unused_imports, reason = "the registry of resources is to be put on it")]
+mod medium;
 mod serve;
 mod server;
 mod store;
 
 pub use http::openapi;
+pub use medium::MediumError;
 pub use serve::serve;
 pub use server::{Listeners, Settings};
