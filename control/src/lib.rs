@@ -22,9 +22,9 @@ mod http;
 mod medium;
 mod serve;
 mod server;
+pub mod state;
 mod store;
 
 pub use http::openapi;
-pub use medium::MediumError;
 pub use serve::serve;
 pub use server::{Listeners, Settings};

@@ -3,10 +3,17 @@
 //! A medium knows nothing of resources. Whoever writes gives it keys that are in order as text; keys that count, such as revisions,
 //! have 20 digits with zeros in front.
 
+mod directory;
 mod error;
+pub(crate) mod redb;
+mod schema;
 mod volatile;
 
+pub(crate) use directory::Directory;
 pub use error::MediumError;
+pub(crate) use error::contained;
+pub(crate) use redb::Redb;
+pub(crate) use schema::{SCHEMA, current_key, definition};
 pub(crate) use volatile::Volatile;
 
 /// One of a medium's tables.
@@ -27,9 +34,9 @@ pub(crate) enum Table {
 pub(crate) struct Write {
     /// Where.
     pub(crate) table: Table,
-    /// Under which key; short.
+    /// Under which key; one that [`Table::admits`], of [`KEY_BYTES`] at most.
     pub(crate) key: String,
-    /// JSON text, or nothing if the entry is to go.
+    /// JSON text of [`VALUE_BYTES`] at most, or nothing if the entry is to go.
     pub(crate) value: Option<Vec<u8>>,
 }
 
@@ -56,4 +63,19 @@ impl Table {
             Self::Replays => "replays",
         }
     }
+
+    /// Whether an entry may have this key: so much of a key's form is known here that backups can be checked.
+    pub(crate) fn admits(self, key: &str) -> bool {
+        match self {
+            Self::Records => key.split('/').count() >= 3 && key.split('/').all(|part| !part.is_empty()),
+            Self::Audit => key.len() == 20 && key.bytes().all(|digit| digit.is_ascii_digit()),
+            Self::Changes | Self::Replays => !key.is_empty(),
+        }
+    }
 }
+
+/// Longest key of an entry. Names are much shorter.
+pub(crate) const KEY_BYTES: usize = 512;
+
+/// Longest value of an entry. A line of an export has room for it, its key, escaped, and what is around them.
+pub(crate) const VALUE_BYTES: usize = 1020 * 1024;
