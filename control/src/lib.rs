@@ -18,7 +18,10 @@
 mod app;
 mod events;
 mod http;
-#[expect(dead_code, unused_imports, reason = "the registry of resources is to be put on it")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the registry of resources is to be put on it")
+)]
 mod medium;
 mod serve;
 mod server;

@@ -79,3 +79,6 @@ pub(crate) const KEY_BYTES: usize = 512;
 
 /// Longest value of an entry. A line of an export has room for it, its key, escaped, and what is around them.
 pub(crate) const VALUE_BYTES: usize = 1020 * 1024;
+
+#[cfg(test)]
+mod tests;
