@@ -18,8 +18,14 @@
 mod app;
 mod events;
 mod http;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the registry of resources is to be put on it")
+)]
+mod medium;
 mod serve;
 mod server;
+pub mod state;
 mod store;
 
 pub use http::openapi;
