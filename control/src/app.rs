@@ -1,38 +1,54 @@
 //! What the API can do, without HTTP: one file per resource.
 //!
-//! Order of every mutation: store (reserve) → gateway → store (outcome). Who waits for whom:
+//! Order of every mutation: registry (reserve) → gateway → registry (outcome). Who waits for whom:
 //! - names are reserved by a commit, so that two creators of one name never both reach the gateway;
-//! - attach, detach and delete of one container take turns ([`turns`]); creations need no turn, as what is being created can
-//!   neither be attached nor deleted;
+//! - attach, detach and delete of one container take turns ([`turns`]), and so do changes of one connector; creations need no turn, as
+//!   what is being created can neither be attached nor deleted;
 //! - everything else runs at the same time.
 
+mod audit;
+mod call;
 mod connectors;
 mod containers;
 mod convert;
 mod explain;
 mod failure;
-mod quotas;
+mod joins;
+mod linger;
+mod metrics;
+mod page;
+mod policies;
+mod allowances;
 mod reservation;
 mod sessions;
 mod stats;
+mod tenants;
+mod times;
+mod tokens;
 mod turns;
 mod vpcs;
+mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_core::{Change, Code, Problem, Resources};
-use gateway::{CallError, Handle};
+use gateway::{CallError, Handle, Lifetime};
 use tracing::Instrument;
 
-pub(crate) use connectors::{AttachView, DetachView};
+pub(crate) use call::{Call, Key};
 pub(crate) use explain::{DropItem, ExplanationView};
+pub(crate) use joins::{AttachView, DetachView};
+pub(crate) use page::{Page, Slice};
 pub(crate) use sessions::SessionPageView;
 pub(crate) use stats::StatsView;
+pub(crate) use tokens::CreatedToken;
+pub(crate) use watch::{Told, Watching};
 
-use crate::store::Store;
-use quotas::Quotas;
+use crate::registry::{CommitError, Registry, Request};
+use allowances::Allowances;
+use times::Times;
 use turns::Turns;
 
 /// Workers answer within microseconds; whoever asks whether they do wants to hear of it when they do not.
@@ -43,36 +59,63 @@ const READY_TIME: Duration = Duration::from_secs(1);
 pub(crate) struct App(Arc<Parts>);
 
 struct Parts {
-    store: Box<dyn Store>,
+    registry: Registry,
     gateway: Handle,
-    quotas: Quotas,
+    /// Of the devices that are made.
+    lifetime: Lifetime,
+    allowances: Allowances,
+    attach_times: Times,
     vpc_turns: Turns,
+    connector_turns: Turns,
     container_turns: Turns,
 }
 
 impl App {
-    pub(crate) fn new(store: Box<dyn Store>, gateway: Handle) -> Self {
-        let (quotas, vpc_turns, container_turns) = Default::default();
-        Self(Arc::new(Parts { store, gateway, quotas, vpc_turns, container_turns }))
+    pub(crate) fn new(registry: Registry, gateway: Handle, lifetime: Lifetime) -> Self {
+        let (allowances, attach_times) = Default::default();
+        let (vpc_turns, connector_turns, container_turns) = Default::default();
+        Self(Arc::new(Parts {
+            registry,
+            gateway,
+            lifetime,
+            allowances,
+            attach_times,
+            vpc_turns,
+            connector_turns,
+            container_turns,
+        }))
     }
 
-    /// Whether every worker of the gateway answers, and soon.
+    /// Whether every worker of the gateway answers, and soon, and whether the store can be written as far as is known.
     pub(crate) async fn ready(&self) -> Result<(), Problem> {
-        soon(self.gateway().ready()).await
+        soon(self.gateway().ready()).await?;
+        if self.registry().is_failing() {
+            let detail = "the store could not be written the last time; the log says why";
+            return Err(Problem::new(Code::StoreUnavailable, detail));
+        }
+        Ok(())
     }
 
     pub(crate) fn gateway(&self) -> &Handle {
         &self.0.gateway
     }
 
-    /// Looks at the resources. The guard behind it never crosses an await.
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&Resources) -> T) -> T {
-        look(&self.0.store.read())
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
-    pub(crate) fn commit(&self, change: Change) -> Result<(), Problem> {
-        self.0.store.commit(change)?;
-        Ok(())
+    fn attach_times(&self) -> &Times {
+        &self.0.attach_times
+    }
+
+    /// Looks at the resources. The guard behind it never crosses an await.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Resources) -> T) -> T {
+        look(&self.0.registry.read())
+    }
+
+    /// A change that nobody in particular has asked for.
+    pub(crate) async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        self.registry().commit(Request::of(change)).await.map(drop)
     }
 
     /// Carries an operation to its end, even if the caller is dropped because its client hung up.
@@ -86,6 +129,11 @@ impl App {
             Err(Problem::new(Code::Internal, format!("the operation broke off: {error}")))
         })
     }
+}
+
+/// Unix time.
+pub(crate) fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 async fn soon(answer: impl Future<Output = Result<(), CallError>>) -> Result<(), Problem> {

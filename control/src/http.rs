@@ -3,70 +3,66 @@
 //! A handler is three steps: extract → app → convert. Routes and the OpenAPI document come from the same declarations.
 
 mod answer;
+mod audit;
+mod call;
 mod connectors;
 mod containers;
+mod docs;
+mod document;
+mod door;
 mod explain;
 mod extract;
 mod failure;
 mod health;
 mod host;
+mod limit;
+mod metrics;
 mod observe;
 mod sessions;
+mod sse;
 mod stats;
+mod tenants;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod vpcs;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use control_core::{Code, Problem};
+pub use document::openapi;
+use door::Door;
 use failure::Failure;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Wharf",
-        description = "Attaches containers to private networks. Errors are problem details (RFC 9457) with a stable `code`."
-    ),
-    components(schemas(failure::ProblemView)),
-    tags(
-        (name = "vpcs", description = "Private networks that the gateway has a link to."),
-        (name = "connectors", description = "Named permissions that join containers to a VPC."),
-        (name = "containers", description = "Namespaces that the gateway gives a link, and their connectors."),
-        (name = "live", description = "What is happening: sessions, counters, explanations."),
-        (name = "service", description = "The daemon itself.")
-    )
-)]
-struct Document;
-
-/// The OpenAPI document of the API, made from the routes.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
-}
-
-/// The API over an application.
-pub(crate) fn router(app: App) -> Router {
-    finish(routes().split_for_parts().0).with_state(app)
+/// The API over an application; these users are the local administrator.
+pub(crate) fn router(app: App, admins: &[u32]) -> Router {
+    let door = Door { app: app.clone(), admins: admins.into(), limiter: Arc::default() };
+    let routes = routes().split_for_parts().0;
+    finish(routes.layer(from_fn_with_state(door, door::find_out))).with_state(app)
 }
 
 fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::with_openapi(document::head())
         .merge(vpcs::routes())
         .merge(connectors::routes())
         .merge(containers::routes())
+        .merge(tenants::routes())
+        .merge(tokens::routes())
+        .merge(audit::routes())
+        .merge(sessions::routes())
         .merge(stats::routes())
         .merge(explain::routes())
         .merge(health::routes())
-        .route_layer(from_fn(extract::without_params))
-        .merge(sessions::routes())
+        .merge(metrics::routes())
+        .merge(docs::routes())
 }
 
 /// What every response has in common: problems instead of empty errors, a request id, no connection lost to a panic, nothing

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -23,7 +25,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use deadline::WriteDeadline;
@@ -33,8 +35,8 @@ use deadline::WriteDeadline;
 pub struct Listeners {
     /// Always; who may connect is decided by the file's mode.
     pub unix: UnixListener,
-    /// For machines without unix sockets in their tools. There is no authentication: bind it to loopback. Requests have to
-    /// name it as `localhost` or by a loopback address, so that no page in a browser gets through.
+    /// For machines without unix sockets in their tools. It is not encrypted: bind it to loopback. Requests have to name it as
+    /// `localhost` or by a loopback address, so that no page in a browser gets through, and bear a token.
     pub tcp: Option<TcpListener>,
 }
 
@@ -73,11 +75,13 @@ pub(crate) async fn run(
 ) {
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
+    let (end, ending) = watch::channel(false);
     tokio::select! {
         () = shutdown => {}
-        never = accept_all(&listeners, &router, settings, &graceful, &mut connections) => match never {},
+        never = accept_all(&listeners, &router, settings, &graceful, &Ending(ending), &mut connections) => match never {},
     }
     drop(listeners);
+    end.send_replace(true);
     if tokio::time::timeout(settings.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
@@ -92,6 +96,7 @@ async fn accept_all(
     router: &Router,
     settings: Settings,
     graceful: &GracefulShutdown,
+    ending: &Ending,
     connections: &mut JoinSet<()>,
 ) -> Infallible {
     let slots = Arc::new(Semaphore::new(settings.connections));
@@ -99,8 +104,8 @@ async fn accept_all(
         let slot = slots.clone().acquire_owned().await.expect("nobody closes the semaphore");
         while connections.try_join_next().is_some() {}
         match listeners.accept().await {
-            Ok((transport, stream)) => {
-                let service = service(router.clone(), transport);
+            Ok((peer, stream)) => {
+                let service = service(router.clone(), peer, ending.clone());
                 connections.spawn(serve_connection(stream, service, settings, graceful.watcher(), slot));
             }
             Err(error) => {
@@ -111,13 +116,37 @@ async fn accept_all(
     }
 }
 
-/// How a client came in. Every request has this as an extension.
+/// Who is at the other end, as far as the connection tells. Every request has this as an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
-    /// Through the unix socket.
-    Unix,
-    /// Through the TCP listener.
-    Tcp,
+pub(crate) enum Peer {
+    /// A process of this machine, through the unix socket.
+    Unix {
+        /// Its user, by the kernel.
+        uid: u32,
+    },
+    /// Anybody at this machine, through TCP.
+    Loopback,
+}
+
+/// Tells of the daemon's end, for answers that would go on for ever. Every request has this as an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending(watch::Receiver<bool>);
+
+impl Ending {
+    /// Returns when the daemon begins to end.
+    pub(crate) async fn begins(&mut self) {
+        // That nobody can tell any more is the end too.
+        _ = self.0.wait_for(|&ending| ending).await;
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Ending {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let never = || Self(watch::channel(false).1);
+        Ok(parts.extensions.get().cloned().unwrap_or_else(never))
+    }
 }
 
 /// A byte stream to a client.
@@ -126,10 +155,13 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Listeners {
-    async fn accept(&self) -> io::Result<(Transport, Box<dyn Stream>)> {
+    async fn accept(&self) -> io::Result<(Peer, Box<dyn Stream>)> {
         tokio::select! {
-            accepted = self.unix.accept() => Ok((Transport::Unix, Box::new(accepted?.0))),
-            accepted = accept_tcp(self.tcp.as_ref()) => Ok((Transport::Tcp, accepted?)),
+            accepted = self.unix.accept() => {
+                let stream = accepted?.0;
+                Ok((Peer::Unix { uid: stream.peer_cred()?.uid() }, Box::new(stream)))
+            }
+            accepted = accept_tcp(self.tcp.as_ref()) => Ok((Peer::Loopback, accepted?)),
         }
     }
 }
@@ -141,14 +173,16 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Box<dyn Stream
     Ok(Box::new(stream))
 }
 
-/// The router, told how the client came in.
+/// The router, told who came in.
 fn service(
     router: Router,
-    transport: Transport,
+    peer: Peer,
+    ending: Ending,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> {
     let router = TowerToHyperService::new(router);
     service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(transport);
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(ending.clone());
         router.call(request)
     })
 }

@@ -36,7 +36,7 @@ pub struct NewConnector {
     /// their family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<String>>,
-    /// Which packets go through: the first rule that matches decides, and what none matches is denied; at most 256. Everything to
+    /// Which packets go through: the first rule that matches decides, and what none matches is denied; at most 100. Everything to
     /// the destinations unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Vec<NewRule>>,

@@ -45,8 +45,8 @@ pub const PORT_BLOCK: u16 = 64;
 /// Ranges of ports that one VPC excludes.
 pub const PORT_EXCLUSIONS: usize = 64;
 
-/// Rules of one connector; the engine's table.
-pub const RULES: usize = 256;
+/// Rules of one connector: twice as many, for both families, and those for DNS servers, fit the engine's table.
+pub const RULES: usize = 100;
 
 /// DNS servers of one connector. resolv.conf(5): `MAXNS`.
 pub const DNS_SERVERS: usize = 3;

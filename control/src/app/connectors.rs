@@ -1,141 +1,175 @@
-//! Connectors, and attaching them to containers.
-
-use std::time::Instant;
+//! Connectors.
 
 use control_core::{
-    Change, Connector, ConnectorView, Join, Name, NewConnector, Permission, Problem, Refusal, Resources,
+    Caller, Change, Connector, ConnectorSpec, ConnectorView, FullName, Kind, NewConnector, Problem, Resources, VpcRef,
 };
-use gateway::{CallError, CommandError, PortQuota};
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::{App, convert, failure};
-
-/// A container has a connector.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct AttachView {
-    container: String,
-    connector: String,
-    /// From the request's arrival to the worker's acknowledgement, in microseconds.
-    attached_in_us: u64,
-}
-
-/// A container no longer has a connector.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DetachView {
-    container: String,
-    connector: String,
-    /// Sessions that ended with it.
-    sessions_ended: usize,
-}
+use super::call::named;
+use super::{App, Call, Page, Slice};
+use crate::registry::Request;
 
 impl App {
     /// Adds a connector. It has no device, so that it is there at once.
-    pub(crate) fn create_connector(&self, new: NewConnector) -> Result<ConnectorView, Problem> {
+    pub(crate) async fn create_connector(&self, call: Call, new: NewConnector) -> Result<ConnectorView, Problem> {
         let spec = new.validate()?;
-        let connector = spec.name.clone();
-        self.commit(Change::AddConnector(spec))?;
-        tracing::info!(%connector, "connector created");
-        self.connector(connector.as_str())
+        if let Some(connector) = self.repeated(&call, Kind::Connector)? {
+            return self.look_again(|resources| {
+                resources.connector(&connector).ok().map(|found| self.connector_view(resources, found))
+            });
+        }
+        let connector = FullName::new(call.tenant(), &spec.name);
+        let change = Change::AddConnector { tenant: connector.tenant.clone(), spec };
+        if call.dry_run {
+            let view = |resources: &Resources| self.view_of(resources, &connector);
+            return self.registry().try_out(change, None, view)?;
+        }
+        self.registry().commit(call.creation("create_connector", Kind::Connector, &connector, change)).await?;
+        let view = self.read(|resources| self.view_of(resources, &connector))?;
+        tracing::info!(%connector, state = %view.state, "connector created");
+        Ok(view)
     }
 
-    /// All connectors, by name.
-    pub(crate) fn connectors(&self) -> Vec<ConnectorView> {
+    /// A page of a tenant's connectors, by name.
+    pub(crate) fn connectors(&self, caller: &Caller, page: &Page) -> Slice<ConnectorView> {
+        let revision = self.registry().changes().latest();
         self.read(|resources| {
-            resources.connectors().map(|connector| self.connector_view(resources, connector)).collect()
+            let all = resources.connectors_of(&caller.tenant, page.after.as_ref());
+            page.of(revision, all, |view| &view.name, |connector| self.connector_view(resources, connector))
         })
     }
 
     /// One connector.
-    pub(crate) fn connector(&self, name: &str) -> Result<ConnectorView, Problem> {
-        self.read(|resources| Ok(self.connector_view(resources, resources.connector(name)?)))
+    pub(crate) fn connector(&self, caller: &Caller, name: &str) -> Result<ConnectorView, Problem> {
+        let connector = named(&caller.tenant, name, Kind::Connector)?;
+        self.read(|resources| self.view_of(resources, &connector))
     }
 
-    fn connector_view(&self, resources: &Resources, connector: &Connector) -> ConnectorView {
-        resources.connector_view(connector, self.0.quotas.used(connector.id))
+    /// What was asked for when a connector was created or last changed, and its ETag.
+    pub(crate) fn asked_connector(&self, caller: &Caller, name: &str) -> Result<(NewConnector, u64), Problem> {
+        let connector = named(&caller.tenant, name, Kind::Connector)?;
+        self.read(|resources| {
+            let asked = resources.connector(&connector)?.spec.asked.clone();
+            Ok((asked, resources.stamp(Kind::Connector, &connector).asked))
+        })
+    }
+
+    /// Gives a connector another policy. Live sessions that it does not allow have ended when this returns.
+    pub(crate) async fn update_connector(
+        &self,
+        call: Call,
+        name: &str,
+        new: NewConnector,
+    ) -> Result<ConnectorView, Problem> {
+        let connector = call.named(name, Kind::Connector)?;
+        let spec = new.validate()?;
+        if spec.name != connector.name {
+            let detail = "a connector's name cannot be changed; create another connector";
+            return Err(Problem::new(control_core::Code::ImmutableField, detail).at("name"));
+        }
+        if call.dry_run {
+            let change = Change::UpdateConnector { tenant: connector.tenant.clone(), spec };
+            let expected = call.request("update_connector", Kind::Connector, &connector, change.clone()).expected;
+            let view = |resources: &Resources| self.view_of(resources, &connector);
+            return self.registry().try_out(change, expected.as_ref(), view)?;
+        }
+        self.carry_out(|app| app.change_policy(call, connector, spec)).await
+    }
+
+    /// The owner of a VPC lets a connector join it.
+    pub(crate) async fn approve(&self, call: Call, vpc: &str, connector: &str) -> Result<ConnectorView, Problem> {
+        let connector = self.joining(&call, vpc, connector)?;
+        let change = Change::ApproveConnector(connector.clone());
+        if call.dry_run {
+            let view = |resources: &Resources| self.view_of(resources, &connector);
+            return self.registry().try_out(change, None, view)?;
+        }
+        let mut request = call.request("approve", Kind::Connector, &connector, change);
+        let by = call.tenant().to_string();
+        if let Some(entry) = &mut request.audit {
+            entry.tenant = by;
+            entry.target = format!("/v1/vpcs/{vpc}/connectors/{}", connector.seen_by(call.tenant()));
+        }
+        self.registry().commit(request).await?;
+        tracing::info!(%connector, vpc, "connector approved");
+        self.read(|resources| self.view_of(resources, &connector))
+    }
+
+    /// The owner of a VPC lets a connector join no more. All of its sessions have ended when this returns.
+    pub(crate) async fn revoke(&self, call: Call, vpc: &str, connector: &str) -> Result<ConnectorView, Problem> {
+        let full = self.joining(&call, vpc, connector)?;
+        if call.dry_run {
+            let view = |resources: &Resources| self.view_of(resources, &full);
+            return self.registry().try_out(Change::RevokeConnector(full.clone()), None, view)?;
+        }
+        let mut request = call.request("revoke", Kind::Connector, &full, Change::RevokeConnector(full.clone()));
+        let by = call.tenant().to_string();
+        if let Some(entry) = &mut request.audit {
+            entry.tenant = by;
+            entry.target = format!("/v1/vpcs/{vpc}/connectors/{}", full.seen_by(call.tenant()));
+        }
+        self.carry_out(|app| app.withdraw(request, full)).await
     }
 
     /// Removes a connector. Refused while it is attached.
-    pub(crate) fn delete_connector(&self, name: &str) -> Result<(), Problem> {
-        let connector = self.read(|resources| resources.connector(name).map(|c| c.name.clone()))?;
-        self.commit(Change::RemoveConnector(connector.clone()))?;
-        self.read(|resources| self.0.quotas.retain(|id| resources.connector_of(id).is_some()));
+    pub(crate) async fn delete_connector(&self, call: Call, name: &str) -> Result<(), Problem> {
+        let connector = call.named(name, Kind::Connector)?;
+        let id = self.read(|resources| resources.connector(&connector).map(|found| found.id))?;
+        let change = Change::RemoveConnector(connector.clone());
+        let request = call.request("delete_connector", Kind::Connector, &connector, change.clone());
+        if call.dry_run {
+            return Ok(self.registry().try_out(change, request.expected.as_ref(), |_| ())?);
+        }
+        self.registry().commit(request).await?;
+        self.0.allowances.forget(id);
         tracing::info!(%connector, "connector deleted");
         Ok(())
     }
 
-    /// Lets a container use a connector. Answers when its worker has it; changes nothing if it has it already.
-    pub(crate) async fn attach(&self, container: &str, connector: &str) -> Result<AttachView, Problem> {
-        let started = Instant::now();
-        let (container, connector) = self.pair(container, connector)?;
-        self.carry_out(|app| app.join(container, connector, started)).await
-    }
-
-    /// Ends the permission. Every session of the pair has ended when this returns.
-    pub(crate) async fn detach(&self, container: &str, connector: &str) -> Result<DetachView, Problem> {
-        let (container, connector) = self.pair(container, connector)?;
-        self.carry_out(|app| app.part(container, connector)).await
-    }
-
-    fn pair(&self, container: &str, connector: &str) -> Result<(Name, Name), Problem> {
+    /// The connector, written as `name` or `tenant/name`, that wants to join this VPC of the caller.
+    fn joining(&self, call: &Call, vpc: &str, connector: &str) -> Result<FullName, Problem> {
+        let vpc = call.named(vpc, Kind::Vpc)?;
+        let missing = || control_core::Refusal::NotFound { kind: Kind::Connector, name: connector.to_owned() };
+        let connector = VpcRef::parse("connector", connector).map_err(|_| missing())?.of(call.tenant());
         self.read(|resources| {
-            let container = resources.container(container)?.spec.name.clone();
-            Ok((container, resources.connector(connector)?.name.clone()))
+            resources.vpc(&vpc)?;
+            Ok(resources.connector_joining(&vpc, &connector)?.name.clone())
         })
     }
 
-    async fn join(self, container: Name, connector: Name, started: Instant) -> Result<AttachView, Problem> {
-        let _turn = self.0.container_turns.take(&container).await;
-        self.commit(Change::Attach { container: container.clone(), connector: connector.clone() })?;
-        let (permission, quota) =
-            self.read(|resources| self.permission(resources, &container, &connector))?;
-        let mut acknowledged = started.elapsed();
-        if permission.join == Join::Attaching {
-            let attachment = convert::attachment(permission.attachment);
-            let config = convert::connector_config(permission, quota);
-            if let Err(error) = self.gateway().attach(attachment, config).await {
-                self.commit(Change::Detached { container, connector })?;
-                return Err(failure::of_call(error));
-            }
-            acknowledged = started.elapsed();
-            self.commit(Change::Attached { container: container.clone(), connector: connector.clone() })?;
+    fn view_of(&self, resources: &Resources, connector: &FullName) -> Result<ConnectorView, Problem> {
+        Ok(self.connector_view(resources, resources.connector(connector)?))
+    }
+
+    pub(crate) fn connector_view(&self, resources: &Resources, connector: &Connector) -> ConnectorView {
+        resources.connector_view(connector, |id| self.0.allowances.used(id))
+    }
+
+    async fn withdraw(self, request: Request, connector: FullName) -> Result<ConnectorView, Problem> {
+        let _turn = self.0.connector_turns.take(&connector).await;
+        // In this order: nobody can attach it any more, then those that have it lose it.
+        let attached = self.read(|resources| self.attached(resources, &connector));
+        self.registry().commit(request).await?;
+        let sessions_ended = self.cut_off(&attached).await?;
+        tracing::info!(%connector, sessions_ended, "connector revoked");
+        self.read(|resources| self.view_of(resources, &connector))
+    }
+
+    async fn change_policy(self, call: Call, connector: FullName, spec: ConnectorSpec) -> Result<ConnectorView, Problem> {
+        let _turn = self.0.connector_turns.take(&connector).await;
+        let before = self.read(|resources| resources.connector(&connector).map(|found| found.spec.clone()))?;
+        let change = Change::UpdateConnector { tenant: connector.tenant.clone(), spec };
+        let request = call.request("update_connector", Kind::Connector, &connector, change);
+        self.registry().commit(request).await?;
+        let outcome = self.tell_all(&connector).await;
+        let Err(problem) = outcome else {
+            return self.read(|resources| self.view_of(resources, &connector));
+        };
+        // The gateway did not take it: everything is as it was.
+        let change = Change::UpdateConnector { tenant: connector.tenant.clone(), spec: (*before).clone() };
+        self.registry().commit(Request::of(change)).await?;
+        if let Err(error) = self.tell_all(&connector).await {
+            tracing::error!(%connector, %error, "the old policy was not taken back either");
         }
-        let attached_in_us = acknowledged.as_micros() as u64;
-        tracing::info!(%container, %connector, attached_in_us, "attached");
-        Ok(AttachView { container: container.to_string(), connector: connector.to_string(), attached_in_us })
+        Err(problem)
     }
-
-    /// A permission and its connector's quota, taken while the connector exists.
-    fn permission(
-        &self,
-        resources: &Resources,
-        container: &Name,
-        connector: &Name,
-    ) -> Result<(Permission, PortQuota), Refusal> {
-        let permission = resources.permission(container, connector)?;
-        let limit = permission.policy.translation.as_ref().and_then(|t| t.port_quota);
-        let quota = self.0.quotas.of(permission.connector, limit);
-        Ok((permission, quota))
-    }
-
-    async fn part(self, container: Name, connector: Name) -> Result<DetachView, Problem> {
-        let _turn = self.0.container_turns.take(&container).await;
-        let permission = self.read(|resources| resources.permission(&container, &connector))?;
-        let attachment = convert::attachment(permission.attachment);
-        let outcome = self.gateway().detach(attachment, convert::connector(permission.connector)).await;
-        if let Err(error) = outcome
-            && !already_ended(error)
-        {
-            return Err(failure::of_call(error));
-        }
-        self.commit(Change::Detached { container: container.clone(), connector: connector.clone() })?;
-        let sessions_ended = outcome.map_err(failure::of_call)?.sessions_ended;
-        tracing::info!(%container, %connector, sessions_ended, "detached");
-        Ok(DetachView { container: container.to_string(), connector: connector.to_string(), sessions_ended })
-    }
-}
-
-/// Whether the gateway does not have the permission, so that it must not stay written down either.
-const fn already_ended(error: CallError) -> bool {
-    matches!(error, CallError::Refused(CommandError::NotAttached(..) | CommandError::UnknownAttachment(_)))
 }

@@ -2,21 +2,26 @@
 
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 use control_core::{
-    AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, Mapping, NetnsSpec,
-    OnDetach, Permission, PortRange, Ports, Protocol, Publication, TapEnd, UdpRefresh, UnsolicitedSyn,
+    Action, AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, Mapping, NetnsSpec,
+    OnDetach, Permission, PortRange, Ports, Protocol, Publication, Rates, Rule, TapEnd, UdpRefresh, UnsolicitedSyn,
     UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
+
+use super::allowances::Allowance;
 
 const _: () = assert!(control_core::limits::PORT_BLOCK == gateway::limits::PORT_BLOCK);
 
 /// What the gateway makes a VPC's link from.
-pub(super) fn uplink_spec(spec: &VpcSpec) -> gateway::UplinkSpec {
+pub(super) fn uplink_spec(spec: &VpcSpec, lifetime: gateway::Lifetime) -> gateway::UplinkSpec {
     gateway::UplinkSpec {
-        device: uplink_device(&spec.uplink),
+        device: uplink_device(&spec.uplink, lifetime),
         on_link: spec.subnets().map(|subnet| subnet.on_link).collect(),
         next_hops: spec.subnets().filter_map(|subnet| subnet.next_hop).collect(),
-        external: spec.external_addresses.clone(),
+        external: spec.external_addresses.iter().chain(&spec.reserved_addresses).copied().collect(),
+        reserved: spec.reserved_addresses.clone(),
         ports: port_set(&spec.ports),
         port_blocks: spec.port_blocks,
         unsolicited: match spec.unsolicited_syn {
@@ -32,7 +37,7 @@ fn port_set(ports: &Ports) -> gateway::PortSet {
     gateway::PortSet::new(&[range(ports.range())], &exclude)
 }
 
-fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
+fn uplink_device(uplink: &UplinkSpec, lifetime: gateway::Lifetime) -> gateway::UplinkDevice {
     match uplink {
         UplinkSpec::Tap { netns, device, end, mtu } => gateway::UplinkDevice::Tap {
             netns: netns.as_ref().map(netns_of),
@@ -40,6 +45,7 @@ fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
             addresses: uplink.addresses().to_vec(),
             bridge: if let TapEnd::Bridge(bridge) = end { Some(bridge.to_string()) } else { None },
             mtu: mtu.bytes(),
+            lifetime,
         },
         UplinkSpec::Packet { netns, device } => {
             gateway::UplinkDevice::Packet { netns: netns.as_ref().map(netns_of), name: device.to_string() }
@@ -47,8 +53,12 @@ fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
     }
 }
 
-/// What the gateway makes a container's link from.
-pub(super) fn attachment_spec(spec: &ContainerSpec) -> gateway::AttachmentSpec {
+/// What the gateway makes a container's link from; with the MAC address that it has had before, if any.
+pub(super) fn attachment_spec(
+    spec: &ContainerSpec,
+    mac: Option<gateway::MacAddr>,
+    lifetime: gateway::Lifetime,
+) -> gateway::AttachmentSpec {
     let addressing = |address: IpAddr, gateway: IpAddr| gateway::Addressing { address, gateway };
     let v4 = addressing(spec.ipv4.address.into(), spec.ipv4.gateway.into());
     let v6 = spec.ipv6.map(|ipv6| addressing(ipv6.address.into(), ipv6.gateway.into()));
@@ -56,12 +66,14 @@ pub(super) fn attachment_spec(spec: &ContainerSpec) -> gateway::AttachmentSpec {
         netns: netns_of(&spec.netns),
         device: spec.device.to_string(),
         addresses: std::iter::once(v4).chain(v6).collect(),
-        mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)),
+        mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)).or(mac),
+        gateway_mac: None,
         mtu: spec.mtu.bytes(),
+        lifetime,
     }
 }
 
-fn netns_of(netns: &NetnsSpec) -> gateway::Netns {
+pub(super) fn netns_of(netns: &NetnsSpec) -> gateway::Netns {
     match netns {
         NetnsSpec::Name(name) => gateway::Netns::Name(name.clone()),
         NetnsSpec::Path(path) => gateway::Netns::Path(path.into()),
@@ -89,17 +101,17 @@ pub(super) fn container_link(info: gateway::AttachmentInfo) -> ContainerLink {
     }
 }
 
-/// A permission as an engine needs it. `quota` is the connector's.
-pub(super) fn connector_config(
-    permission: Permission,
-    quota: gateway::PortQuota,
-) -> gateway::ConnectorConfig {
-    let Permission { policy, publications, .. } = permission;
-    let translation = policy.translation.as_ref();
+/// A permission as an engine needs it.
+pub(super) fn connector_config(permission: &Permission, allowance: Allowance) -> gateway::ConnectorConfig {
+    let (spec, fitted) = (&permission.spec, &permission.fitted);
+    let (policy, translation) = (&spec.policy, spec.policy.translation.as_ref());
     gateway::ConnectorConfig {
         id: connector(permission.connector),
         uplink: uplink(permission.uplink),
-        destinations: permission.destinations,
+        destinations: fitted.destinations.clone(),
+        rules: fitted.rules.iter().flat_map(rules).collect(),
+        external: spec.external_addresses.clone(),
+        limits: allowance.limits,
         translation: translation.is_some(),
         mapping: mapping(translation.map(|t| t.mapping).unwrap_or_default()),
         filtering: filtering(policy.filtering),
@@ -108,14 +120,39 @@ pub(super) fn connector_config(
             UdpRefresh::Outbound => gateway::UdpRefresh::Outbound,
             UdpRefresh::Both => gateway::UdpRefresh::Both,
         },
-        quota,
+        quota: allowance.quota,
         quota_per_attachment: translation.and_then(|t| t.port_quota_per_container),
         on_detach: match policy.on_detach {
             OnDetach::Reset => gateway::OnDetach::Reset,
             OnDetach::Silent => gateway::OnDetach::Silent,
         },
-        publications: publications.into_iter().map(publication).collect(),
+        publications: fitted.publications.iter().copied().map(publication).collect(),
     }
+}
+
+/// A rule for all destinations is one for each family.
+fn rules(rule: &Rule) -> Vec<gateway::Rule> {
+    let all = [IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())];
+    let destinations = rule.destination.map_or_else(|| all.to_vec(), |destination| vec![destination]);
+    let engine = |destination| gateway::Rule {
+        action: match rule.action {
+            Action::Allow => gateway::Action::Allow,
+            Action::Deny => gateway::Action::Deny,
+        },
+        destination,
+        protocol: rule.protocol.map(protocol),
+        ports: rule.ports.map(|ports| ports.first()..=ports.last()),
+    };
+    destinations.into_iter().map(engine).collect()
+}
+
+/// Rate limits as an engine counts them.
+pub(super) fn rate_limits(rates: &Rates) -> gateway::RateLimits {
+    gateway::RateLimits::new(gateway::Rates {
+        packets_per_second: rates.packets_per_second,
+        bits_per_second: rates.bits_per_second,
+        sessions_per_second: rates.sessions_per_second,
+    })
 }
 
 const fn publication(publication: Publication) -> gateway::Publication {

@@ -1,11 +1,12 @@
 //! Why packets go where they go, or do not.
 
-use control_core::{ConnectorId, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId};
+use control_core::{Caller, ConnectorId, FullName, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId};
 use gateway::{DropView, Explanation, Probe, Step};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::sessions::SessionItem;
+use super::call::named;
 use super::{App, convert, failure};
 
 /// What would happen to a packet, and why.
@@ -101,36 +102,40 @@ pub(crate) struct DropItem {
 
 impl App {
     /// What would happen to a container's packet, by the engine's own decisions.
-    pub(crate) async fn explain(&self, new: NewProbe) -> Result<ExplanationView, Problem> {
+    pub(crate) async fn explain(&self, caller: &Caller, new: NewProbe) -> Result<ExplanationView, Problem> {
         let spec = new.validate()?;
-        let attachment = self.read(|resources| attachment(resources, &spec.container))?;
+        let attachment = self.read(|resources| attachment(resources, caller, &spec.container))?;
         let probe = Probe {
             protocol: convert::protocol(spec.protocol),
             source_port: spec.source_port,
             remote: spec.remote,
         };
         let explanation = self.gateway().explain(attachment, probe).await.map_err(failure::of_call)?;
-        Ok(self.read(|resources| ExplanationView::new(resources, &explanation)))
+        Ok(self.read(|resources| ExplanationView::new(resources, caller, &explanation)))
     }
 
     /// A container's last drops, newest first.
-    pub(crate) async fn drops(&self, container: &str) -> Result<Vec<DropItem>, Problem> {
-        let attachment = self.read(|resources| attachment(resources, container))?;
+    pub(crate) async fn drops(&self, caller: &Caller, container: &str) -> Result<Vec<DropItem>, Problem> {
+        let attachment = self.read(|resources| attachment(resources, caller, container))?;
         let drops = self.gateway().recent_drops(attachment).await.map_err(failure::of_call)?;
         Ok(drops.iter().map(DropItem::new).collect())
     }
 }
 
 /// The link of a container that is ready.
-fn attachment(resources: &Resources, container: &str) -> Result<gateway::AttachmentId, Refusal> {
-    let container = resources.container(container)?;
+fn attachment(
+    resources: &Resources,
+    caller: &Caller,
+    container: &str,
+) -> Result<gateway::AttachmentId, Problem> {
+    let container = resources.container(&named(&caller.tenant, container, Kind::Container)?)?;
     let (name, state): (_, State) = (&container.spec.name, container.life.state());
     let not_ready = || Refusal::NotReady { kind: Kind::Container, name: name.clone(), state };
-    container.life.ready().map(|link| convert::attachment(link.attachment)).ok_or_else(not_ready)
+    Ok(container.life.ready().map(|link| convert::attachment(link.attachment)).ok_or_else(not_ready)?)
 }
 
 impl ExplanationView {
-    fn new(resources: &Resources, explanation: &Explanation) -> Self {
+    fn new(resources: &Resources, caller: &Caller, explanation: &Explanation) -> Self {
         let verdict = match (explanation.reason, explanation.steps.last()) {
             (Some(_), _) => VerdictView::Drop,
             (None, Some(Step::GatewayAnswers)) => VerdictView::Respond,
@@ -140,13 +145,13 @@ impl ExplanationView {
             verdict,
             reason: explanation.reason.map(gateway::Reason::code),
             explanation: explanation.reason.map(gateway::Reason::explanation),
-            steps: explanation.steps.iter().map(|step| StepView::new(resources, step)).collect(),
+            steps: explanation.steps.iter().map(|step| StepView::new(resources, caller, step)).collect(),
         }
     }
 }
 
 impl StepView {
-    fn new(resources: &Resources, step: &Step) -> Self {
+    fn new(resources: &Resources, caller: &Caller, step: &Step) -> Self {
         match step {
             Step::GatewayAnswers => {
                 let detail = "the gateway answers by itself, and nothing leaves".into();
@@ -157,10 +162,10 @@ impl StepView {
                     "to an external address, so back inside, to the container that has the mapping".into();
                 Self { detail, step: StepFields::Hairpin }
             }
-            Step::Session(session) => Self::session(resources, session),
+            Step::Session(session) => Self::session(resources, caller, session),
             Step::Route { connector, prefix, uplink } => {
-                let connector = named(resources.connector_of(ConnectorId(connector.0)));
-                let vpc = named(resources.vpc_of(UplinkId(uplink.0)));
+                let connector = seen(caller, resources.connector_of(ConnectorId(connector.0)));
+                let vpc = seen(caller, resources.vpc_of(UplinkId(uplink.0)));
                 let detail = format!("connector {connector} ({prefix}) to VPC {vpc}");
                 Self { detail, step: StepFields::Route { connector, prefix: prefix.to_string(), vpc } }
             }
@@ -195,15 +200,15 @@ impl StepView {
         }
     }
 
-    fn session(resources: &Resources, session: &gateway::SessionView) -> Self {
+    fn session(resources: &Resources, caller: &Caller, session: &gateway::SessionView) -> Self {
         let detail = format!("a session carries it: {} appears as {}", session.internal, session.external);
-        Self { detail, step: StepFields::Session { session: SessionItem::new(resources, session) } }
+        Self { detail, step: StepFields::Session { session: SessionItem::new(resources, caller, session) } }
     }
 }
 
 /// Names of what was deleted between the gateway's answer and ours are empty.
-fn named(name: Option<&control_core::Name>) -> String {
-    name.map(ToString::to_string).unwrap_or_default()
+fn seen(caller: &Caller, name: Option<&FullName>) -> String {
+    name.map(|name| name.seen_by(&caller.tenant)).unwrap_or_default()
 }
 
 impl DropItem {
@@ -235,10 +240,15 @@ mod tests {
 
     use super::*;
 
+    fn caller() -> Caller {
+        let tenant = control_core::Name::parse("tenant", "default".into()).unwrap();
+        Caller { principal: control_core::Principal::Local { uid: 0 }, tenant }
+    }
+
     #[test]
     fn the_verdict_agrees_with_the_last_step() {
         let verdict = |steps, reason| {
-            let view = ExplanationView::new(&Resources::default(), &Explanation { steps, reason });
+            let view = ExplanationView::new(&Resources::default(), &caller(), &Explanation { steps, reason });
             serde_json::to_value(view).unwrap()["verdict"].clone()
         };
         let next_hop = || Step::NextHop { address: IpAddr::from([10, 1, 0, 1]), mac: None };
@@ -250,7 +260,7 @@ mod tests {
 
     #[test]
     fn steps_say_the_same_to_programs_and_to_people() {
-        let view = |step| serde_json::to_value(StepView::new(&Resources::default(), &step)).unwrap();
+        let view = |step| serde_json::to_value(StepView::new(&Resources::default(), &caller(), &step)).unwrap();
         let routed = view(Step::Routed);
         assert_eq!(routed["step"], "routed");
         assert!(routed["detail"].as_str().unwrap().contains("own address"), "{routed}");

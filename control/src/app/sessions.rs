@@ -1,10 +1,11 @@
 //! Live sessions, by the names of what they belong to.
 
-use control_core::{Problem, Protocol, Refusal, Resources, SessionFilter, SessionParams};
+use control_core::{Caller, Kind, Problem, Protocol, Resources, SessionFilter, SessionParams};
 use gateway::{SessionQuery, SessionView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::call::named;
 use super::{App, convert, failure};
 
 /// Parts of the session table looked at for one request. A page is answered short rather than late.
@@ -46,9 +47,9 @@ pub(crate) struct SessionItem {
 
 impl App {
     /// One page of live sessions.
-    pub(crate) async fn sessions(&self, params: SessionParams) -> Result<SessionPageView, Problem> {
+    pub(crate) async fn sessions(&self, caller: &Caller, params: SessionParams) -> Result<SessionPageView, Problem> {
         let filter = params.validate()?;
-        let Some(mut query) = self.read(|resources| query(resources, &filter))? else {
+        let Some(mut query) = self.read(|resources| query(resources, caller, &filter))? else {
             return Ok(SessionPageView { items: Vec::new(), next_cursor: None });
         };
         let mut items = Vec::new();
@@ -56,7 +57,7 @@ impl App {
         for _ in 0..PARTS_PER_REQUEST {
             query.limit = filter.limit - items.len();
             let page = self.gateway().sessions(query.clone()).await.map_err(failure::of_call)?;
-            items.extend(self.read(|resources| named(resources, &page.sessions)));
+            items.extend(self.read(|resources| seen(resources, caller, &page.sessions)));
             let Some(next) = page.next else { return Ok(SessionPageView { items, next_cursor: None }) };
             query.cursor = next;
             if items.len() >= filter.limit {
@@ -68,35 +69,38 @@ impl App {
 }
 
 /// The gateway's query; `None` if what is asked for has no link yet and so no sessions.
-fn query(resources: &Resources, filter: &SessionFilter) -> Result<Option<SessionQuery>, Refusal> {
+fn query(resources: &Resources, caller: &Caller, filter: &SessionFilter) -> Result<Option<SessionQuery>, Problem> {
     let mut query = SessionQuery { cursor: filter.cursor, remote: filter.remote, ..SessionQuery::default() };
     query.protocol = filter.protocol.map(convert::protocol);
     if let Some(name) = &filter.container {
-        let Some(link) = resources.container(name)?.life.link() else { return Ok(None) };
+        let Some(link) = resources.container(&named(&caller.tenant, name, Kind::Container)?)?.life.link() else { return Ok(None) };
         query.attachment = Some(convert::attachment(link.attachment));
     }
     if let Some(name) = &filter.connector {
-        query.connector = Some(convert::connector(resources.connector(name)?.id));
+        query.connector = Some(convert::connector(resources.connector(&named(&caller.tenant, name, Kind::Connector)?)?.id));
     }
     if let Some(name) = &filter.vpc {
-        let Some(link) = resources.vpc(name)?.life.link() else { return Ok(None) };
+        let Some(link) = resources.vpc(&named(&caller.tenant, name, Kind::Vpc)?)?.life.link() else { return Ok(None) };
         query.uplink = Some(convert::uplink(link.uplink));
     }
     Ok(Some(query))
 }
 
-/// Sessions whose container or connector was deleted since have ended with it, and are left out.
-fn named(resources: &Resources, sessions: &[SessionView]) -> Vec<SessionItem> {
-    sessions.iter().filter_map(|session| SessionItem::new(resources, session)).collect()
+/// Sessions of the caller's containers. Those whose container or connector was deleted since have ended with it, and are left out.
+fn seen(resources: &Resources, caller: &Caller, sessions: &[SessionView]) -> Vec<SessionItem> {
+    sessions.iter().filter_map(|session| SessionItem::new(resources, caller, session)).collect()
 }
 
 impl SessionItem {
-    /// `None` if something that the session belongs to was deleted since.
-    pub(super) fn new(resources: &Resources, session: &SessionView) -> Option<Self> {
-        Some(Self {
-            container: resources.container_of(control_core::AttachmentId(session.attachment.0))?.to_string(),
-            connector: resources.connector_of(control_core::ConnectorId(session.connector.0))?.to_string(),
-            vpc: resources.vpc_of(control_core::UplinkId(session.uplink.0))?.to_string(),
+    /// `None` if something that the session belongs to was deleted since, or its container is another tenant's.
+    pub(super) fn new(resources: &Resources, caller: &Caller, session: &SessionView) -> Option<Self> {
+        let container = resources.container_of(control_core::AttachmentId(session.attachment.0))?;
+        let connector = resources.connector_of(control_core::ConnectorId(session.connector.0))?;
+        let vpc = resources.vpc_of(control_core::UplinkId(session.uplink.0))?;
+        (container.tenant == caller.tenant).then(|| Self {
+            container: container.name.to_string(),
+            connector: connector.name.to_string(),
+            vpc: vpc.seen_by(&caller.tenant),
             protocol: convert::protocol_back(session.protocol),
             internal: session.internal.to_string(),
             external: session.external.to_string(),

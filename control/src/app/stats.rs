@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use control_core::{AttachmentId, Problem, Protocol, Resources, UplinkId};
+use control_core::{AttachmentId, Caller, FullName, Problem, Protocol, Resources, UplinkId};
 use gateway::{Link, LinkReport, PortUse, Traffic, WorkerReport};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -78,17 +78,17 @@ pub(crate) struct PortStats {
 }
 
 impl App {
-    /// Counters of everything.
-    pub(crate) async fn stats(&self) -> Result<StatsView, Problem> {
+    /// Counters of all that is the caller's; those of workers for the local administrator.
+    pub(crate) async fn stats(&self, caller: &Caller) -> Result<StatsView, Problem> {
         let stats = self.gateway().stats().await.map_err(failure::of_call)?;
         let mut view = StatsView {
-            workers: stats.workers.iter().map(WorkerStats::new).collect(),
+            workers: if caller.is_local() { stats.workers.iter().map(WorkerStats::new).collect() } else { Vec::new() },
             containers: Vec::new(),
             vpcs: Vec::new(),
         };
         self.read(|resources| {
             for report in &stats.links {
-                view.add(resources, report, &stats.ports);
+                view.add(resources, caller, report, &stats.ports);
             }
         });
         view.containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -99,16 +99,17 @@ impl App {
 
 impl StatsView {
     /// Links whose resource was deleted since are left out.
-    fn add(&mut self, resources: &Resources, report: &LinkReport, ports: &[PortUse]) {
+    fn add(&mut self, resources: &Resources, caller: &Caller, report: &LinkReport, ports: &[PortUse]) {
+        let ours = |name: &&FullName| name.tenant == caller.tenant;
         match report.link {
             Link::Attachment(id) => {
-                let name = resources.container_of(AttachmentId(id.0));
-                self.containers.extend(name.map(|name| LinkStats::new(name.to_string(), report)));
+                let name = resources.container_of(AttachmentId(id.0)).filter(ours);
+                self.containers.extend(name.map(|name| LinkStats::new(name.name.to_string(), report)));
             }
             Link::Uplink(id) => {
-                let Some(name) = resources.vpc_of(UplinkId(id.0)) else { return };
+                let Some(name) = resources.vpc_of(UplinkId(id.0)).filter(ours) else { return };
                 let ports = ports.iter().filter(|port| port.uplink == id).map(PortStats::new).collect();
-                self.vpcs.push(VpcStats { link: LinkStats::new(name.to_string(), report), ports });
+                self.vpcs.push(VpcStats { link: LinkStats::new(name.name.to_string(), report), ports });
             }
         }
     }

@@ -3,29 +3,29 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use control_core::Name;
+use control_core::FullName;
 use tokio::sync::OwnedMutexGuard;
 
 /// Hands out turns by name. Holds nothing for names that nobody works on.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>);
+pub(super) struct Turns(Mutex<HashMap<FullName, Arc<tokio::sync::Mutex<()>>>>);
 
 /// The exclusive right to work on one resource, until dropped.
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
-    name: Name,
+    name: FullName,
     held: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
     /// Waits for the turn on `name`, first come, first served.
-    pub(super) async fn take(&self, name: &Name) -> Turn<'_> {
+    pub(super) async fn take(&self, name: &FullName) -> Turn<'_> {
         let queue = self.queues().entry(name.clone()).or_default().clone();
         let held = Some(queue.lock_owned().await);
         Turn { turns: self, name: name.clone(), held }
     }
 
-    fn queues(&self) -> MutexGuard<'_, HashMap<Name, Arc<tokio::sync::Mutex<()>>>> {
+    fn queues(&self) -> MutexGuard<'_, HashMap<FullName, Arc<tokio::sync::Mutex<()>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

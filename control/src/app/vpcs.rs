@@ -1,60 +1,114 @@
 //! VPCs.
 
-use control_core::{Change, Name, NewVpc, Problem, Vpc, VpcSpec, VpcView};
+use control_core::{Caller, Change, ConnectorView, FullName, Kind, Life, NewVpc, Problem, Vpc, VpcSpec, VpcView};
 use gateway::{CallError, CommandError};
 
+use super::call::named;
 use super::reservation::Reservation;
-use super::{App, convert, failure};
+use super::{App, Call, Page, Slice, convert, failure};
 
 impl App {
     /// Reserves the name and makes the link. On failure nothing is left.
-    pub(crate) async fn create_vpc(&self, new: NewVpc) -> Result<VpcView, Problem> {
+    pub(crate) async fn create_vpc(&self, call: Call, new: NewVpc) -> Result<VpcView, Problem> {
         let spec = new.validate()?;
-        self.carry_out(|app| app.make_vpc(spec)).await
+        call.may_name(self, spec.uplink.netns(), "uplink.netns")?;
+        if let Some(vpc) = self.repeated(&call, Kind::Vpc)? {
+            return self.look_again(|resources| {
+                let made = |vpc: &&Vpc| vpc.life != Life::Creating;
+                resources.vpc(&vpc).ok().filter(made).map(|vpc| resources.vpc_view(vpc))
+            });
+        }
+        let vpc = FullName::new(call.tenant(), &spec.name);
+        if call.dry_run {
+            let change = Change::ReserveVpc { tenant: vpc.tenant.clone(), spec };
+            let view = |resources: &control_core::Resources| resources.vpc(&vpc).map(|v| resources.vpc_view(v));
+            return Ok(self.registry().try_out(change, None, view)??);
+        }
+        self.carry_out(|app| app.make_vpc(call, vpc, spec)).await
     }
 
-    /// All VPCs, by name.
-    pub(crate) fn vpcs(&self) -> Vec<VpcView> {
-        self.read(|resources| resources.vpcs().map(Vpc::view).collect())
+    /// A page of a tenant's VPCs, by name.
+    pub(crate) fn vpcs(&self, caller: &Caller, page: &Page) -> Slice<VpcView> {
+        let revision = self.registry().changes().latest();
+        self.read(|resources| {
+            let all = resources.vpcs_of(&caller.tenant, page.after.as_ref());
+            page.of(revision, all, |view| &view.name, |vpc| resources.vpc_view(vpc))
+        })
     }
 
     /// One VPC.
-    pub(crate) fn vpc(&self, name: &str) -> Result<VpcView, Problem> {
-        self.read(|resources| Ok(resources.vpc(name)?.view()))
+    pub(crate) fn vpc(&self, caller: &Caller, name: &str) -> Result<VpcView, Problem> {
+        let vpc = named(&caller.tenant, name, Kind::Vpc)?;
+        self.read(|resources| Ok(resources.vpc_view(resources.vpc(&vpc)?)))
     }
 
-    /// Removes the link and gives the name back. Refused while connectors lead to the VPC.
-    pub(crate) async fn delete_vpc(&self, name: &str) -> Result<(), Problem> {
-        let name = self.read(|resources| resources.vpc(name).map(|vpc| vpc.spec.name.clone()))?;
-        self.carry_out(|app| app.unmake_vpc(name)).await
+    /// Connectors of whichever tenant that have joined the VPC or would like to.
+    pub(crate) fn vpc_connectors(&self, caller: &Caller, name: &str) -> Result<Vec<ConnectorView>, Problem> {
+        let vpc = named(&caller.tenant, name, Kind::Vpc)?;
+        self.read(|resources| {
+            resources.vpc(&vpc)?;
+            // Which containers another tenant has is nobody's business but its own.
+            let view = |connector: &control_core::Connector| {
+                let mut view = self.connector_view(resources, connector);
+                if connector.name.tenant != vpc.tenant {
+                    view.containers.clear();
+                    view.users = None;
+                }
+                view
+            };
+            Ok(resources.joining(&vpc).map(view).collect())
+        })
     }
 
-    async fn make_vpc(self, spec: VpcSpec) -> Result<VpcView, Problem> {
-        let vpc = spec.name.clone();
-        self.commit(Change::ReserveVpc(spec.clone()))?;
-        let reservation = Reservation::of_vpc(&self, &vpc);
-        let made = self.gateway().add_uplink(convert::uplink_spec(&spec)).await;
-        let link = convert::vpc_link(made.map_err(|error| failure::of_vpc_link(error, &spec.uplink))?);
-        let uplink = convert::uplink(link.uplink);
-        let fits = spec.refuse_unfit(&link);
-        let ready = fits.and_then(|()| self.commit(Change::VpcReady { vpc: vpc.clone(), link }));
-        if let Err(problem) = ready {
-            // Whatever this answers, the name is given back and the client hears of the first failure.
-            _ = self.gateway().remove_uplink(uplink).await;
+    /// Removes the link and gives the name back. Refused while connectors may join the VPC.
+    pub(crate) async fn delete_vpc(&self, call: Call, name: &str) -> Result<(), Problem> {
+        let vpc = call.named(name, Kind::Vpc)?;
+        self.read(|resources| resources.vpc(&vpc).map(drop))?;
+        if call.dry_run {
+            let expected = call.request("delete_vpc", Kind::Vpc, &vpc, Change::DeleteVpc(vpc.clone())).expected;
+            return Ok(self.registry().try_out(Change::DeleteVpc(vpc), expected.as_ref(), |_| ())?);
+        }
+        self.carry_out(|app| app.unmake_vpc(call, vpc)).await
+    }
+
+    async fn make_vpc(self, call: Call, vpc: FullName, spec: VpcSpec) -> Result<VpcView, Problem> {
+        let change = Change::ReserveVpc { tenant: vpc.tenant.clone(), spec: spec.clone() };
+        self.registry().commit(call.creation("create_vpc", Kind::Vpc, &vpc, change)).await?;
+        let reservation = Reservation::new(&self, call.failed_creation(Change::ForgetVpc(vpc.clone())));
+        if let Err(problem) = self.link_vpc(&vpc, &spec).await {
+            reservation.give_back().await;
             return Err(problem);
         }
         reservation.keep();
-        let view = self.vpc(vpc.as_str())?;
+        let view = self.vpc(&call.caller, vpc.name.as_str())?;
         // The state can be "gone" already.
-        tracing::info!(%vpc, %uplink, state = %view.state, "VPC created");
+        tracing::info!(%vpc, state = %view.state, "VPC created");
         Ok(view)
     }
 
-    async fn unmake_vpc(self, vpc: Name) -> Result<(), Problem> {
+    /// Makes the link of a VPC whose name is reserved.
+    pub(crate) async fn link_vpc(&self, vpc: &FullName, spec: &VpcSpec) -> Result<(), Problem> {
+        let made = self.gateway().add_uplink(convert::uplink_spec(spec, self.0.lifetime)).await;
+        let link = convert::vpc_link(made.map_err(|error| failure::of_vpc_link(error, &spec.uplink))?);
+        let uplink = convert::uplink(link.uplink);
+        let ready = match spec.refuse_unfit(&link) {
+            Ok(()) => self.commit(Change::VpcReady { vpc: vpc.clone(), link }).await.map_err(Problem::from),
+            Err(problem) => Err(problem),
+        };
+        if ready.is_err() {
+            // Whatever this answers, the client hears of the first failure.
+            _ = self.gateway().remove_uplink(uplink).await;
+        }
+        ready
+    }
+
+    async fn unmake_vpc(self, call: Call, vpc: FullName) -> Result<(), Problem> {
         let _turn = self.0.vpc_turns.take(&vpc).await;
-        self.commit(Change::DeleteVpc(vpc.clone()))?;
-        let link = self
-            .read(|resources| resources.vpc(vpc.as_str()).map(|v| v.life.link().map(|link| link.uplink)))?;
+        let mut deletion = call.request("delete_vpc", Kind::Vpc, &vpc, Change::DeleteVpc(vpc.clone()));
+        let entry = deletion.audit.take();
+        self.registry().commit(deletion).await?;
+        let link =
+            self.read(|resources| resources.vpc(&vpc).map(|v| v.life.link().map(|link| link.uplink)))?;
         if let Some(uplink) = link {
             match self.gateway().remove_uplink(convert::uplink(uplink)).await {
                 // Unknown: it disappeared by itself, which is what we want.
@@ -62,7 +116,9 @@ impl App {
                 Err(error) => return Err(failure::of_call(error)),
             }
         }
-        self.commit(Change::ForgetVpc(vpc.clone()))?;
+        let mut end = crate::registry::Request::of(Change::ForgetVpc(vpc.clone()));
+        end.audit = entry;
+        self.registry().commit(end).await?;
         tracing::info!(%vpc, "VPC deleted");
         Ok(())
     }

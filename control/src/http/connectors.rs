@@ -1,60 +1,140 @@
 //! `/v1/connectors`
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use control_core::{ConnectorView, NewConnector};
+use axum::response::{IntoResponse, Response};
+use axum::Json;
+use control_core::{ConnectorView, Kind, NewConnector, Problem};
+use serde_json::{Map, Value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Created, List};
-use super::extract::{Body, Path};
+use super::answer::{Created, List, Shown};
+use super::call::{Ask, Do, DoWith, Look, Wish};
+use super::extract::{Path, from_json};
 use super::failure::Failure;
+use super::sse;
 use crate::app::App;
+use crate::server::Ending;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete, update))
 }
 
-/// Creates a connector to a VPC.
+/// Creates a connector to a VPC. One of another tenant has to approve it.
 #[utoipa::path(
     post, path = "/v1/connectors", tag = "connectors", operation_id = "create_connector", request_body = NewConnector,
+    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 201, description = "Created.", body = ConnectorView), Failure)
 )]
-async fn create(
-    State(app): State<App>,
-    Body(new): Body<NewConnector>,
-) -> Result<Created<ConnectorView>, Failure> {
-    let view = app.create_connector(new)?;
+async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewConnector>) -> Result<Created<ConnectorView>, Failure> {
+    let view = app.create_connector(call, new).await?;
     Ok(Created { path: format!("/v1/connectors/{}", view.name), view })
 }
 
 /// Lists connectors by name.
 #[utoipa::path(
     get, path = "/v1/connectors", tag = "connectors", operation_id = "list_connectors",
-    responses((status = 200, description = "All of them.", body = List<ConnectorView>), Failure)
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "At most this many; 100 unless given."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        ("watch" = Option<bool>, Query, description = "Instead of a page, stream what changes, as server-sent events `created`, `changed` and `deleted`; `id` is the revision."),
+        ("since" = Option<u64>, Query, description = "Watch what has changed after this revision; what changes from now on unless given."),
+        ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")
+    ),
+    responses((status = 200, description = "A page of them, or a stream.", content((List<ConnectorView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
-async fn list(State(app): State<App>) -> Json<List<ConnectorView>> {
-    Json(List { items: app.connectors() })
+async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask) -> Result<Response, Failure> {
+    Ok(match wish {
+        Wish::Page(page) => Json(List::from(app.connectors(&caller, &page))).into_response(),
+        Wish::Watch { since } => sse::answer(app.watch(caller, Kind::Connector, since)?, ending),
+    })
 }
 
 /// Shows a connector.
 #[utoipa::path(
-    get, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "show_connector",
-    params(("name" = String, Path, description = "The connector's name.")),
+    get, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "show_connector", params(("name" = String, Path, description = "The connector's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "The connector.", body = ConnectorView), Failure)
 )]
-async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<ConnectorView>, Failure> {
-    Ok(Json(app.connector(&name)?))
+async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<String>) -> Result<Shown<ConnectorView>, Failure> {
+    Ok(Shown(app.connector(&caller, &name)?))
 }
 
 /// Deletes a connector. Refused while it is attached.
 #[utoipa::path(
     delete, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "delete_connector",
-    params(("name" = String, Path, description = "The connector's name.")),
+    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
-async fn delete(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, Failure> {
-    app.delete_connector(&name)?;
+async fn delete(State(app): State<App>, Do(call): Do, Path(name): Path<String>) -> Result<StatusCode, Failure> {
+    app.delete_connector(call, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes a connector's policy: a JSON merge patch (RFC 7396) of what it was created from. It applies to live sessions: those that it does
+/// not allow have ended when this answers.
+#[utoipa::path(
+    patch, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "update_connector",
+    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
+    request_body(content = PatchConnector, description = "Fields that change; `null` for one that is to be left out."),
+    responses((status = 200, description = "Changed.", body = ConnectorView), Failure)
+)]
+async fn update(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    DoWith(mut call, patch): DoWith<Map<String, Value>>,
+) -> Result<Shown<ConnectorView>, Failure> {
+    let (asked, revision) = app.asked_connector(&call.caller, &name)?;
+    // Whoever patches what was read just now means what it says on top of exactly that.
+    call.expected.get_or_insert(revision);
+    let patched = merge(&asked, patch)?;
+    Ok(Shown(app.update_connector(call, &name, patched).await?))
+}
+
+/// What a connector is asked to be, with a patch.
+fn merge(asked: &NewConnector, patch: Map<String, Value>) -> Result<NewConnector, Problem> {
+    let mut whole = serde_json::to_value(asked).expect("what was asked for is plain data");
+    for (field, value) in patch {
+        merge_field(&mut whole, field, value);
+    }
+    from_json(whole.to_string().as_bytes())
+}
+
+fn merge_field(into: &mut Value, field: String, value: Value) {
+    let Some(object) = into.as_object_mut() else { return };
+    match value {
+        Value::Null => _ = object.remove(&field),
+        Value::Object(fields) => {
+            let inner = object.entry(field).or_insert_with(|| Value::Object(Map::new()));
+            if !inner.is_object() {
+                *inner = Value::Object(Map::new());
+            }
+            for (field, value) in fields {
+                merge_field(inner, field, value);
+            }
+        }
+        other => _ = object.insert(field, other),
+    }
+}
+
+/// The schema of a patch: that of a new connector, nothing of which is required, and everything can be taken out.
+struct PatchConnector;
+
+impl PartialSchema for PatchConnector {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = NewConnector::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.required.clear();
+            object.description = Some("Fields of a connector that change.".to_owned());
+        }
+        schema
+    }
+}
+
+impl ToSchema for PatchConnector {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NewConnector::schemas(schemas);
+    }
 }

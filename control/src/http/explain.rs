@@ -6,6 +6,7 @@ use control_core::NewProbe;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Look;
 use super::extract::Body;
 use super::failure::Failure;
 use crate::app::{App, ExplanationView};
@@ -16,12 +17,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Explains what would happen to a container's packet. Changes nothing.
 #[utoipa::path(
-    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe,
+    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe, params(("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "What would happen.", body = ExplanationView), Failure)
 )]
 async fn explain(
     State(app): State<App>,
+    Look(caller): Look,
     Body(probe): Body<NewProbe>,
 ) -> Result<Json<ExplanationView>, Failure> {
-    Ok(Json(app.explain(probe).await?))
+    Ok(Json(app.explain(&caller, probe).await?))
 }

@@ -1,18 +1,16 @@
-//! What is read from a request: [`Body`], [`Query`], [`Path`]. Whatever is wrong becomes a problem that names the field.
+//! What is read from a request. Whatever is wrong becomes a problem that names the field; of a body, everything that is wrong.
 
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request};
-use axum::http::HeaderValue;
+use axum::body::{Body as HttpBody, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::Response;
-use control_core::{Code, Problem};
+use axum::http::{HeaderMap, HeaderValue};
+use control_core::{Code, Faults, Problem};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use serde_json::error::Category;
 
 use super::failure::Failure;
@@ -23,7 +21,10 @@ pub(crate) const BODY_BYTES: usize = 64 * 1024;
 /// A body has to arrive within this time.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// A JSON body.
+/// Wrong fields of one body that are told.
+const FAULTS: usize = 16;
+
+/// A JSON body, of a request that changes nothing.
 pub(crate) struct Body<T>(pub(crate) T);
 
 /// The parameters of a query, all text.
@@ -32,36 +33,20 @@ pub(crate) struct Query<T>(pub(crate) T);
 /// The names in a path.
 pub(crate) struct Path<T>(pub(crate) T);
 
-/// The parameters of whatever takes none.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NoParams {}
-
-/// Lets requests without parameters through. For routes whose handlers do not look at them.
-pub(super) async fn without_params(_: Query<NoParams>, request: Request, next: Next) -> Response {
-    next.run(request).await
-}
-
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        if !content_type.is_some_and(is_json) {
-            let detail = "the body has to be JSON; send the header `content-type: application/json`";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
-        }
-        let body = read_body(request).await?;
-        Ok(Self(from_json(&body)?))
+        let (parts, body) = request.into_parts();
+        Ok(Self(from_json(&json_body(&parts.headers, body).await?)?))
     }
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let Ok(RawQuery(raw)) = RawQuery::from_request_parts(parts, state).await;
-        Ok(Self(from_query(parts, raw.is_some())?))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self(from_query(parts)?))
     }
 }
 
@@ -79,13 +64,25 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-fn is_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&b| b == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+/// Reads a body that is declared as JSON.
+pub(super) async fn json_body(headers: &HeaderMap, body: HttpBody) -> Result<Bytes, Problem> {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !content_type.is_some_and(is_json) {
+        let detail = "the body has to be JSON; send the header `content-type: application/json`";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    read_body(body).await
 }
 
-async fn read_body(request: Request) -> Result<Bytes, Problem> {
-    let limited = Limited::new(request.into_body(), BODY_BYTES);
+fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&b| b == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    // RFC 7396 has a type of its own for patches, which are JSON all the same.
+    [&b"application/json"[..], b"application/merge-patch+json"].iter().any(|json| essence.eq_ignore_ascii_case(json))
+}
+
+async fn read_body(body: HttpBody) -> Result<Bytes, Problem> {
+    let limited = Limited::new(body, BODY_BYTES);
     match tokio::time::timeout(BODY_TIME, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -99,7 +96,8 @@ async fn read_body(request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON object. All of its wrong fields are told, as far as one does not hide another.
+pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // Whether it is JSON at all comes first: otherwise the first wrong field would hide that the end is missing.
     serde_json::from_slice::<IgnoredAny>(body).map_err(|error| malformed(&error))?;
     // Serde would take an array for the fields in their order of declaration, which is nobody's business.
@@ -107,14 +105,63 @@ fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Code::InvalidType, "the body has to be a JSON object"));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| blame(error.path().to_string(), error.inner()))
+    let first = match serde_path_to_error::deserialize(&mut json) {
+        Ok(value) => return Ok(value),
+        Err(error) => blame(error.path().to_string(), error.inner()),
+    };
+    let value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    Err(all_faults::<T>(first, value))
+}
+
+/// The first fault, and those that are found once that one is out of the way.
+fn all_faults<T: DeserializeOwned>(first: Problem, mut value: Value) -> Problem {
+    let mut faults = Faults::default();
+    let mut fault = first;
+    for _ in 0..FAULTS {
+        let field = fault.field().map(str::to_owned);
+        let removable = matches!(fault.code(), Code::UnknownField | Code::InvalidType);
+        faults.note(fault);
+        if !removable || !field.is_some_and(|field| remove(&mut value, &field)) {
+            break;
+        }
+        match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(_) => break,
+            Err(error) => fault = blame(error.path().to_string(), error.inner()),
+        }
+        // What is missing now may be missing because it was taken out.
+        if fault.code() == Code::MissingField {
+            break;
+        }
+    }
+    faults.end::<()>(None).expect_err("there is a fault")
+}
+
+/// Takes a field out, by its path; `false` if it is not found.
+fn remove(value: &mut Value, path: &str) -> bool {
+    let mut at = value;
+    let mut steps = path.split('.').peekable();
+    while let Some(step) = steps.next() {
+        let (name, indices) = step.split_once('[').unwrap_or((step, ""));
+        let last = steps.peek().is_none();
+        let Some(object) = at.as_object_mut() else { return false };
+        // A wrong item of a list takes the list with it.
+        if last || !indices.is_empty() && object.get(name).is_some_and(|v| !v.is_array()) {
+            return object.remove(name).is_some();
+        }
+        let Some(mut next) = object.get_mut(name) else { return false };
+        for index in indices.split('[').filter_map(|text| text.strip_suffix(']')?.parse::<usize>().ok()) {
+            let Some(item) = next.get_mut(index) else { return false };
+            next = item;
+        }
+        at = next;
+    }
+    false
 }
 
 /// Reads parameters as if they were fields of text, so that unknown ones are found and named as those of bodies are.
-fn from_query<T: DeserializeOwned>(parts: &Parts, given: bool) -> Result<T, Problem> {
+pub(super) fn from_query<T: DeserializeOwned>(parts: &Parts) -> Result<T, Problem> {
     let invalid = |detail: String| Problem::new(Code::InvalidQuery, detail);
-    let pairs = if given {
+    let pairs = if parts.uri.query().is_some() {
         let parsed = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         parsed.map_err(|error| invalid(error.body_text()))?.0
     } else {
@@ -126,7 +173,7 @@ fn from_query<T: DeserializeOwned>(parts: &Parts, given: bool) -> Result<T, Prob
             return Err(invalid(format!("{name} is given twice; give it once")).at(name));
         }
     }
-    serde_path_to_error::deserialize(serde_json::Value::from(fields)).map_err(|error| {
+    serde_path_to_error::deserialize(Value::from(fields)).map_err(|error| {
         let problem = blame(error.path().to_string(), error.inner());
         let blamed = problem.field().map(str::to_owned).unwrap_or_default();
         invalid(problem.detail().to_owned()).at(blamed)

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use control_core::Problem;
+use control_core::{Code, Problem};
 use serde::Serialize;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
@@ -35,6 +35,27 @@ pub(crate) struct ProblemView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "uplink.mtu")]
     field: Option<&'a str>,
+    /// Everything that is wrong, if that is more than one thing; the first is the one above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ErrorView<'a>>,
+    /// What depends on the resource, if that is the problem: all of it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    dependents: &'a [String],
+}
+
+/// One of several things that are wrong with a request.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fault)]
+pub(crate) struct ErrorView<'a> {
+    /// What went wrong, for programs.
+    #[schema(example = "invalid_cidr")]
+    code: &'static str,
+    /// What went wrong and what to do, for people.
+    detail: &'a str,
+    /// The field to blame, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "uplink.mtu")]
+    field: Option<&'a str>,
 }
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -56,12 +77,47 @@ impl IntoResponse for Failure {
         } else {
             tracing::debug!(code, field, detail = problem.detail(), "refused");
         }
-        let title = status.canonical_reason().unwrap_or_default();
-        let (status_code, detail) = (status.as_u16(), problem.detail());
-        let view = ProblemView { kind: "about:blank", title, status: status_code, code, detail, field };
-        let body = serde_json::to_vec(&view).expect("a problem is plain text");
-        (status, [(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))], body).into_response()
+        let body = serde_json::to_vec(&ProblemView::new(&problem)).expect("a problem is plain text");
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        match problem.code() {
+            // RFC 9110 §11.6.1 and §10.2.3.
+            Code::Unauthenticated => _ = headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Code::TooManyRequests => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            _ => {}
+        }
+        response
     }
+}
+
+impl<'a> ProblemView<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        let status = problem.code().status();
+        let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let errors: Vec<_> = problem.errors().map(ErrorView::new).collect();
+        Self {
+            kind: "about:blank",
+            title: title.unwrap_or_default(),
+            status,
+            code: problem.code().as_str(),
+            detail: problem.detail(),
+            field: problem.field(),
+            errors: if errors.len() > 1 { errors } else { Vec::new() },
+            dependents: problem.dependents(),
+        }
+    }
+}
+
+impl<'a> ErrorView<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        Self { code: problem.code().as_str(), detail: problem.detail(), field: problem.field() }
+    }
+}
+
+/// A problem where there is no response to be one.
+pub(super) fn view(problem: &Problem) -> serde_json::Value {
+    serde_json::to_value(ProblemView::new(problem)).expect("a problem is plain text")
 }
 
 impl IntoResponses for Failure {

@@ -2,7 +2,7 @@
 //!
 //! A page that a user of this machine looks at can resolve its own name to 127.0.0.1 (DNS rebinding) and then ask whatever
 //! listens there. Its requests still name the page's host, and that is how they are told from those of programs. No browser
-//! reaches the unix socket, where any host will do.
+//! reaches the unix socket, where any host will do; nor does one have a token, which TLS asks for in any case.
 
 use std::net::IpAddr;
 
@@ -15,11 +15,11 @@ use axum::response::{IntoResponse, Response};
 use control_core::{Code, Problem};
 
 use super::failure::Failure;
-use crate::server::Transport;
+use crate::server::Peer;
 
 /// Refuses requests over TCP that do not name this very host.
 pub(super) async fn check(request: Request, next: Next) -> Response {
-    let over_tcp = request.extensions().get() == Some(&Transport::Tcp);
+    let over_tcp = request.extensions().get() == Some(&Peer::Loopback);
     if over_tcp && !names_this_host(&request) {
         let detail = "over TCP, name the daemon's host as localhost or by its loopback address";
         return Failure::from(Problem::new(Code::HostNotAllowed, detail)).into_response();

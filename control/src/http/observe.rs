@@ -1,5 +1,6 @@
 //! What the log tells of a request.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -11,10 +12,23 @@ use tracing::Instrument;
 
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
+/// Tells a request from all others of this daemon's life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestId(u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// Runs the request in a span with an id that the client gets too, in `x-request-id`.
-pub(super) async fn in_span(request: Request, next: Next) -> Response {
+pub(super) async fn in_span(mut request: Request, next: Next) -> Response {
     let id = REQUESTS.fetch_add(1, Ordering::Relaxed);
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let (method, path) = (request.method(), request.uri().path());
+    let empty = tracing::field::Empty;
+    let span = tracing::info_span!("request", id, %method, path, principal = empty, tenant = empty);
+    request.extensions_mut().insert(RequestId(id));
     async {
         let started = Instant::now();
         let mut response = next.run(request).await;

@@ -6,6 +6,7 @@ use control_core::SessionParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Known;
 use super::extract::Query;
 use super::failure::Failure;
 use crate::app::{App, SessionPageView};
@@ -16,12 +17,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Lists live sessions, page by page. Sessions that live through all pages are in exactly one of them.
 #[utoipa::path(
-    get, path = "/v1/sessions", tag = "live", operation_id = "list_sessions", params(SessionParams),
+    get, path = "/v1/sessions", tag = "live", operation_id = "list_sessions", params(SessionParams, ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "One page.", body = SessionPageView), Failure)
 )]
 async fn list(
     State(app): State<App>,
+    Known(caller): Known,
     Query(params): Query<SessionParams>,
 ) -> Result<Json<SessionPageView>, Failure> {
-    Ok(Json(app.sessions(params).await?))
+    Ok(Json(app.sessions(&caller, params).await?))
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Look;
 use super::failure::Failure;
 use crate::app::{App, StatsView};
 
@@ -14,9 +15,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Shows counters of workers, containers and VPCs.
 #[utoipa::path(
-    get, path = "/v1/stats", tag = "live", operation_id = "stats",
+    get, path = "/v1/stats", tag = "live", operation_id = "stats", params(("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "Counters of everything.", body = StatsView), Failure)
 )]
-async fn show(State(app): State<App>) -> Result<Json<StatsView>, Failure> {
-    Ok(Json(app.stats().await?))
+async fn show(State(app): State<App>, Look(caller): Look) -> Result<Json<StatsView>, Failure> {
+    Ok(Json(app.stats(&caller).await?))
 }

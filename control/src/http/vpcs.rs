@@ -1,57 +1,121 @@
-//! `/v1/vpcs`
+//! `/v1/vpcs`, and who may join them
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use control_core::{NewVpc, VpcView};
+use axum::response::{IntoResponse, Response};
+use axum::Json;
+use control_core::{ConnectorView, Kind, NewVpc, VpcView};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Created, List};
-use super::extract::{Body, Path};
+use super::answer::{Created, Items, List, Shown};
+use super::call::{Ask, Do, DoWith, Look, Wish};
+use super::extract::Path;
 use super::failure::Failure;
+use super::sse;
 use crate::app::App;
+use crate::server::Ending;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete)).routes(routes!(connectors)).routes(routes!(approve, revoke))
 }
 
 /// Creates a VPC and makes its link.
 #[utoipa::path(
     post, path = "/v1/vpcs", tag = "vpcs", operation_id = "create_vpc", request_body = NewVpc,
+    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 201, description = "Created and ready.", body = VpcView), Failure)
 )]
-async fn create(State(app): State<App>, Body(new): Body<NewVpc>) -> Result<Created<VpcView>, Failure> {
-    let view = app.create_vpc(new).await?;
+async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewVpc>) -> Result<Created<VpcView>, Failure> {
+    let view = app.create_vpc(call, new).await?;
     Ok(Created { path: format!("/v1/vpcs/{}", view.name), view })
 }
 
 /// Lists VPCs by name.
 #[utoipa::path(
     get, path = "/v1/vpcs", tag = "vpcs", operation_id = "list_vpcs",
-    responses((status = 200, description = "All of them.", body = List<VpcView>), Failure)
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "At most this many; 100 unless given."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        ("watch" = Option<bool>, Query, description = "Instead of a page, stream what changes, as server-sent events `created`, `changed` and `deleted`; `id` is the revision."),
+        ("since" = Option<u64>, Query, description = "Watch what has changed after this revision; what changes from now on unless given."),
+        ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")
+    ),
+    responses((status = 200, description = "A page of them, or a stream.", content((List<VpcView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
-async fn list(State(app): State<App>) -> Json<List<VpcView>> {
-    Json(List { items: app.vpcs() })
+async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask) -> Result<Response, Failure> {
+    Ok(match wish {
+        Wish::Page(page) => Json(List::from(app.vpcs(&caller, &page))).into_response(),
+        Wish::Watch { since } => sse::answer(app.watch(caller, Kind::Vpc, since)?, ending),
+    })
 }
 
 /// Shows a VPC.
 #[utoipa::path(
-    get, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "show_vpc",
-    params(("name" = String, Path, description = "The VPC's name.")),
-    responses((status = 200, description = "The VPC.", body = VpcView), Failure)
+    get, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "show_vpc", params(("name" = String, Path, description = "The vpc's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
+    responses((status = 200, description = "The vpc.", body = VpcView), Failure)
 )]
-async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<VpcView>, Failure> {
-    Ok(Json(app.vpc(&name)?))
+async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<String>) -> Result<Shown<VpcView>, Failure> {
+    Ok(Shown(app.vpc(&caller, &name)?))
 }
 
-/// Removes a VPC's link. Refused while connectors lead to it.
+/// Removes a VPC's link. Refused while connectors may join it.
 #[utoipa::path(
     delete, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "delete_vpc",
-    params(("name" = String, Path, description = "The VPC's name.")),
+    params(("name" = String, Path, description = "The vpc's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
-async fn delete(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, Failure> {
-    app.delete_vpc(&name).await?;
+async fn delete(State(app): State<App>, Do(call): Do, Path(name): Path<String>) -> Result<StatusCode, Failure> {
+    app.delete_vpc(call, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists connectors of whichever tenant that have joined the VPC or would like to.
+#[utoipa::path(
+    get, path = "/v1/vpcs/{name}/connectors", tag = "vpcs", operation_id = "list_vpc_connectors",
+    params(("name" = String, Path, description = "The VPC's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
+    responses((status = 200, description = "All of them; those of other tenants without their containers.", body = Items<ConnectorView>), Failure)
+)]
+async fn connectors(
+    State(app): State<App>,
+    Look(caller): Look,
+    Path(name): Path<String>,
+) -> Result<Json<Items<ConnectorView>>, Failure> {
+    Ok(Json(Items { items: app.vpc_connectors(&caller, &name)? }))
+}
+
+/// Lets a connector join the VPC.
+#[utoipa::path(
+    put, path = "/v1/vpcs/{name}/connectors/{connector}", tag = "vpcs", operation_id = "approve",
+    params(
+        ("name" = String, Path, description = "The VPC's name."),
+        ("connector" = String, Path, description = "The connector's name; that of another tenant as `tenant/name`, its slash written as %2F."),
+        ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")
+    ),
+    responses((status = 200, description = "Approved.", body = ConnectorView), Failure)
+)]
+async fn approve(
+    State(app): State<App>,
+    Do(call): Do,
+    Path((vpc, connector)): Path<(String, String)>,
+) -> Result<Shown<ConnectorView>, Failure> {
+    Ok(Shown(app.approve(call, &vpc, &connector).await?))
+}
+
+/// Lets a connector join the VPC no more. It is detached from all containers, and all of its sessions have ended when this answers.
+#[utoipa::path(
+    delete, path = "/v1/vpcs/{name}/connectors/{connector}", tag = "vpcs", operation_id = "revoke",
+    params(
+        ("name" = String, Path, description = "The VPC's name."),
+        ("connector" = String, Path, description = "The connector's name; that of another tenant as `tenant/name`, its slash written as %2F."),
+        ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")
+    ),
+    responses((status = 200, description = "Revoked.", body = ConnectorView), Failure)
+)]
+async fn revoke(
+    State(app): State<App>,
+    Do(call): Do,
+    Path((vpc, connector)): Path<(String, String)>,
+) -> Result<Shown<ConnectorView>, Failure> {
+    Ok(Shown(app.revoke(call, &vpc, &connector).await?))
 }

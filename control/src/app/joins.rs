@@ -1,0 +1,189 @@
+//! Attaching connectors to containers.
+
+use std::time::Instant;
+
+use control_core::{Change, FullName, Join, Kind, Name, Permission, Problem, Refusal, Resources};
+use gateway::{CallError, CommandError, ConnectorConfig};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{App, Call, convert, failure};
+use crate::registry::Request;
+
+/// A container has a connector.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AttachView {
+    container: String,
+    connector: String,
+    /// From the request's arrival to the worker's acknowledgement, in microseconds; 0 if nothing was to be done.
+    attached_in_us: u64,
+}
+
+/// A container no longer has a connector.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DetachView {
+    container: String,
+    connector: String,
+    /// Sessions that ended with it.
+    sessions_ended: usize,
+}
+
+/// A container and one of its tenant's connectors.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub(super) container: FullName,
+    pub(super) connector: Name,
+}
+
+impl App {
+    /// Lets a container use a connector. Answers when its worker has it; changes nothing if it has it already.
+    pub(crate) async fn attach(&self, call: Call, container: &str, connector: &str) -> Result<AttachView, Problem> {
+        let started = Instant::now();
+        let pair = self.pair(&call, container, connector)?;
+        if call.dry_run {
+            self.registry().try_out(pair.attach(), None, |_| ())?;
+            return Ok(pair.attached(0));
+        }
+        self.carry_out(|app| app.join(call, pair, started)).await
+    }
+
+    /// Ends the permission. Every session of the pair has ended when this returns.
+    pub(crate) async fn detach(&self, call: Call, container: &str, connector: &str) -> Result<DetachView, Problem> {
+        let pair = self.pair(&call, container, connector)?;
+        if call.dry_run {
+            self.read(|resources| resources.permission(&pair.container, &pair.connector))?;
+            return Ok(pair.detached(0));
+        }
+        self.carry_out(|app| app.part(call, pair)).await
+    }
+
+    fn pair(&self, call: &Call, container: &str, connector: &str) -> Result<Pair, Problem> {
+        let container = call.named(container, Kind::Container)?;
+        let connector = call.named(connector, Kind::Connector)?;
+        self.read(|resources| {
+            resources.container(&container)?;
+            resources.connector(&connector)?;
+            Ok(Pair { container, connector: connector.name })
+        })
+    }
+
+    async fn join(self, call: Call, pair: Pair, started: Instant) -> Result<AttachView, Problem> {
+        let _turn = self.0.container_turns.take(&pair.container).await;
+        let has = self.read(|resources| {
+            resources.permission(&pair.container, &pair.connector).is_ok_and(|p| p.join == Join::Attached)
+        });
+        if has {
+            return Ok(pair.attached(0));
+        }
+        let mut request = call.request("attach", Kind::Container, &pair.container, pair.attach());
+        if let Some(entry) = &mut request.audit {
+            entry.target = format!("{}/connectors/{}", entry.target, pair.connector);
+        }
+        // While the disk writes, the gateway acts: whichever fails takes the other back.
+        let intent = self.registry().begin(request).await?;
+        let live = self.tell(&pair).await;
+        let acknowledged = started.elapsed();
+        let kept = intent.end().await;
+        match (live, kept) {
+            (Ok(_), Ok(_)) => {
+                let attached_in_us = acknowledged.as_micros() as u64;
+                self.read(|resources| pair.still(resources))?;
+                self.attach_times().add(acknowledged);
+                tracing::info!(container = %pair.container, connector = %pair.connector, attached_in_us, "attached");
+                Ok(pair.attached(attached_in_us))
+            }
+            (Ok((attachment, connector)), Err(unkept)) => {
+                // What the gateway says to it: it cannot have it any more, in any case.
+                _ = self.gateway().detach(attachment, connector).await;
+                Err(unkept.into())
+            }
+            (Err(problem), Ok(_)) => {
+                let connector = FullName::new(&pair.container.tenant, &pair.connector);
+                let detail = problem.detail().to_owned();
+                self.commit(pair.detach()).await?;
+                self.commit(Change::ConnectorFailed { connector, detail }).await?;
+                Err(problem)
+            }
+            (Err(problem), Err(_)) => Err(problem),
+        }
+    }
+
+    /// Gives a permission to the gateway.
+    pub(super) async fn tell(
+        &self,
+        pair: &Pair,
+    ) -> Result<(gateway::AttachmentId, gateway::ConnectorId), Problem> {
+        let (attachment, config) = self.read(|resources| self.permission(resources, pair))?;
+        let connector = config.id;
+        self.gateway().attach(attachment, config).await.map_err(failure::of_call)?;
+        Ok((attachment, connector))
+    }
+
+    /// A permission as the gateway needs it, with its connector's allowance.
+    pub(super) fn permission(
+        &self,
+        resources: &Resources,
+        pair: &Pair,
+    ) -> Result<(gateway::AttachmentId, ConnectorConfig), Refusal> {
+        let permission: Permission = resources.permission(&pair.container, &pair.connector)?;
+        let allowance = self.0.allowances.of(permission.connector, &permission.spec);
+        let attachment = convert::attachment(permission.attachment);
+        Ok((attachment, convert::connector_config(&permission, allowance)))
+    }
+
+    async fn part(self, call: Call, pair: Pair) -> Result<DetachView, Problem> {
+        let _turn = self.0.container_turns.take(&pair.container).await;
+        let permission = self.read(|resources| resources.permission(&pair.container, &pair.connector))?;
+        let attachment = convert::attachment(permission.attachment);
+        let outcome = self.gateway().detach(attachment, convert::connector(permission.connector)).await;
+        if let Err(error) = outcome
+            && !already_ended(error)
+        {
+            return Err(failure::of_call(error));
+        }
+        let mut request = call.request("detach", Kind::Container, &pair.container, pair.detach());
+        if let Some(entry) = &mut request.audit {
+            entry.target = format!("{}/connectors/{}", entry.target, pair.connector);
+        }
+        let request = Request { expected: None, ..request };
+        if let Err(error) = self.registry().commit(request).await {
+            // The intent is still that it is attached; and so it is again.
+            self.tell(&pair).await?;
+            return Err(error.into());
+        }
+        self.linger(FullName::new(&pair.container.tenant, &pair.connector));
+        let sessions_ended = outcome.map_err(failure::of_call)?.sessions_ended;
+        tracing::info!(container = %pair.container, connector = %pair.connector, sessions_ended, "detached");
+        Ok(pair.detached(sessions_ended))
+    }
+}
+
+impl Pair {
+    fn attach(&self) -> Change {
+        Change::Attach { container: self.container.clone(), connector: self.connector.clone() }
+    }
+
+    fn detach(&self) -> Change {
+        Change::Detached { container: self.container.clone(), connector: self.connector.clone() }
+    }
+
+    fn attached(&self, attached_in_us: u64) -> AttachView {
+        let (container, connector) = (self.container.name.to_string(), self.connector.to_string());
+        AttachView { container, connector, attached_in_us }
+    }
+
+    fn detached(&self, sessions_ended: usize) -> DetachView {
+        let (container, connector) = (self.container.name.to_string(), self.connector.to_string());
+        DetachView { container, connector, sessions_ended }
+    }
+
+    /// Refused if container or VPC disappeared while the gateway was told.
+    fn still(&self, resources: &Resources) -> Result<(), Refusal> {
+        resources.permission(&self.container, &self.connector).map(drop)
+    }
+}
+
+/// Whether the gateway does not have the permission, so that it must not stay written down either.
+const fn already_ended(error: CallError) -> bool {
+    matches!(error, CallError::Refused(CommandError::NotAttached(..) | CommandError::UnknownAttachment(_)))
+}

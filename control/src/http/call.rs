@@ -1,0 +1,215 @@
+//! Who asks for what: [`Look`] for what only looks, [`Ask`] for a page, [`Do`] for what changes something.
+//!
+//! Whoever comes in is known before anything of a request is read. Which role a request needs follows from what it is.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::IF_MATCH;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use control_core::{Caller, Code, Problem, Role};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::extract::{from_json, json_body, from_query};
+use super::failure::Failure;
+use super::observe::RequestId;
+use crate::app::{Call, Key, Page};
+use crate::registry::hexadecimal;
+
+/// A caller who may look. There are no parameters.
+pub(super) struct Look(pub(super) Caller);
+
+/// A caller who may look. What parameters there are is for others to read.
+pub(super) struct Known(pub(super) Caller);
+
+/// A caller who may look at a list, and which page of it.
+pub(super) struct Paged(pub(super) Caller, pub(super) Page);
+
+/// A caller who may look at a list, and which page of it; or who watches it.
+pub(super) struct Ask {
+    pub(super) caller: Caller,
+    pub(super) wish: Wish,
+}
+
+/// What is wanted of a list.
+pub(super) enum Wish {
+    /// A page of it.
+    Page(Page),
+    /// What changes in it after this revision; after the latest unless given.
+    Watch { since: Option<u64> },
+}
+
+/// A caller who may change something, without a body.
+pub(super) struct Do(pub(super) Call);
+
+/// The same with a body.
+pub(super) struct DoWith<T>(pub(super) Call, pub(super) T);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageParams {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListParams {
+    limit: Option<String>,
+    cursor: Option<String>,
+    watch: Option<String>,
+    since: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DoParams {
+    dry_run: Option<String>,
+}
+
+/// Longest idempotency key. Bytes.
+const KEY_BYTES: usize = 255;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl<S: Send + Sync> FromRequestParts<S> for Look {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let caller = caller(parts)?;
+        let NoParams {} = from_query(parts)?;
+        Ok(Self(caller))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Known {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self(caller(parts)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paged {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let caller = caller(parts)?;
+        let PageParams { limit, cursor } = from_query(parts)?;
+        Ok(Self(caller, Page::parse(limit.as_deref(), cursor.as_deref())?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Ask {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let caller = caller(parts)?;
+        let ListParams { limit, cursor, watch, since } = from_query(parts)?;
+        let watches = truth("watch", watch.as_deref())?;
+        if !watches {
+            if since.is_some() {
+                return Err(invalid("since", "it is for watching; add watch=true").into());
+            }
+            let page = Page::parse(limit.as_deref(), cursor.as_deref())?;
+            return Ok(Self { caller, wish: Wish::Page(page) });
+        }
+        if let Some(field) = limit.map(|_| "limit").or(cursor.map(|_| "cursor")) {
+            return Err(invalid(field, "a watch has no pages").into());
+        }
+        // A client that comes back says where it was in the header.
+        let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let since = last.or(since).map(|text| text.parse().map_err(|_| invalid("since", "it is no revision")));
+        Ok(Self { caller, wish: Wish::Watch { since: since.transpose()? } })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Do {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self(call(parts, None)?))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for DoWith<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        // Who may not do it is not listened to.
+        call(&parts, None)?;
+        let body = json_body(&parts.headers, body).await?;
+        Ok(Self(call(&parts, Some(&body))?, from_json(&body)?))
+    }
+}
+
+/// Who asks, as the door has found out.
+pub(super) fn caller(parts: &Parts) -> Result<Caller, Problem> {
+    let caller = parts.extensions.get::<Result<Caller, Problem>>().cloned();
+    caller.unwrap_or_else(|| Err(Problem::new(Code::Unauthenticated, "nobody is known to have asked")))
+}
+
+fn call(parts: &Parts, body: Option<&[u8]>) -> Result<Call, Problem> {
+    let caller = caller(parts)?;
+    caller.need(Role::Operator)?;
+    let DoParams { dry_run } = from_query(parts)?;
+    Ok(Call {
+        caller,
+        request: parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default(),
+        dry_run: truth("dry_run", dry_run.as_deref())?,
+        key: key(parts, body)?,
+        expected: expected(&parts.headers)?,
+    })
+}
+
+/// The client's key, and what tells this request from others.
+fn key(parts: &Parts, body: Option<&[u8]>) -> Result<Option<Key>, Problem> {
+    let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let right = key.to_str().ok().filter(|key| (1..=KEY_BYTES).contains(&key.len()));
+    let Some(key) = right else {
+        let detail = format!("an Idempotency-Key is 1 to {KEY_BYTES} visible ASCII characters");
+        return Err(Problem::new(Code::InvalidHeader, detail));
+    };
+    let mut hash = Sha256::new();
+    hash.update(parts.method.as_str());
+    hash.update([0]);
+    hash.update(parts.uri.path());
+    hash.update([0]);
+    hash.update(body.unwrap_or_default());
+    Ok(Some(Key { key: key.to_owned(), fingerprint: hexadecimal(&hash.finalize()) }))
+}
+
+/// The ETag that the resource has to have (RFC 9110 §13.1.1); `*` is any.
+fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(tag) = headers.get(IF_MATCH) else { return Ok(None) };
+    let text = tag.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::parse);
+    match number {
+        Some(Ok(number)) => Ok(Some(number)),
+        _ => {
+            let detail = "If-Match is an ETag of the resource, such as \"42\", or *";
+            Err(Problem::new(Code::InvalidHeader, detail))
+        }
+    }
+}
+
+fn truth(name: &str, text: Option<&str>) -> Result<bool, Problem> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(invalid(name, "choose true or false")),
+    }
+}
+
+fn invalid(parameter: &str, detail: &str) -> Problem {
+    Problem::new(Code::InvalidQuery, detail).at(parameter)
+}
