@@ -111,7 +111,7 @@ fn export(directory: &Path, file: Option<&Path>, format: Format) -> Result<(), F
     let mut out = BufWriter::new(temporary);
     let entries = state::export(directory, &mut out).map_err(|error| match error {
         ExportError::Output(e) => failed(e),
-        error => export_failed(error, directory),
+        error @ ExportError::Medium(_) => export_failed(error, directory),
     })?;
     let temporary = out.into_inner().map_err(|e| failed(e.into_error()))?;
     temporary.as_file().sync_all().map_err(failed)?;
@@ -146,7 +146,7 @@ fn done(format: Format, what: &str, entries: u64, text: std::fmt::Arguments<'_>)
 
 fn export_failed(error: ExportError, directory: &Path) -> Failure {
     match error {
-        ExportError::Medium(error) => medium_failed(error, directory),
+        ExportError::Medium(error) => medium_failed(&error, directory),
         // A closed pipe is the reader's choice.
         ExportError::Output(error) => error.into(),
     }
@@ -155,7 +155,7 @@ fn export_failed(error: ExportError, directory: &Path) -> Failure {
 fn import_failed(error: ImportError, directory: &Path) -> Failure {
     let failure = Failure::new(Exit::Failed, &error);
     match error {
-        ImportError::Medium(error) => medium_failed(error, directory),
+        ImportError::Medium(error) => medium_failed(&error, directory),
         ImportError::NotEmpty { .. } => {
             failure.hint("export it first, then import with --replace if it is to go")
         }
@@ -167,9 +167,9 @@ fn import_failed(error: ImportError, directory: &Path) -> Failure {
 }
 
 /// What a person is told about a store that cannot be used.
-pub(crate) fn medium_failed(error: MediumError, directory: &Path) -> Failure {
+pub(crate) fn medium_failed(error: &MediumError, directory: &Path) -> Failure {
     let directory = directory.display();
-    let failure = Failure::new(Exit::Failed, &error);
+    let failure = Failure::new(Exit::Failed, error);
     match error {
         MediumError::Locked { .. } => failure.hint("stop the daemon first"),
         MediumError::Absent { .. } => failure.hint("name the store's directory with --state"),
