@@ -21,3 +21,6 @@ pub use crate::medium::MediumError;
 pub use export::{ExportError, export};
 pub use import::{Existing, ImportError, import};
 pub use line::LineError;
+
+#[cfg(test)]
+mod tests;

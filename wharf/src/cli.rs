@@ -8,6 +8,7 @@ mod netns;
 mod resource;
 mod sessions;
 mod stats;
+mod store;
 mod vpc;
 
 use std::io::Write;
@@ -74,6 +75,9 @@ enum Command {
     Serve(serve::Flags),
     #[command(flatten)]
     Request(Request),
+    /// Back up and restore what a daemon keeps; needs no daemon
+    #[command(subcommand)]
+    Store(store::Store),
     /// Build a lab of namespaces, attach containers to VPCs, and show what happens
     #[cfg(feature = "demo")]
     Demo(crate::demo::Flags),
@@ -125,6 +129,7 @@ impl Cli {
         match self.command {
             Command::Serve(flags) => serve::run(flags, self.global.socket),
             Command::Request(request) => runtime()?.block_on(request.run(&self.global)),
+            Command::Store(store) => store.run(self.global.output),
             #[cfg(feature = "demo")]
             Command::Demo(flags) => crate::demo::run(&flags),
             Command::Openapi => openapi(),

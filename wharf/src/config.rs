@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// Permission bits of the socket, octal. 0660 unless set
     #[arg(long, value_name = "MODE")]
     pub(crate) socket_mode: Option<SocketMode>,
+    /// Directory that keeps the resources over the end of the daemon, or none. /var/lib/wharf unless set
+    #[arg(long, value_name = "DIR|none")]
+    pub(crate) state: Option<State>,
 }
 
 /// The daemon's settings, complete.
@@ -58,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Permission bits of the socket.
     pub(crate) socket_mode: u32,
+    /// Directory of the store; `None` if nothing is to be kept.
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// Form of the log.
@@ -91,6 +96,14 @@ pub(crate) struct Spin(Spinning);
 #[serde(try_from = "String")]
 pub(crate) struct SocketMode(u32);
 
+/// Where the resources are kept: a directory, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct State(Option<PathBuf>);
+
+/// Where a store is unless somebody says otherwise.
+pub(crate) const DEFAULT_STATE: &str = "/var/lib/wharf";
+
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -109,6 +122,14 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         /// What and where.
         source: Box<toml::de::Error>,
+    },
+    /// A variable of the environment has a value that it cannot have.
+    #[error("${name} {problem}")]
+    Environment {
+        /// Which.
+        name: &'static str,
+        /// What is wrong.
+        problem: &'static str,
     },
 }
 
@@ -129,14 +150,16 @@ impl Settings {
             log: options.log.unwrap_or_else(|| "info".to_owned()),
             log_format: options.log_format.unwrap_or_default(),
             socket_mode: options.socket_mode.map_or(0o660, |m| m.0),
+            state: options.state.map_or_else(|| Some(DEFAULT_STATE.into()), |s| s.0),
         })
     }
 }
 
 impl Options {
     /// What the environment sets. It is there for clients first, so that a daemon's own file goes over it.
-    pub(crate) fn of_environment() -> Self {
-        Self { socket: client::socket_of_environment(), ..Self::default() }
+    pub(crate) fn of_environment() -> Result<Self, ConfigError> {
+        let (socket, state) = (client::socket_of_environment(), state_of_environment()?);
+        Ok(Self { socket, state, ..Self::default() })
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -154,7 +177,50 @@ impl Options {
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             socket_mode: self.socket_mode.or(below.socket_mode),
+            state: self.state.or(below.state),
         }
+    }
+}
+
+/// `$WHARF_STATE`: where the resources are kept unless a flag or the daemon's own file says so.
+pub(crate) fn state_of_environment() -> Result<Option<State>, ConfigError> {
+    let text = std::env::var_os("WHARF_STATE").filter(|text| !text.is_empty());
+    let state = text.map(|text| State::at(PathBuf::from(text)));
+    state.transpose().map_err(|problem| ConfigError::Environment { name: "WHARF_STATE", problem })
+}
+
+impl State {
+    /// The directory; `None` if nothing is kept.
+    pub(crate) fn directory(self) -> Option<PathBuf> {
+        self.0
+    }
+
+    fn at(path: PathBuf) -> Result<Self, &'static str> {
+        if path.as_os_str() == "none" {
+            return Ok(Self(None));
+        }
+        // Relative to a service's directory, a word that is not `none` would be a store at the root.
+        if path.is_absolute() {
+            Ok(Self(Some(path)))
+        } else {
+            Err("is neither an absolute path, such as /var/lib/wharf, nor none")
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::at(text.into())
+    }
+}
+
+impl TryFrom<String> for State {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|e| format!("{text}: {e}"))
     }
 }
 
@@ -242,6 +308,7 @@ impl From<ConfigError> for Failure {
                 "name a file that exists with --config, or leave it out: everything has a default"
             }
             ConfigError::Invalid { .. } => "`wharf serve --help` shows a config file",
+            ConfigError::Environment { .. } => "set it to something else, or unset it",
         };
         Self::usage(e.to_string().trim_end()).hint(hint)
     }
@@ -267,7 +334,8 @@ mod tests {
         let spin = "0".parse().ok();
         let flags =
             Options { workers: "3".parse().ok(), spin, log: Some("trace".into()), ..Options::default() };
-        let environment = Options { socket: Some("/run/e.sock".into()), ..Options::default() };
+        let environment =
+            Options { socket: Some("/run/e.sock".into()), state: "none".parse().ok(), ..Options::default() };
         let settings = Settings::resolve(flags, Some(&path), environment.clone()).unwrap();
         let expected = Settings {
             socket: "/run/a.sock".into(),
@@ -277,6 +345,7 @@ mod tests {
             log: "trace".into(),
             log_format: LogFormat::Text,
             socket_mode: 0o600,
+            state: None,
         };
         assert_eq!(settings, expected);
         let flag = Options { socket: Some("/run/f.sock".into()), ..Options::default() };
@@ -287,17 +356,20 @@ mod tests {
         let defaults = Settings::resolve(Options::default(), None, Options::default()).unwrap();
         assert_eq!((defaults.socket, defaults.socket_mode), (DEFAULT_SOCKET.into(), 0o660));
         assert_eq!(defaults.spinning, Spinning::default());
+        assert_eq!(defaults.state.as_deref(), Some(Path::new(DEFAULT_STATE)));
     }
 
     #[test]
     fn the_file_knows_every_setting() {
-        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'";
+        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'";
         let options = file(all).unwrap();
         assert_eq!(options.clone().over(Options::default()), options);
         assert_eq!(Options::default().over(options.clone()), options);
         assert_eq!(options.listen, Some("127.0.0.1:80".parse().unwrap()));
         assert_eq!(options.log_format, Some(LogFormat::Json));
         assert_eq!(options.spin.map(|s| s.0.longest()), Some(SPIN_MAX));
+        assert_eq!(options.state, Some(State(Some("/s".into()))));
+        assert_eq!(file("state = 'none'").unwrap().state, Some(State(None)));
     }
 
     #[test]
@@ -312,6 +384,8 @@ mod tests {
             ("\nlisten = '0.0.0.0:80'\n", "loopback only", "line 2"),
             ("socket-mode = '0999'\n", "octal", "line 1"),
             ("log_format = 'json'\n", "log_format", "line 1"),
+            ("state = 'some'\n", "absolute", "line 1"),
+            ("state = ''\n", "absolute", "line 1"),
             ("workers = \n", "workers", "line 1"),
         ];
         for (text, names, line) in wrong {

@@ -19,6 +19,7 @@ Examples:
   sudo wharf serve
   sudo wharf serve --socket /run/user/0/wharf.sock --workers 2 --log debug
   sudo wharf serve --config /etc/wharf.toml --listen 127.0.0.1:8080
+  sudo wharf serve --state none
 
 A config file is TOML with the flags' names; flags go over it:
   socket = \"/run/wharf/wharf.sock\"
@@ -28,7 +29,9 @@ A config file is TOML with the flags' names; flags go over it:
   spin = 50
   log = \"info,gateway=debug\"
   log-format = \"json\"
-Without either, the socket is $WHARF_SOCKET, or else /run/wharf/wharf.sock.
+  state = \"/var/lib/wharf\"
+Without either, the socket is $WHARF_SOCKET, or else /run/wharf/wharf.sock, and the state is in
+$WHARF_STATE, or else in /var/lib/wharf; with none, everything ends with the daemon.
 
 Needs /dev/net/tun, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, and CAP_SYS_PTRACE to find the
 namespaces of other users' processes. Stops on SIGINT and SIGTERM.";
@@ -47,7 +50,7 @@ pub(crate) struct Flags {
 /// Runs the daemon until SIGINT or SIGTERM.
 pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> {
     let flagged = Options { socket, ..flags.options };
-    let settings = Settings::resolve(flagged, flags.config.as_deref(), Options::of_environment())?;
+    let settings = Settings::resolve(flagged, flags.config.as_deref(), Options::of_environment()?)?;
     log::start(&settings)?;
     preflight::check()?;
     raise_descriptor_limit();

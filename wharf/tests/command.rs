@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 fn wharf(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
-    command.args(arguments).env_remove("WHARF_SOCKET").stdin(Stdio::null());
+    command.args(arguments).env_remove("WHARF_SOCKET").env_remove("WHARF_STATE").stdin(Stdio::null());
     command
 }
 
@@ -124,4 +124,94 @@ fn refusals_name_code_and_field_on_stderr() {
         (code, stdout.as_str(), stderr.as_str()),
         (Some(1), "", "error: use 576 to 65521 [invalid_mtu, field mtu]\n")
     );
+}
+
+/// An export of a store with one record.
+const EXPORT: &str = concat!(
+    "{\"wharf\":\"store\",\"schema\":2}\n",
+    "{\"table\":\"records\",\"key\":\"vpcs/default/orders\",\"value\":{\"n\":1}}\n",
+    "{\"end\":1}\n"
+);
+
+#[test]
+fn a_store_goes_into_a_file_and_comes_back() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let (file, again) = (dir.path().join("in.jsonl"), dir.path().join("out.jsonl"));
+    std::fs::write(&file, EXPORT).unwrap();
+    let store = |arguments: &[&str]| {
+        let mut command = wharf(&["store"]);
+        output(command.args(arguments).env("WHARF_STATE", &state))
+    };
+    let (code, stdout, stderr) = store(&["import", file.to_str().unwrap()]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.starts_with("1 entries are in the store in "), "{stdout}");
+    assert_eq!(store(&["export"]), (Some(0), EXPORT.to_owned(), String::new()));
+    let (code, stdout, _) = store(&["export", again.to_str().unwrap(), "-o", "json"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "{\n  \"exported\": 1\n}\n"));
+    assert_eq!(std::fs::read_to_string(&again).unwrap(), EXPORT);
+    assert_eq!(again.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let (code, _, stderr) = store(&["import", file.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is not empty") && stderr.contains("--replace"), "{stderr}");
+    assert_eq!(store(&["import", "--replace", file.to_str().unwrap()]).0, Some(0));
+    // A failed export leaves neither a file nor a part of one.
+    let none = dir.path().join("none");
+    let (code, _, stderr) =
+        store(&["export", "--state", none.to_str().unwrap(), dir.path().join("x.jsonl").to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("there is no store"), "{stderr}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn what_is_wrong_with_an_import_is_said_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut import = wharf(&["store", "import", "--state", dir.path().to_str().unwrap(), "-"]);
+    let mut child =
+        import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&EXPORT.as_bytes()[..EXPORT.len() - 10]).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &b""[..]));
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(stderr.contains("line 3: the export ends without its last line"), "{stderr}");
+    assert!(stderr.contains("nothing was changed"), "{stderr}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_that_somebody_has_open_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().to_str().unwrap();
+    let lock = std::fs::File::open(dir.path()).unwrap();
+    lock.lock().unwrap();
+    for arguments in [&["store", "export", "--state", state][..], &["store", "import", "--state", state]] {
+        let (code, _, stderr) = output(&mut wharf(arguments));
+        assert_eq!(code, Some(1));
+        assert!(
+            stderr.contains("another process has the store") && stderr.contains("stop the daemon"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_state_that_is_no_directory_is_a_usage_error() {
+    for (value, says) in [("none", "there is no store"), ("some", "absolute path")] {
+        let (code, _, stderr) = output(wharf(&["store", "export"]).env("WHARF_STATE", value));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{stderr}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_an_export_ends_it_without_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().to_str().unwrap();
+    let mut import = wharf(&["store", "import", "--state", state]);
+    let mut child = import.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(EXPORT.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(into_closed_pipe(wharf(&["store", "export", "--state", state])), (Some(0), String::new()));
 }

@@ -27,7 +27,7 @@ pub(crate) struct Redb {
 }
 
 /// How the file is opened.
-type Opener = dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync;
+pub(super) type Opener = dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync;
 
 /// Values of entries, or that there are none.
 type Image = BTreeMap<(Table, String), Option<Vec<u8>>>;
@@ -235,7 +235,7 @@ fn restore(database: &Database, image: &Image) -> Result<(), Error> {
     let mut writes = Vec::new();
     for ((table, key), value) in image {
         let stored = transaction.open_table(definition(*table))?.get(key.as_str())?;
-        if stored.as_ref().map(|stored| stored.value()) != value.as_deref() {
+        if stored.as_ref().map(::redb::AccessGuard::value) != value.as_deref() {
             writes.push(Write { table: *table, key: key.clone(), value: value.clone() });
         }
     }

@@ -52,6 +52,11 @@ fn documented_examples_parse() {
         "explain c1 --drops",
         "--api http://127.0.0.1:8080 stats",
         "vpc list --socket /tmp/w.sock --color never",
+        "serve --state none",
+        "serve --state /var/lib/wharf",
+        "store export",
+        "store export --state /srv/wharf backup.jsonl -o json",
+        "store import --replace --state /srv/wharf -",
         "completions zsh",
         "openapi",
     ];
@@ -89,6 +94,11 @@ fn nonsense_is_a_usage_error() {
         "serve --spin 1001",
         "serve --spin -1",
         "serve --spin some",
+        "serve --state some",
+        "store",
+        "store export --state some",
+        "store export --replace",
+        "store import a b",
         "--api http://10.0.0.1:80 stats",
         "--api https://127.0.0.1:80 stats",
     ];

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// The one byte of the header that no checksum covers: it says which of the last two commits is the newer one, and whether the file was
+/// closed. With it changed, redb believes the older.
+const WHICH: usize = 9;
+
 /// Bytes of a store's file.
 struct Files {
     /// As a daemon that stops leaves it.
@@ -68,8 +72,13 @@ fn flipped_bytes_are_refused_or_do_no_harm() {
         // Every other time in the part that everything hangs on.
         let within = if round % 4 < 2 { 512 } else { bytes.len() };
         let places: Vec<usize> = (0..=numbers.below(8)).map(|_| numbers.below(within)).collect();
-        for &place in &places {
+        for &place in places.iter().filter(|&&place| place != WHICH) {
             bytes[place] ^= 1 << numbers.below(8);
+        }
+        if round % 8 == 7 {
+            // A page that was never written.
+            let page = 4096 * (1 + numbers.below(bytes.len() / 4096 - 1));
+            bytes[page..page + 4096].fill(0);
         }
         let what = format!("seed {seed}, round {round}, bytes {places:?} of {}", bytes.len());
         refused += usize::from(meet(&bytes, &files.contents, &what) == Met::Refused);
@@ -96,7 +105,7 @@ fn what_is_no_store_is_refused_and_stays() {
     magic[0] ^= 0xff;
     let cases: [(&str, &[u8]); 5] = [
         ("nothing", &[]),
-        ("zeros", &[0; 100_000]),
+        ("zeros", &[0; 10_000]),
         ("text", b"{\"wharf\":\"store\",\"schema\":2}\n{\"end\":0}\n"),
         ("another magic number", &magic),
         ("the magic number only", &files.closed[..9]),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use ::redb::backends::FileBackend;
-use ::redb::{BackendError, Database, DatabaseError, StorageBackend};
+use ::redb::{BackendError, StorageBackend};
 
-use super::super::redb::builder;
+use super::super::redb::{Opener, builder};
 use super::*;
 
 /// Says when the disk fails: after so many more calls that change it, with this error, until it is mended.
@@ -92,9 +92,7 @@ impl StorageBackend for Failing {
 }
 
 /// Opens files on the disk with this `fault`.
-pub(super) fn opener(
-    fault: &Arc<Fault>,
-) -> Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync> {
+pub(super) fn opener(fault: &Arc<Fault>) -> Box<Opener> {
     let fault = fault.clone();
     Box::new(move |path| {
         let file = FileBackend::new(OpenOptions::new().read(true).write(true).open(path)?)?;

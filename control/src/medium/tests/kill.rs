@@ -81,9 +81,9 @@ fn what_was_acknowledged_is_there_after_kill_9_and_every_batch_is_whole_or_absen
             acknowledged = number.unwrap_or(acknowledged);
             number.is_some()
         };
-        let mut seen = 0;
-        while seen < wanted {
-            seen += usize::from(acknowledge(&lines.next().expect("the writer goes on").unwrap()));
+        let mut heard = 0;
+        while heard < wanted {
+            heard += usize::from(acknowledge(&lines.next().expect("the writer goes on").unwrap()));
         }
         let longest = if wanted == 0 { 20_000 } else { 1_000 };
         spin(Duration::from_micros(numbers.below(longest) as u64));

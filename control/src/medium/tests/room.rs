@@ -79,7 +79,7 @@ fn a_store_on_a_full_disk_is_opened_or_refused_as_full() {
         fill(&path.join("ballast"));
         match Redb::open(path) {
             Ok(store) => {
-                assert_eq!(store.load(Table::Records).unwrap(), [owned("containers/default/c00000", "1")])
+                assert_eq!(store.load(Table::Records).unwrap(), [owned("containers/default/c00000", "1")]);
             }
             Err(error) => assert!(matches!(error, MediumError::Full { .. }), "{error:?}"),
         }
