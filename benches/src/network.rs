@@ -136,6 +136,7 @@ impl Network {
             on_link: vec![on_link.parse().expect("a prefix")],
             next_hops: vec![self.router(uplink)],
             space: AddressSpace::new(external, PortSet::default(), 1),
+            reserved: Vec::new(),
             port_blocks: false,
             unsolicited: Unsolicited::default(),
         }

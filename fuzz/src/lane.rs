@@ -169,6 +169,7 @@ impl Lane {
             on_link: PREFIXES.iter().map(|p| p.parse().expect("a prefix")).collect(),
             next_hops: Vec::new(),
             space: AddressSpace::new(external, self.policy.ports(), 1),
+            reserved: Vec::new(),
             port_blocks: self.policy == Policy::Blocks,
             unsolicited: if self.policy == Policy::Blocks { Unsolicited::Silent } else { Unsolicited::Icmp },
         }

@@ -209,10 +209,11 @@ fn engine() -> impl Iterator<Item = Seed> {
         // Bytes of a container: bits, MTU; of the uplink: bits, ports, MTU.
         let mut bytes = vec![first, 0, 0, 0, 0, if modes == 3 { 32 } else { 0 }, story % 4, 0];
         for container in 0..2u8 {
-            // Container, uplink, connector, modes, rest, destinations.
+            // Container, uplink, connector, modes, rest, destinations, restrictions.
             let policy = [0, 0b0001_0101, 0b0010_1010, 0b0100_0000][usize::from(modes)];
             let policy = if modes == 3 && container == 1 { 0 } else { policy };
-            bytes.extend([container, 0, container, policy, 0, 0]);
+            let restrictions = [0, 0b0_1001, 0b0_0110, 0b1_0011][usize::from(modes)] * container;
+            bytes.extend([container, 0, container, policy, 0, 0, restrictions]);
         }
         let steps = story_of(usize::from(story));
         bytes.extend(
@@ -278,7 +279,7 @@ fn story_of(index: usize) -> Vec<(Step, Vec<u8>)> {
             goes_on(0, 0, 4),
             goes_on(0, 1, 0),
             (Step::Detach, vec![0, 0]),
-            (Step::Attach, vec![0, 0, 0, 0, 0x20, 0, 0x21]),
+            (Step::Attach, vec![0, 0, 0, 0, 0x20, 0, 0x21, 0]),
             (Step::Inbound, vec![0, 0, 8, 0, 0, 10, 0]),
         ],
         // Strangers, silence, and no more uplink.
@@ -294,7 +295,7 @@ fn story_of(index: usize) -> Vec<(Step, Vec<u8>)> {
         6 => vec![
             (Step::AddUplink, vec![8, 1, 2]),
             (Step::AddAttachment, vec![8, 4]),
-            (Step::Attach, vec![2, 1, 2, 0x80, 5, 2]),
+            (Step::Attach, vec![2, 1, 2, 0x80, 5, 2, 0]),
             opens(2, 1, 0),
             (Step::RemoveAttachment, vec![2]),
         ],

@@ -82,7 +82,9 @@ impl Handle {
         let space = AddressSpace::new(external, ports, self.workers() as u16);
         let worker = spread.reader() as u16;
         let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
-        let config = UplinkConfig { id, mac, mtu, on_link, next_hops, space, port_blocks, unsolicited };
+        let reserved = Vec::new();
+        let config =
+            UplinkConfig { id, mac, mtu, on_link, next_hops, space, reserved, port_blocks, unsolicited };
         let watched = key.map(|_| Watched { uplink: id, device: Arc::downgrade(device), netns });
         if key.is_some_and(|key| self.claim(key, device).is_none()) {
             close(queues).await;

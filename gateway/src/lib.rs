@@ -22,10 +22,11 @@ pub use device::open_bare_tap;
 pub use event::Event;
 pub use gateway::Gateway;
 pub use gateway_core::{
-    Addressing, Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts, DropView,
-    Explanation, Filtering, Link, LinkCounters, LinkReport, MacAddr, MappingMode, OnDetach, PacketSummary,
-    ParseMacError, PortQuota, PortSet, PortUse, Probe, Protocol, Publication, Reason, SessionPage,
-    SessionQuery, SessionState, SessionView, Step, Traffic, UdpRefresh, Unsolicited, UplinkId, limits,
+    Action, Addressing, Applied, AttachmentId, CommandError, ConnectorConfig, ConnectorId, DropCounts,
+    DropView, Explanation, Filtering, Link, LinkCounters, LinkReport, MacAddr, MappingMode, OnDetach,
+    PacketSummary, ParseMacError, PortQuota, PortSet, PortUse, Probe, Protocol, Publication, RateLimits,
+    Rates, Reason, Rule, SessionPage, SessionQuery, SessionState, SessionView, Step, Traffic, UdpRefresh,
+    Unsolicited, UplinkId, limits,
 };
 pub use handle::{CallError, Handle};
 pub use spec::{AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec};

@@ -43,6 +43,7 @@ impl Site {
             on_link: vec!["10.1.0.0/16".parse().expect("a prefix")],
             next_hops: Vec::new(),
             space: space.clone(),
+            reserved: Vec::new(),
             port_blocks: false,
             unsolicited: Unsolicited::Icmp,
         });

@@ -73,6 +73,9 @@ pub(crate) struct Tally {
     pub(crate) exhausted: u64,
     pub(crate) quota: u64,
     pub(crate) filtered: u64,
+    pub(crate) denied: u64,
+    /// Changes of a policy that ended sessions.
+    pub(crate) revised: u64,
     pub(crate) gave_up: u64,
     pub(crate) errors: u64,
     pub(crate) whole: u64,

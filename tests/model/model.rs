@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use gateway_core::MappingMode::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
-use gateway_core::{AttachmentId, ConnectorConfig, ConnectorId, Filtering, Instant, Protocol, Publication};
+use gateway_core::{
+    Action, AttachmentId, ConnectorConfig, ConnectorId, Filtering, Instant, Protocol, Publication,
+};
 use gateway_core::{Reason, SessionState, UdpRefresh, UplinkId};
 
 /// Protocol, internal and remote endpoint, as the container sends.
@@ -18,6 +20,8 @@ pub(crate) type Key = (AttachmentId, Flow);
 pub(crate) type Scope = (AttachmentId, UplinkId, Protocol, SocketAddr, bool, Option<(IpAddr, Option<u16>)>);
 /// A connector, and which quota it has of how many ports.
 pub(crate) type Policy = (ConnectorConfig, (u32, Option<u32>));
+/// External addresses and ports of a VPC, and which of the addresses are reserved.
+pub(crate) type Uplink = (Vec<IpAddr>, BTreeSet<u16>, BTreeSet<IpAddr>);
 /// A session, and if it is new, by which mapping, if there is one, and connector.
 pub(crate) type Entry = (Key, Option<(Option<u64>, ConnectorId)>);
 /// A TCP segment: flags, whether its receiver would believe it, whether it acknowledges anything, and a FIN.
@@ -42,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) state: SessionState,
     pub(crate) expires: Instant,
     udp_refresh: UdpRefresh,
+    /// The remote sent its first packet.
+    called: bool,
     /// Which ends have acknowledged anything, and the other one's FIN.
     answered: [bool; 2],
     acknowledged: [bool; 2],
@@ -51,15 +57,15 @@ pub(crate) struct Session {
 pub(crate) struct Container {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) policies: BTreeMap<ConnectorId, Policy>,
-    pub(crate) paired: BTreeMap<(UplinkId, bool), IpAddr>,
+    /// By VPC, IP version and whether it is out of the reserved ones: the address that it appears as.
+    pub(crate) paired: BTreeMap<(UplinkId, bool, bool), IpAddr>,
 }
 
 pub(crate) struct Model {
     pub(crate) now: Instant,
     pub(crate) workers: u32,
     pub(crate) containers: BTreeMap<AttachmentId, Container>,
-    /// External addresses and ports of each VPC.
-    pub(crate) uplinks: BTreeMap<UplinkId, (Vec<IpAddr>, BTreeSet<u16>)>,
+    pub(crate) uplinks: BTreeMap<UplinkId, Uplink>,
     pub(crate) mappings: BTreeMap<u64, Mapping>,
     pub(crate) sessions: BTreeMap<Key, Session>,
     pub(crate) made: u64,
@@ -75,7 +81,10 @@ impl Model {
         let none = self.containers[&key.0].policies.is_empty();
         let policy =
             self.route(key.0, key.1.2).ok_or(if none { Reason::NoConnector } else { Reason::NoRoute })?;
-        let known = self.known(scope(key, &policy.0));
+        if !is_allowed(&policy.0, key.1.0, key.1.2, true) {
+            return Err(Reason::PolicyDenied);
+        }
+        let known = self.known(scope(key, &policy.0), &policy.0);
         if known.is_some() || !policy.0.translation {
             return Ok(known);
         }
@@ -91,12 +100,11 @@ impl Model {
     pub(crate) fn open(&mut self, key: Key, external: SocketAddr, gone: impl Fn(Key) -> bool) -> bool {
         let policy = self.route(key.0, key.1.2).expect("it may leave").clone();
         let scope = scope(key, &policy.0);
-        if self.known(scope).is_some() {
+        if self.known(scope, &policy.0).is_some() {
             // Publications of one endpoint are as good as each other.
-            let known = self
-                .mappings
-                .iter()
-                .find(|(_, m)| m.scope == scope && m.external == external && m.rests.is_none());
+            let serves = |m: &Mapping| m.external == external && self.may_use(m, &policy.0);
+            let known =
+                self.mappings.iter().find(|(_, m)| m.scope == scope && m.rests.is_none() && serves(m));
             let Some((&known, _)) = known else { return false };
             self.begin(key, known, policy.0.id, true);
             return true;
@@ -147,11 +155,12 @@ impl Model {
         };
         let (c, _) = policy
             .filter(|(c, _)| c.uplink == uplink && reaches(c, remote).is_some())
+            .filter(|(c, _)| is_allowed(c, protocol, remote, false))
             .ok_or(Reason::Filtered)?;
         let filtering = if protocol == Protocol::Udp { c.udp_filtering } else { c.filtering };
         let covers = |m: &Mapping| m.scope.5.is_none_or(|scope| scope.0 == remote.ip());
         // The container's own endpoint is there where there is no translation, and mappings where there is.
-        let there = target.map_or(!c.translation, |(_, m)| m.scope.4 == c.translation);
+        let there = target.map_or(!c.translation, |(_, m)| m.scope.4 == c.translation && self.may_use(m, c));
         let lets_in = publisher.is_some()
             || there
                 && c.mapping != AddressAndPortDependent
@@ -179,7 +188,7 @@ impl Model {
     ) -> u64 {
         let c = &policy.0;
         let leased = publication.is_none() && c.translation;
-        let paired = (scope.1, external.is_ipv4());
+        let paired = (scope.1, external.is_ipv4(), c.external.is_some());
         if let Some(container) = self.containers.get_mut(&scope.0).filter(|_| leased) {
             container.paired.insert(paired, external.ip());
         }
@@ -248,19 +257,31 @@ impl Model {
 
     /// Whether this can be the reason, with one of the addresses that the container may get.
     pub(crate) fn may_refuse(&self, key: Key, reason: Reason) -> bool {
-        let Some(policy) = self.route(key.0, key.1.2).filter(|p| self.known(scope(key, &p.0)).is_none())
-        else {
-            return false;
-        };
+        let new = |p: &&Policy| self.known(scope(key, &p.0), &p.0).is_none();
+        let allowed = |p: &&Policy| is_allowed(&p.0, key.1.0, key.1.2, true);
+        let Some(policy) = self.route(key.0, key.1.2).filter(new).filter(allowed) else { return false };
         let stuck = |a| self.obstacles(key, policy, a).into_iter().find(|o| o.2.is_empty());
         self.addresses(key, policy).into_iter().any(|a| stuck(a).is_some_and(|o| o.1 == reason))
     }
 
     /// The addresses that a container may appear as: always the same one (RFC 4787 REQ-2).
-    fn addresses(&self, key: Key, policy: &Policy) -> Vec<IpAddr> {
-        let paired = self.containers[&key.0].paired.get(&(policy.0.uplink, key.1.1.is_ipv4()));
-        let family = self.uplinks[&policy.0.uplink].0.iter().filter(|a| a.is_ipv4() == key.1.1.is_ipv4());
+    fn addresses(&self, key: Key, (c, _): &Policy) -> Vec<IpAddr> {
+        let v4 = key.1.1.is_ipv4();
+        let paired = self.containers[&key.0].paired.get(&(c.uplink, v4, c.external.is_some()));
+        let family = self.uplinks[&c.uplink].0.iter().filter(|a| a.is_ipv4() == v4 && self.is_of(c, **a));
         paired.map_or_else(|| family.copied().collect(), |paired| vec![*paired])
+    }
+
+    /// Whether this is one of a connector's external addresses.
+    fn is_of(&self, c: &ConnectorConfig, address: IpAddr) -> bool {
+        let reserved = self.uplinks[&c.uplink].2.contains(&address);
+        c.external.as_ref().map_or(!reserved, |named| named.contains(&address))
+    }
+
+    /// Whether a mapping is for sessions of this connector.
+    fn may_use(&self, m: &Mapping, c: &ConnectorConfig) -> bool {
+        let own = m.publication.is_some() && m.connector == c.id;
+        own || !m.scope.4 || self.is_of(c, m.external.ip())
     }
 
     /// The connector with the longest prefix.
@@ -269,8 +290,11 @@ impl Model {
         policies.filter(|p| reaches(&p.0, remote).is_some()).max_by_key(|p| reaches(&p.0, remote))
     }
 
-    fn known(&self, scope: Scope) -> Option<u64> {
-        self.mappings.iter().find(|(_, m)| m.scope == scope && m.rests.is_none()).map(|(id, _)| *id)
+    /// What packets have made comes first.
+    fn known(&self, scope: Scope, c: &ConnectorConfig) -> Option<u64> {
+        let serves = |m: &Mapping| m.scope == scope && m.rests.is_none() && self.may_use(m, c);
+        let known = self.mappings.iter().filter(|(_, m)| serves(m));
+        known.min_by_key(|(id, m)| (m.publication.is_some(), **id)).map(|(id, _)| *id)
     }
 
     pub(crate) fn sessions_of(&self, mapping: u64) -> impl Iterator<Item = (&Key, &Session)> + Clone {
@@ -308,6 +332,22 @@ fn scope((id, (protocol, internal, remote)): Key, c: &ConnectorConfig) -> Scope 
         AddressAndPortDependent => Some((remote.ip(), Some(remote.port()))),
     };
     (id, c.uplink, protocol, internal, c.translation, remotes)
+}
+
+/// What a connector's rules say; of a caller's port they say nothing.
+fn is_allowed(c: &ConnectorConfig, protocol: Protocol, remote: SocketAddr, to_remote: bool) -> bool {
+    for rule in &c.rules {
+        let port = match (&rule.ports, protocol) {
+            (None, _) => true,
+            (Some(_), Protocol::Icmp) => false,
+            (Some(ports), _) => to_remote && ports.contains(&remote.port()),
+        };
+        let about = rule.protocol.is_none() || rule.protocol == Some(protocol);
+        if port && about && rule.destination.contains(&remote.ip()) {
+            return rule.action == Action::Allow;
+        }
+    }
+    c.rules.is_empty()
 }
 
 /// Whether a connector lets anybody send to a mapping, so that its port rests afterwards (RFC 6888 REQ-8).

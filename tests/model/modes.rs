@@ -24,9 +24,9 @@ fn run(mapping: MappingMode, filtering: Filtering, workers: u16) -> Tally {
         Driver::new(Settings { mapping, filtering, workers, seed: seed(), steps, pace: Pace::Leaps }).run();
     println!("{mapping:?} {filtering:?}: {tally:?}");
     // A run that has not met these has tested nothing.
-    let met =
-        [tally.sent, tally.hairpins, tally.entered, tally.filtered, tally.errors, tally.whole, tally.quota];
-    assert!(met.iter().all(|&n| n > steps / 10_000), "{tally:?}");
+    let packets = [tally.sent, tally.hairpins, tally.entered, tally.filtered, tally.errors, tally.whole];
+    let policies = [tally.quota, tally.denied, tally.revised];
+    assert!(packets.iter().chain(&policies).all(|&n| n > steps / 10_000), "{tally:?}");
     // These take a while to come about.
     assert!(steps < 100_000 || tally.exhausted > 0 && tally.gave_up > 0 && tally.refused > 0, "{tally:?}");
     tally

@@ -112,6 +112,7 @@ impl Network {
             on_link: vec!["10.1.0.0/16".parse().expect("a prefix")],
             next_hops: Vec::new(),
             space: AddressSpace::new(vec![EXTERNAL.into()], PortSet::default(), 1),
+            reserved: Vec::new(),
             port_blocks: false,
             unsolicited: Unsolicited::default(),
         };

@@ -36,6 +36,7 @@ impl Worker {
             on_link: vec!["10.1.0.0/16".parse().unwrap()],
             next_hops: Vec::new(),
             space,
+            reserved: Vec::new(),
             port_blocks: false,
             unsolicited: Unsolicited::default(),
         }));

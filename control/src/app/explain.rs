@@ -60,6 +60,14 @@ pub(crate) enum StepFields {
     },
     /// This connector's prefix is the longest that matches.
     Route { connector: String, prefix: String, vpc: String },
+    /// The connector has rules, and this is what they say.
+    Rule {
+        connector: String,
+        /// Place of the rule that decided, from 0; absent if none matched.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<usize>,
+        allowed: bool,
+    },
     /// There is a mapping for it already, with this external endpoint.
     MappingReused { external: String },
     /// A new external port would be leased.
@@ -168,6 +176,16 @@ impl StepView {
                 let vpc = seen(caller, resources.vpc_of(UplinkId(uplink.0)));
                 let detail = format!("connector {connector} ({prefix}) to VPC {vpc}");
                 Self { detail, step: StepFields::Route { connector, prefix: prefix.to_string(), vpc } }
+            }
+            Step::Rule { connector, index: rule, action } => {
+                let connector = named(resources.connector_of(ConnectorId(connector.0)));
+                let allowed = *action == gateway::Action::Allow;
+                let says = if allowed { "allows" } else { "denies" };
+                let detail = match rule {
+                    Some(index) => format!("rule {index} of connector {connector} {says} it"),
+                    None => format!("no rule of connector {connector} is about it, which {says} it"),
+                };
+                Self { detail, step: StepFields::Rule { connector, rule: *rule, allowed } }
             }
             Step::MappingReused(external) => {
                 let external = external.to_string();

@@ -122,7 +122,8 @@ fn of_command(error: CommandError) -> Problem {
             );
             Problem::new(Code::AddressNotRoutable, detail)
         }
-        // The resources have refused these two already.
+        // The resources have refused these already.
+        CommandError::NotExternalAddress(_) => Problem::new(Code::InvalidPolicy, detail),
         CommandError::BlocksWithSharedPorts => Problem::new(Code::InvalidPolicy, detail).at("mapping"),
         CommandError::NoPorts => Problem::new(Code::InvalidPorts, detail).at("ports"),
         CommandError::TableFull { .. } => Problem::new(Code::LimitReached, detail),

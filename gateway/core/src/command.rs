@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ipnet::IpNet;
 
-use crate::{AddressSpace, AttachmentId, ConnectorId, MacAddr, Protocol, UplinkId};
+use crate::{AddressSpace, AttachmentId, ConnectorId, MacAddr, Protocol, RateLimits, Rule, UplinkId};
 
 /// One change of an engine's configuration. It is applied whole or not at all.
 #[derive(Clone, Debug)]
@@ -20,7 +20,8 @@ pub enum Command {
     AddAttachment(AttachmentConfig),
     /// A container's link is gone: every session of it ends.
     RemoveAttachment(AttachmentId),
-    /// The container may use the connector; its publications come into force.
+    /// The container may use the connector; its publications come into force. If it may already, the policy changes: sessions of
+    /// the pair that the new one does not allow end.
     Attach {
         /// Which container.
         attachment: AttachmentId,
@@ -75,6 +76,8 @@ pub struct UplinkConfig {
     pub next_hops: Vec<IpAddr>,
     /// Addresses that containers appear as, and their ports (and ICMP query ids). At least one address. Clones share.
     pub space: AddressSpace,
+    /// Those of the external addresses that only connectors have that name them.
+    pub reserved: Vec<IpAddr>,
     /// Containers get their ports in blocks of [`crate::limits::PORT_BLOCK`], so that a log need only tell of blocks
     /// (RFC 6888 REQ-14).
     pub port_blocks: bool,
@@ -101,6 +104,14 @@ pub struct ConnectorConfig {
     pub uplink: UplinkId,
     /// Destinations that may be reached. The longest prefix over all attached connectors decides.
     pub destinations: Vec<IpNet>,
+    /// Which sessions to and from these destinations may begin: none for all of them, else what the first rule that matches says, and
+    /// no session that none matches.
+    pub rules: Vec<Rule>,
+    /// How fast all containers together may send and receive, and open sessions. Clones share.
+    pub limits: RateLimits,
+    /// External addresses that containers may appear as; `None` for all that the uplink does not reserve. A container appears as
+    /// always the same one of them.
+    pub external: Option<Vec<IpAddr>>,
     /// `false`: the VPC sees the container's own address and port (RFC 6888 REQ-6), and has a route to it.
     pub translation: bool,
     /// Which sessions have an external endpoint together.
@@ -242,6 +253,9 @@ impl ConnectorConfig {
             id,
             uplink,
             destinations,
+            rules: Vec::new(),
+            limits: RateLimits::default(),
+            external: None,
             translation: true,
             mapping: MappingMode::default(),
             filtering: Filtering::default(),
@@ -312,6 +326,9 @@ pub enum CommandError {
         /// The endpoint.
         external: SocketAddr,
     },
+    /// The connector names an external address that is none of the uplink's.
+    #[error("{0} is no external address of this VPC")]
+    NotExternalAddress(IpAddr),
     /// The container has no address of the publication's IP version.
     #[error("the container has no address that {0} could lead to")]
     PublicationUnreachable(SocketAddr),

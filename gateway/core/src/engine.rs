@@ -15,6 +15,7 @@ mod outbound;
 mod places;
 mod publishing;
 mod report;
+mod revision;
 mod sessions;
 mod unsolicited;
 
@@ -326,8 +327,8 @@ impl Engine {
                 );
                 let external = u.is_external(destination);
                 // A router's own address, where there is one (RFC 1812 §4.3.2.4).
-                let paired = u.paired(AttachmentId(0), destination).filter(|_| !external);
-                let own = (u.config.mac, paired.map_or(destination, |external| external.address));
+                let own = u.own(destination).filter(|_| !external);
+                let own = (u.config.mac, own.unwrap_or(destination));
                 (told && u.turns_back(destination)).then_some(own)
             }),
         };

@@ -135,7 +135,7 @@ impl Index {
 
     /// The key with this tag that `is_it` accepts.
     #[inline(always)]
-    pub(crate) fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut bucket = &self.buckets[self.home(tag)];
         loop {
             let mut places = bucket.places_of(tag);

@@ -113,6 +113,22 @@ pub const ICMPV6_ERROR_BYTES: usize = 1280;
 /// Extension headers of one IPv6 packet that are walked over.
 pub const EXTENSION_HEADERS: usize = 8;
 
+/// Rules of one connector. They are walked for each new session, so this bounds what one costs.
+pub const RULES_PER_CONNECTOR: usize = 256;
+
+/// What a rate gives in this time can be had at once: TCP sends a window in a burst, and what is smoothed over less than a round
+/// trip is lost to it.
+pub const RATE_BURST: Duration = Duration::from_millis(100);
+
+/// Packets that can be had at once, however low the rate: as many as the segments of a super-packet mostly are. Packets.
+pub const PACKET_BURST: u64 = 64;
+
+/// The same of bits: what the largest super-packet carries. Bits.
+pub const BIT_BURST: u64 = 64 * 1024 * 8;
+
+/// The same of sessions: with less, none could ever begin. Sessions.
+pub const SESSION_BURST: u64 = 1;
+
 /// Publications of one connector.
 pub const PUBLICATIONS_PER_CONNECTOR: usize = 64;
 

@@ -54,7 +54,6 @@ impl Scope {
 
 /// A mapping lives as long as one of its sessions, or as its publication; then its port goes back.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Mapping {
     pub(crate) attachment: AttachmentId,
     /// By which permission it was made.
@@ -75,8 +74,6 @@ pub(crate) struct Mapping {
     /// Of the blocks that its port belongs to one container's.
     pub(crate) in_block: bool,
     pub(crate) ticket: Option<PortTicket>,
-    /// Whether it is found by its key: of a dynamic one and publications of the same internal endpoint, one is.
-    keyed: bool,
     /// The container's mappings before and behind this one.
     siblings: [u32; 2],
     /// When it finished, while it is in the queue of those that give up their ports.
@@ -115,7 +112,6 @@ impl Mapping {
             open_to_all: false,
             in_block: false,
             ticket: None,
-            keyed: false,
             siblings: [NIL; 2],
             finished: None,
         }
@@ -245,12 +241,7 @@ impl Mappings {
             );
             self.external.insert(self.tag(endpoint), key);
         }
-        if self[key as usize].pinned {
-            self.let_be_found(key as usize);
-        } else {
-            // A dynamic one is made because none was found.
-            self.key(key as usize);
-        }
+        self.keys.insert(self.key_tag(key as usize), key);
         key as usize
     }
 
@@ -266,34 +257,34 @@ impl Mappings {
         if behind != NIL {
             self.arena[behind].siblings[0] = before;
         }
-        if mapping.keyed {
-            self.keys.remove(tag, key as u32);
-        }
+        self.keys.remove(tag, key as u32);
         if !mapping.is_shared() {
             self.external.remove(self.tag(mapping.endpoint()), key as u32);
         }
         mapping
     }
 
-    /// The container's mapping with this key.
-    pub(crate) fn of_key(&self, attachment: AttachmentId, key: &MappingKey) -> Option<usize> {
+    /// The container's mapping with this key that serves. One that packets have made comes before publications of the same
+    /// internal endpoint, which are as good as each other.
+    pub(crate) fn of_key(
+        &self,
+        attachment: AttachmentId,
+        key: &MappingKey,
+        serves: impl Fn(&Mapping) -> bool,
+    ) -> Option<usize> {
+        let mut published: Option<u32> = None;
         let is_it = |other: u32| {
             let mapping = &self.arena[other];
-            mapping.attachment == attachment && mapping.key == *key
+            let serves = mapping.attachment == attachment && mapping.key == *key && serves(mapping);
+            if serves && mapping.pinned {
+                // Always the same one, wherever the index has them.
+                let first = published.filter(|&first| self.arena[first].external <= mapping.external);
+                published = Some(first.unwrap_or(other));
+            }
+            serves && !mapping.pinned
         };
-        self.keys.find(self.tag((attachment.0, key)), is_it).map(|key| key as usize)
-    }
-
-    /// Lets a mapping be found by its key, unless another one is.
-    pub(crate) fn let_be_found(&mut self, key: usize) {
-        if self.of_key(self[key].attachment, &self[key].key).is_none() {
-            self.key(key);
-        }
-    }
-
-    fn key(&mut self, key: usize) {
-        self.keys.insert(self.key_tag(key), key as u32);
-        self[key].keyed = true;
+        let dynamic = self.keys.find(self.tag((attachment.0, key)), is_it);
+        dynamic.or(published).map(|key| key as usize)
     }
 
     /// All mappings of a container.

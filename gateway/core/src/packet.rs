@@ -202,6 +202,12 @@ impl Packet {
         self.vnet.segment_payload().map_or(1, |payload| self.payload_len().div_ceil(payload).max(1))
     }
 
+    /// Bytes of IP that this is on the wire: each segment has headers of its own.
+    pub(crate) fn bytes_on_wire(&self) -> usize {
+        let headers = self.at - IP + self.transport.header_len();
+        self.end - IP + (self.segments() - 1) * headers
+    }
+
     /// Parses the header at `at`; the bytes up to `end` are there.
     fn parse_transport(&self, frame: &[u8], number: u8) -> Result<Transport, Reason> {
         let bytes = &frame[self.at..self.end];

@@ -127,11 +127,13 @@ impl IcmpError {
             // RFC 5508 REQ-8: no mapping can be made, or policy forbids it.
             Reason::NoConnector
             | Reason::NoRoute
+            | Reason::PolicyDenied
             | Reason::DestinationForbidden
             | Reason::NoExternalAddress
             | Reason::PortsExhausted
             | Reason::SessionsExhausted
             | Reason::QuotaReached => Some(Self::Prohibited),
+            // RFC 1812 §4.3.3.3: nobody is told of congestion; who is limited by rate finds out by the loss, and tries again.
             _ => None,
         }
     }

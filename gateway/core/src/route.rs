@@ -4,17 +4,17 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::UplinkConfig;
 use crate::wire::Family;
-use crate::{ConnectorConfig, UplinkConfig};
 
-/// The connector with the longest prefix that contains `destination`, and that prefix.
-pub(crate) fn longest_prefix<'a>(
-    connectors: impl IntoIterator<Item = &'a ConnectorConfig>,
+/// Of connectors with their destinations, the one with the longest prefix that contains `destination`, and that prefix.
+pub(crate) fn longest_prefix<'a, T: Copy>(
+    connectors: impl IntoIterator<Item = (T, &'a [IpNet])>,
     destination: IpAddr,
-) -> Option<(&'a ConnectorConfig, IpNet)> {
-    let mut longest: Option<(&ConnectorConfig, IpNet)> = None;
-    for connector in connectors {
-        for &prefix in &connector.destinations {
+) -> Option<(T, IpNet)> {
+    let mut longest: Option<(T, IpNet)> = None;
+    for (connector, prefixes) in connectors {
+        for &prefix in prefixes {
             let shorter = |(_, other): (_, IpNet)| other.prefix_len() <= prefix.prefix_len();
             if longest.is_none_or(shorter) && prefix.contains(&destination) {
                 longest = Some((connector, prefix));

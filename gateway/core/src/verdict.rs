@@ -116,6 +116,8 @@ reasons! {
     NoConnector = "no_connector",
     /// No attached connector lists this destination.
     NoRoute = "no_route",
+    /// The connector's rules do not allow this remote, protocol or port; a rule that allows it has to come first in its list.
+    PolicyDenied = "policy_denied",
     /// A TCP segment without a session that does not open one.
     TcpNotSyn = "tcp_not_syn",
     /// The VPC has no external address of this IP version.
@@ -124,6 +126,10 @@ reasons! {
     PortsExhausted = "ports_exhausted",
     /// The container or its connector has as many sessions or external ports as it may have; one of them has to end first.
     QuotaReached = "quota_reached",
+    /// The connector's containers send or receive more packets or bits than its rate limit lets through.
+    RateLimited = "rate_limited",
+    /// The connector's containers open sessions faster than its limit allows; the sender may try again.
+    SessionRate = "session_rate",
     /// The session table is full; a live session has to end first.
     SessionsExhausted = "sessions_exhausted",
     /// The destination is off the uplink's prefix and the VPC has no next hop.

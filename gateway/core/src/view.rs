@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{AttachmentId, ConnectorId, MacAddr, Reason, UplinkId};
+use crate::{Action, AttachmentId, ConnectorId, MacAddr, Reason, UplinkId};
 
 /// A translated transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,6 +154,15 @@ pub enum Step {
         prefix: IpNet,
         /// The VPC's link.
         uplink: UplinkId,
+    },
+    /// The connector has rules, and this is what they say about the session that would begin.
+    Rule {
+        /// Which connector.
+        connector: ConnectorId,
+        /// Which of its rules, counted from 0; `None`: none matched, and that denies.
+        index: Option<usize>,
+        /// What it says.
+        action: Action,
     },
     /// There is a mapping for it already, with this external endpoint.
     MappingReused(SocketAddr),

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use gateway_core::{
-    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId,
-    Filtering, Link, MappingMode, OnDetach, PortQuota, PortSet, Protocol, Publication, SessionState,
+    Action, AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId,
+    Filtering, Link, MappingMode, OnDetach, PortQuota, PortSet, Protocol, Publication, Rule, SessionState,
     UdpRefresh, Unsolicited, UplinkConfig, UplinkId,
 };
 
@@ -60,7 +60,10 @@ impl Driver {
         let exclusions = [2003..=2004, 2112..=2112];
         let ports = PortSet::new(&ranges, &exclusions);
         let model_ports = ranges.into_iter().flatten().filter(|p| !exclusions.iter().any(|e| e.contains(p)));
-        self.model.uplinks.insert(id, (external.clone(), model_ports.collect()));
+        let second = external.get(1).copied().filter(|_| self.random.percent(50));
+        let reserved: Vec<IpAddr> = second.into_iter().collect();
+        let addresses = (external.clone(), model_ports.collect(), reserved.iter().copied().collect());
+        self.model.uplinks.insert(id, addresses);
         let space = AddressSpace::new(external, ports, self.settings.workers);
         self.spaces.insert(id, space.clone());
         let prefix = |prefix: &str| prefix.parse().expect("a prefix");
@@ -72,6 +75,7 @@ impl Driver {
             on_link: vec![prefix("10.1.0.0/16"), prefix("fd01::/64")],
             next_hops: vec![address("10.1.0.1"), address("fd01::1")],
             space,
+            reserved,
             port_blocks: false,
             unsolicited: self.random.pick(&[Unsolicited::Icmp, Unsolicited::Silent]),
         };
@@ -164,6 +168,7 @@ impl Driver {
         let outcome = self.world.apply(&Command::Attach { attachment: id, connector });
         self.tally.attached += u64::from(accepted);
         self.tally.refused += u64::from(!accepted);
+        self.tally.revised += u64::from(self.model.sessions.len() < before);
         match outcome {
             Ok(ended) if accepted => self.check_ended(before, ended),
             Err(_) if !accepted => Ok(()),
@@ -191,12 +196,41 @@ impl Driver {
         if self.random.percent(10) {
             config.quota_per_attachment = Some(1 + self.random.below(5) as u32);
         }
+        let reserved = &self.model.uplinks[&uplink].2;
+        if !reserved.is_empty() && self.random.percent(25) {
+            config.external = Some(reserved.iter().copied().collect());
+        }
+        if self.random.percent(30) {
+            config.rules = self.rules();
+        }
         let (number, limit, quota) = self.quota(connector);
         config.quota = quota;
         if self.random.percent(25) {
             config.publications = (0..=self.random.below(2)).map(|_| self.publication(uplink)).collect();
         }
         (config, (number, limit))
+    }
+
+    /// A few that say something, and mostly a last one that lets everything else pass.
+    fn rules(&mut self) -> Vec<Rule> {
+        const ABOUT: [&str; 5] =
+            ["10.1.0.20/32", "192.0.2.0/24", "fd01::20/128", "10.1.0.10/31", "2001:db8::/32"];
+        let mut rules = Vec::new();
+        for _ in 0..=self.random.below(2) {
+            let protocols = [None, None, Some(Protocol::Tcp), Some(Protocol::Udp), Some(Protocol::Icmp)];
+            rules.push(Rule {
+                action: self.random.pick(&[Action::Allow, Action::Deny]),
+                destination: self.random.pick(&ABOUT).parse().expect("a prefix"),
+                protocol: self.random.pick(&protocols),
+                ports: self.random.percent(30).then(|| self.random.pick(&[80, 53])..=443),
+            });
+        }
+        let action = if self.random.percent(80) { Action::Allow } else { Action::Deny };
+        for all in ["0.0.0.0/0", "::/0"] {
+            let destination = all.parse().expect("a prefix");
+            rules.push(Rule { action, destination, protocol: None, ports: None });
+        }
+        rules
     }
 
     /// What all containers with this connector share, mostly.

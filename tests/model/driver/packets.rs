@@ -198,6 +198,7 @@ impl Driver {
             Err(reason) => {
                 self.tally.exhausted += u64::from(reason == Reason::PortsExhausted);
                 self.tally.quota += u64::from(reason == Reason::QuotaReached);
+                self.tally.denied += u64::from(reason == Reason::PolicyDenied);
                 let other = matches!(outcome, Outcome::Dropped(other) if self.model.may_refuse(key, other));
                 return if other { Ok(()) } else { expect(outcome, Outcome::Dropped(reason)) };
             }

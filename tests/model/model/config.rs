@@ -1,20 +1,22 @@
 //! What the control plane changes.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use gateway_core::MappingMode::EndpointIndependent;
-use gateway_core::{AttachmentId, ConnectorId, Publication, UplinkId};
+use gateway_core::MappingMode::{AddressAndPortDependent, EndpointIndependent};
+use gateway_core::{AttachmentId, ConnectorConfig, ConnectorId, Filtering, Protocol, Publication, UplinkId};
 
-use super::{Key, Mapping, Model, Policy, is_open, scope};
+use super::{Key, Mapping, Model, Policy, Session, is_allowed, is_open, reaches, scope};
 
 impl Model {
-    /// Attaches a connector, or changes its policy for sessions to come; `false`: refused, nothing has changed.
+    /// Attaches a connector, or changes its policy, which ends sessions that it does not allow; `false`: refused, nothing has changed.
     pub(crate) fn attach(&mut self, id: AttachmentId, policy: Policy) -> bool {
         let c = &policy.0;
         let container = &self.containers[&id];
         let mut others = container.policies.values().filter(|(other, _)| other.id != c.id);
         let tie = others.any(|(other, _)| other.destinations.iter().any(|d| c.destinations.contains(d)));
         let published = if c.translation { &c.publications[..] } else { &[] };
+        let foreign_address = c.external.iter().flatten().any(|a| !self.uplinks[&c.uplink].0.contains(a));
         let foreign =
             |p: &Publication| !container.addresses.iter().any(|a| a.is_ipv4() == p.external.is_ipv4());
         let taken = |p: &Publication| {
@@ -30,7 +32,12 @@ impl Model {
         let overlaps = neighbors.any(|other| own.clone().any(|&address| other.is_routed(c.uplink, address)));
         let external = own.any(|address| self.uplinks[&c.uplink].0.contains(address));
         let foreign = c.publications.iter().any(foreign);
-        if tie || twice || foreign || published.iter().any(taken) || !c.translation && (overlaps || external)
+        if foreign_address
+            || tie
+            || twice
+            || foreign
+            || published.iter().any(taken)
+            || !c.translation && (overlaps || external)
         {
             return false;
         }
@@ -49,10 +56,56 @@ impl Model {
         for m in self.mappings.values_mut().filter(|m| m.scope.0 == id && m.quota.is_some()) {
             m.rests_afterwards |= is_open(&policy.0, m.scope);
         }
-        let uplink = policy.0.uplink;
-        self.containers.get_mut(&id).expect("known").policies.insert(policy.0.id, policy);
+        let (connector, uplink) = (policy.0.id, policy.0.uplink);
+        let old = self.containers.get_mut(&id).expect("known").policies.insert(connector, policy);
         self.unroute(id, uplink);
+        if let Some((old, _)) = old {
+            self.enforce(id, connector, &old);
+        }
         true
+    }
+
+    /// Ends the sessions of a connector that its policy does not allow any more.
+    fn enforce(&mut self, id: AttachmentId, connector: ConnectorId, old: &ConnectorConfig) {
+        let own = |(key, s): &(&Key, &Session)| key.0 == id && s.connector == connector;
+        let (called, calling): (Vec<Key>, Vec<Key>) = {
+            let keys = self.sessions.iter().filter(own).map(|(key, _)| *key);
+            keys.partition(|key| self.sessions[key].called)
+        };
+        let kept = |key: &&Key| self.is_still_allowed(**key, old, &[]);
+        let contacts: Vec<_> =
+            calling.iter().filter(kept).map(|key| (self.sessions[key].mapping, key.1.2.ip())).collect();
+        let gone = |key: &Key| !self.is_still_allowed(*key, old, &contacts);
+        let gone: Vec<Key> = calling.into_iter().chain(called).filter(gone).collect();
+        self.end_all(gone);
+    }
+
+    fn is_still_allowed(&self, key: Key, old: &ConnectorConfig, contacts: &[(u64, IpAddr)]) -> bool {
+        let (id, (protocol, _, remote)) = key;
+        let session = &self.sessions[&key];
+        let m = &self.mappings[&session.mapping];
+        let (c, _) = &self.containers[&id].policies[&session.connector];
+        let published = m.publication.is_some();
+        let routed = match self.route(id, remote) {
+            _ if session.called && published => reaches(c, remote).is_some(),
+            route => route.is_some_and(|(other, _)| other.id == c.id),
+        };
+        let filtering = |c: &ConnectorConfig| match (c.mapping, protocol) {
+            (AddressAndPortDependent, _) => Filtering::AddressAndPortDependent,
+            (_, Protocol::Udp) => c.udp_filtering,
+            _ => c.filtering,
+        };
+        let lets_in = !session.called
+            || published
+            || filtering(c) == filtering(old)
+            || match filtering(c) {
+                Filtering::EndpointIndependent => true,
+                Filtering::AddressDependent => contacts.contains(&(session.mapping, remote.ip())),
+                Filtering::AddressAndPortDependent => false,
+            };
+        let mapped = published || m.scope == scope(key, c);
+        let rules = is_allowed(c, protocol, remote, !session.called);
+        routed && lets_in && mapped && rules && self.may_use(m, c)
     }
 
     /// Ends publications that are not to stay, and their sessions.

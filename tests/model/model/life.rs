@@ -45,6 +45,7 @@ impl Model {
                 state,
                 expires,
                 udp_refresh,
+                called: !outbound,
                 answered: [false; 2],
                 acknowledged: [false; 2],
             },

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU64;
 
 use gateway_core::{
-    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig,
+    Action, AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig,
     ConnectorId, Filtering, Link, MacAddr, MappingMode, OnDetach, PortQuota, PortSet, Protocol, Publication,
-    UdpRefresh, Unsolicited, UplinkConfig, UplinkId,
+    RateLimits, Rates, Rule, UdpRefresh, Unsolicited, UplinkConfig, UplinkId,
 };
 
 use crate::input::Input;
@@ -87,6 +88,7 @@ impl World {
                 PortSet::new(&[ports.0..=ports.1], &[]),
                 self.workers,
             ),
+            reserved: if bits & 128 == 0 { Vec::new() } else { vec![external_v4(1), external_v6(1)] },
             port_blocks: bits & 32 != 0,
             unsolicited: if bits & 64 == 0 { Unsolicited::Icmp } else { Unsolicited::Silent },
         };
@@ -127,7 +129,8 @@ impl World {
             return;
         };
         let (uplink, id) = (uplink.clone(), ConnectorId(input.below(4) as u32));
-        let connector = self.connector(input, id, &uplink);
+        let mut connector = self.connector(input, id, &uplink);
+        self.restrict(input.byte(), &uplink, &mut connector);
         let command = Command::Attach { attachment, connector };
         match self.net.apply(&command) {
             Ok(_) => drop(self.attached.insert((attachment, id), uplink.id)),
@@ -172,6 +175,36 @@ impl World {
             });
         }
         connector
+    }
+
+    /// Rules, rate limits and addresses of a connector's own; an input that is over asks for none.
+    fn restrict(&mut self, bits: u8, uplink: &UplinkConfig, connector: &mut ConnectorConfig) {
+        let rule = |action, protocol, ports: Option<u16>, destination: &str| Rule {
+            action,
+            destination: destination.parse().expect("a prefix"),
+            protocol,
+            ports: ports.map(|port| port..=port),
+        };
+        let all = || ["0.0.0.0/0", "::/0"].map(|all| rule(Action::Allow, None, None, all));
+        match bits & 3 {
+            1 => connector.rules.push(rule(Action::Deny, Some(Protocol::Udp), Some(53), "10.1.0.0/16")),
+            2 => connector.rules.push(rule(Action::Deny, None, None, "10.1.0.16/28")),
+            3 => connector.rules.push(rule(Action::Deny, Some(Protocol::Tcp), None, "fd00:1::/64")),
+            _ => {}
+        }
+        if !connector.rules.is_empty() {
+            connector.rules.extend(all());
+        }
+        let rates = match bits >> 2 & 3 {
+            1 => [Some(100), None, None],
+            2 => [None, Some(100_000), Some(2)],
+            3 => [None, None, Some(1)],
+            _ => [None; 3],
+        };
+        let [packets, most, sessions] = rates.map(|rate| rate.and_then(NonZeroU64::new));
+        connector.limits = RateLimits::new(Rates { packets, bits: most, sessions });
+        let last = uplink.space.external().last().copied();
+        connector.external = last.filter(|_| bits & 0x10 != 0).map(|last| vec![last]);
     }
 
     /// The counter that all containers of the connector share; a new one with a new limit.

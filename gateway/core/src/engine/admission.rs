@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use rand_chacha::rand_core::Rng;
 
 use super::Engine;
-use super::links::{Attachment, External, Hop, Uplink};
+use super::links::{Attached, Attachment, External, Hop, Uplink};
 use crate::limits::SESSIONS_PER_ATTACHMENT;
 use crate::mapping::{Class, Mapping, MappingKey, Scope};
 use crate::packet::Tuple;
@@ -16,7 +16,8 @@ use crate::session::tcp::Direction;
 use crate::session::{NewSession, Owner};
 use crate::space::Block;
 use crate::{
-    AttachmentId, ConnectorConfig, Event, Filtering, Instant, PortBlock, Protocol, Reason, UdpRefresh, route,
+    Action, AttachmentId, ConnectorConfig, Event, Filtering, Instant, PortBlock, Protocol, Reason,
+    UdpRefresh, route,
 };
 
 /// How a new session would be made. To decide on one changes nothing.
@@ -47,14 +48,17 @@ impl Engine {
             return Err(Reason::NoConnector);
         }
         let destination = tuple.destination.ip();
-        let (connector, _) =
-            route::longest_prefix(attachment.policies(), destination).ok_or(Reason::NoRoute)?;
+        let (attached, _) = attachment.route(destination).ok_or(Reason::NoRoute)?;
+        let connector = &attached.config;
+        if connector.decide(tuple.protocol, tuple.destination).action == Action::Deny {
+            return Err(Reason::PolicyDenied);
+        }
         let uplink = self.uplinks.get(&connector.uplink).ok_or(Reason::EgressDown)?;
         if route::is_network_or_broadcast(&uplink.config, destination) {
             return Err(Reason::Broadcast);
         }
         let hop = uplink.hop(destination).ok_or(Reason::NoNextHop)?;
-        let source = self.source_of(now, attachment, connector, uplink, tuple)?;
+        let source = self.source_of(now, attachment, attached, uplink, tuple)?;
         let finished = || self.mappings.oldest_finished(Class::Share(connector.id, id));
         self.check_session_room(attachment).or_else(|full| finished().map(drop).ok_or(full))?;
         let owner = Owner { attachment: id, connector: connector.id, uplink: connector.uplink };
@@ -65,22 +69,29 @@ impl Engine {
         &self,
         now: Instant,
         attachment: &Attachment,
-        connector: &ConnectorConfig,
+        attached: &Attached,
         uplink: &Uplink,
         tuple: Tuple,
     ) -> Result<Source, Reason> {
+        let connector = &attached.config;
         let Tuple { protocol, source: internal, destination } = tuple;
         let translated = Scope::of(connector.mapping, protocol, destination);
         let scope = if connector.translation { translated } else { Scope::Own };
         let key = MappingKey { uplink: connector.uplink, protocol, internal, scope };
-        if let Some(mapping) = self.mappings.of_key(attachment.config.id, &key) {
+        let paired = attached.addresses.paired(destination.ip());
+        let serves = |mapping: &Mapping| match scope {
+            Scope::Own => true,
+            _ if mapping.pinned => attached.may_use(mapping),
+            _ => paired.is_some_and(|external| external.place == mapping.place),
+        };
+        if let Some(mapping) = self.mappings.of_key(attachment.config.id, &key, serves) {
             return Ok(Source::Known(mapping));
         }
         if !connector.translation {
             return Ok(Source::Own(key));
         }
         let id = attachment.config.id;
-        let external = uplink.paired(id, destination.ip()).ok_or(Reason::NoExternalAddress)?;
+        let external = paired.ok_or(Reason::NoExternalAddress)?;
         let want = match scope {
             _ if uplink.config.port_blocks => Want::Block { tenant: id, max_blocks: u16::MAX },
             Scope::Endpoint(remote) => Want::Shared(remote),

@@ -6,7 +6,10 @@ use super::admission::is_open_to_all;
 use super::links::{Attached, Attachment, Uplink};
 use super::publishing::Revision;
 use super::{Engine, Link};
-use crate::limits::{ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, PORT_REST, PUBLICATIONS_PER_CONNECTOR, UPLINKS};
+use crate::limits::{
+    ATTACHMENTS, CONNECTORS_PER_ATTACHMENT, EXTERNAL_ADDRESSES_PER_UPLINK, PORT_REST,
+    PUBLICATIONS_PER_CONNECTOR, RULES_PER_CONNECTOR, UPLINKS,
+};
 use crate::mapping::Mapping;
 use crate::nd::{self, Role};
 use crate::respond::Arp;
@@ -30,7 +33,9 @@ impl Engine {
 
     fn add_uplink(&mut self, now: Instant, config: UplinkConfig) -> Result<Applied, CommandError> {
         check_room("uplinks", self.uplinks.len(), UPLINKS)?;
-        assert!(!config.space.external().is_empty(), "an uplink has an external address");
+        let addresses = config.space.external().len();
+        assert!(addresses > 0, "an uplink has an external address");
+        assert!(addresses <= EXTERNAL_ADDRESSES_PER_UPLINK, "an uplink has not more than that");
         if config.space.ports().is_empty() {
             return Err(CommandError::NoPorts);
         }
@@ -111,7 +116,7 @@ impl Engine {
         self.reassembly.remove_link(link);
     }
 
-    /// The same connector again: its new policy is for new sessions; publications that are in both stay.
+    /// The same connector again: its new policy is for the sessions that there are, too; publications that are in both stay.
     fn attach(
         &mut self,
         now: Instant,
@@ -119,6 +124,7 @@ impl Engine {
         connector: &ConnectorConfig,
     ) -> Result<Applied, CommandError> {
         self.check_attach(id, connector)?;
+        let addresses = self.uplinks[&connector.uplink].addresses(id, connector);
         let before = self.attachments[&id].attached(connector.id);
         let (old, place, published) = match before {
             Some(b) => (Some(b.config.clone()), b.place, b.published.clone()),
@@ -135,9 +141,12 @@ impl Engine {
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector.id);
             attachment.names[usize::from(place)] = connector.id;
-            attachment.connectors.push(Attached { config: connector.clone(), place, ports, published: kept });
+            let config = connector.clone();
+            attachment.connectors.push(Attached { config, place, ports, published: kept, addresses });
         }
-        let sessions_ended = old.map_or(0, |old| self.withdraw(now, id, &old, withdrawn));
+        let on_detach = connector.on_detach;
+        let mut sessions_ended =
+            old.as_ref().map_or(0, |old| self.withdraw(now, id, old, withdrawn, on_detach));
         for (publication, lease) in moved {
             let mapping = self.insert_published(id, connector, publication, lease);
             let attached = self.attachments.get_mut(&id).and_then(|a| a.attached_mut(connector.id));
@@ -146,6 +155,9 @@ impl Engine {
             }
         }
         self.open_to_all(id, connector);
+        if let Some(old) = old {
+            sessions_ended += self.enforce(now, id, connector, &old);
+        }
         Ok(Applied { sessions_ended })
     }
 
@@ -179,9 +191,12 @@ impl Engine {
         if let Some((_, &Publication { protocol, external, .. })) = twice {
             return Err(CommandError::PublicationTaken { protocol, external });
         }
-        if connector.publications.len() > PUBLICATIONS_PER_CONNECTOR {
-            let limit = PUBLICATIONS_PER_CONNECTOR;
-            return Err(CommandError::TableFull { what: "publications of the connector", limit });
+        let publications = connector.publications.len();
+        check_bound("publications of the connector", publications, PUBLICATIONS_PER_CONNECTOR)?;
+        check_bound("rules of the connector", connector.rules.len(), RULES_PER_CONNECTOR)?;
+        let foreign = connector.external.iter().flatten().find(|&&address| !uplink.is_external(address));
+        if let Some(&foreign) = foreign {
+            return Err(CommandError::NotExternalAddress(foreign));
         }
         let tie = others().find_map(|other| {
             let shared = other.destinations.iter().find(|prefix| connector.destinations.contains(prefix));
@@ -224,12 +239,12 @@ impl Engine {
         if let Some(attachment) = self.attachments.get_mut(&id) {
             attachment.connectors.retain(|other| other.config.id != connector);
         }
-        let sessions_ended = ended + self.withdraw(now, id, &config, published);
+        let sessions_ended = ended + self.withdraw(now, id, &config, published, config.on_detach);
         Ok(Applied { sessions_ended })
     }
 
     /// Sessions that a connector has made, those of its publications among them.
-    fn sessions_of(&self, attachment: &Attachment, place: u8) -> Vec<usize> {
+    pub(super) fn sessions_of(&self, attachment: &Attachment, place: u8) -> Vec<usize> {
         self.sessions_of_mappings(self.mappings.of(attachment.mappings))
             .filter(|&key| self.sessions.entry(key).connector() == place)
             .collect()
@@ -275,5 +290,10 @@ impl Engine {
 
 /// Refuses to grow a table beyond its limit.
 fn check_room(what: &'static str, len: usize, limit: usize) -> Result<(), CommandError> {
-    if len < limit { Ok(()) } else { Err(CommandError::TableFull { what, limit }) }
+    check_bound(what, len + 1, limit)
+}
+
+/// Refuses what is longer than its limit.
+fn check_bound(what: &'static str, len: usize, limit: usize) -> Result<(), CommandError> {
+    if len <= limit { Ok(()) } else { Err(CommandError::TableFull { what, limit }) }
 }

@@ -3,18 +3,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::links::{Attached, Attachment};
 use super::outbound::check_opens;
 use super::{Engine, MacPair, Refusal};
 use crate::mapping::{Mapping, MappingKey, Scope};
 use crate::packet::{Embedded, Packet, Transport, Tuple};
+use crate::rate::Load;
 use crate::session::key::OWN;
 use crate::session::tcp::{Direction, Segment};
 use crate::session::{Exit, NewSession, Owner};
 use crate::translate::{self, Changes, Side};
 use crate::wire::{Carried, Ethernet};
 use crate::{
-    AttachmentId, ConnectorConfig, Filtering, Instant, Link, MacAddr, Protocol, Reason, UdpRefresh, UplinkId,
-    Verdict, route,
+    AttachmentId, Filtering, Instant, Link, MacAddr, Protocol, Reason, UdpRefresh, UplinkId, Verdict, route,
 };
 
 /// How a remote's session would be made. To decide on one changes nothing.
@@ -41,6 +42,13 @@ enum Passage {
 }
 
 impl Passage {
+    fn connector(self, engine: &Engine) -> Option<&Attached> {
+        match self {
+            Self::Known(key) => Some(engine.connector_of(key)),
+            Self::New(entry) => engine.connector_by(&entry.owner),
+        }
+    }
+
     fn attachment(self, engine: &Engine) -> AttachmentId {
         match self {
             Self::Known(key) => engine.attachments.at(engine.sessions.entry(key).attachment()).config.id,
@@ -87,7 +95,7 @@ impl Engine {
             return Err(Reason::SourceInvalid.into());
         }
         match (packet.transport, packet.tuple()) {
-            (Transport::IcmpError(embedded), _) => self.inbound_error(id, frame, &packet, &embedded),
+            (Transport::IcmpError(embedded), _) => self.inbound_error(now, id, frame, &packet, &embedded),
             // Only answers come in; and with the query id 0 a request would look like one.
             (Transport::EchoRequest { .. }, _) if external => Err(Reason::NoMapping.into()),
             (_, Some(tuple)) => self.inbound_flow(now, id, frame, &packet, tuple),
@@ -132,6 +140,9 @@ impl Engine {
         }
         let (attachment, macs, mtu) = self.inside(passage.attachment(self))?;
         self.check_fits(packet, mtu)?;
+        let opens = matches!(passage, Passage::New(_));
+        let limits = &passage.connector(self).ok_or(Reason::NoMapping)?.config.limits;
+        limits.take(now, &Load::of(packet, Direction::Inbound, opens))?;
         let key = match passage {
             Passage::Known(key) => key,
             Passage::New(entry) => self.open_inbound(now, tuple, entry),
@@ -147,6 +158,9 @@ impl Engine {
 
     /// Remembers whether a session's remote is behind this gateway, unless more is known.
     fn remember_back(&mut self, key: usize) {
+        if self.connector_of(key).config.limits.is_metered() {
+            return;
+        }
         let entry = self.sessions.entry(key);
         let space = &self.uplinks.at(entry.uplink()).config.space;
         let epoch = space.epoch();
@@ -180,6 +194,7 @@ impl Engine {
     /// An ICMP error about a packet that a container sent (RFC 5508 REQ-4). Any router may have made it.
     fn inbound_error(
         &mut self,
+        now: Instant,
         id: UplinkId,
         frame: &mut [u8],
         packet: &Packet,
@@ -200,6 +215,8 @@ impl Engine {
         let to = self.translated_destination(key);
         let (attachment, macs, mtu) = self.inside(Passage::Known(key).attachment(self))?;
         self.check_fits(packet, mtu)?;
+        let limits = &self.connector_of(key).config.limits;
+        limits.take(now, &Load::of(packet, Direction::Inbound, false))?;
         let changes = Changes { macs, mss_limit: None, ip_id: None };
         translate::icmp_error(frame, packet, embedded, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
@@ -229,17 +246,9 @@ impl Engine {
         };
         let attachment = self.attachments.get(&owner).ok_or(Reason::NoMapping)?;
         let published = mapping.map(|m| &self.mappings[m]).filter(|m| m.pinned);
-        let connector = match published {
-            Some(mapping) => attachment
-                .attached(mapping.connector)
-                .map(|attached| &attached.config)
-                .filter(|connector| connector.destinations.iter().any(|d| d.contains(&remote))),
-            None => route::longest_prefix(attachment.policies(), remote)
-                .map(|(connector, _)| connector)
-                .filter(|connector| connector.uplink == id),
-        }
-        .ok_or(Reason::Filtered)?;
-        if published.is_none() && !self.lets_in(connector, mapping, tuple) {
+        let attached = callee(attachment, published, id, tuple.protocol, remote).ok_or(Reason::Filtered)?;
+        let connector = &attached.config;
+        if published.is_none() && !self.lets_in(attached, mapping, tuple) {
             return Err(Reason::Filtered);
         }
         // By another external endpoint the container has this very conversation already.
@@ -268,12 +277,14 @@ impl Engine {
         (routed.worker == self.slot.index()).then_some(routed.attachment)
     }
 
-    fn lets_in(&self, connector: &ConnectorConfig, mapping: Option<usize>, tuple: Tuple) -> bool {
-        let remote = tuple.source.ip();
+    fn lets_in(&self, attached: &Attached, mapping: Option<usize>, tuple: Tuple) -> bool {
+        let (connector, remote) = (&attached.config, tuple.source.ip());
         // The container's own endpoint is reached only where the VPC may see it, and its mappings only where it may not.
-        let visible = match mapping.map(|mapping| self.mappings[mapping].key.scope) {
-            None | Some(Scope::Own) => !connector.translation,
-            Some(scope) => connector.translation && scope.covers(remote),
+        let visible = match mapping.map(|mapping| &self.mappings[mapping]) {
+            None | Some(Mapping { key: MappingKey { scope: Scope::Own, .. }, .. }) => !connector.translation,
+            Some(mapping) => {
+                connector.translation && mapping.key.scope.covers(remote) && attached.may_use(mapping)
+            }
         };
         visible
             && match connector.filtering_of(tuple.protocol) {
@@ -300,4 +311,25 @@ impl Engine {
         let inside = Tuple { protocol: tuple.protocol, source: key.internal, destination: tuple.source };
         self.insert_session(now, Direction::Inbound, &NewSession { owner, inside, mapping, udp_refresh })
     }
+}
+
+/// The connector by which a remote may call a container, if its rules let it: that of the publication, or the one that the
+/// container would call it by.
+pub(super) fn callee<'a>(
+    attachment: &'a Attachment,
+    published: Option<&Mapping>,
+    uplink: UplinkId,
+    protocol: Protocol,
+    remote: IpAddr,
+) -> Option<&'a Attached> {
+    let attached = match published {
+        Some(mapping) => attachment
+            .attached(mapping.connector)
+            .filter(|attached| attached.config.destinations.iter().any(|d| d.contains(&remote))),
+        None => attachment
+            .route(remote)
+            .map(|(attached, _)| attached)
+            .filter(|attached| attached.config.uplink == uplink),
+    };
+    attached.filter(|attached| attached.config.allows_caller(protocol, remote))
 }

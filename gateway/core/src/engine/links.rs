@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::limits::{CONNECTORS_PER_ATTACHMENT, RECENT_DROPS};
-use crate::mapping::MappingList;
+use ipnet::IpNet;
+
+use crate::limits::{CONNECTORS_PER_ATTACHMENT, EXTERNAL_ADDRESSES_PER_UPLINK, RECENT_DROPS};
+use crate::mapping::{Mapping, MappingList};
 use crate::neighbor::Neighbors;
 use crate::packet::glance::Version;
 use crate::ports::PortPool;
@@ -64,6 +66,35 @@ pub(super) struct Attached {
     pub(super) ports: u32,
     /// Keys of the mappings of its publications.
     pub(super) published: Vec<usize>,
+    pub(super) addresses: Addresses,
+}
+
+/// The external addresses that a container may appear as by one connector.
+#[derive(Clone, Copy)]
+pub(super) struct Addresses {
+    /// A bit for the place of each.
+    places: u64,
+    /// Those that it does appear as, one of each version at most.
+    ipv4: Option<External>,
+    ipv6: Option<External>,
+}
+
+impl Addresses {
+    pub(super) fn has(&self, place: u8) -> bool {
+        bit_of(place) & self.places != 0
+    }
+
+    /// The one that the container appears as to addresses like this one.
+    pub(super) const fn paired(&self, like: IpAddr) -> Option<External> {
+        if like.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
+}
+
+impl Attached {
+    /// Whether its sessions may use a mapping of the container: what is published for it, or has one of its addresses.
+    pub(super) fn may_use(&self, mapping: &Mapping) -> bool {
+        mapping.pinned && mapping.connector == self.config.id || self.addresses.has(mapping.place)
+    }
 }
 
 /// A VPC's link and what hangs on it.
@@ -74,6 +105,8 @@ pub(super) struct Uplink {
     /// The external addresses of each version.
     ipv4: Box<[External]>,
     ipv6: Box<[External]>,
+    /// Places of the external addresses that are for all connectors, a bit each.
+    pool: u64,
     first_is_v6: bool,
     slot: WorkerSlot,
     /// One for each external address and protocol, in the order of both lists.
@@ -160,6 +193,17 @@ impl Attachment {
         self.connectors.iter().map(|attached| &attached.config)
     }
 
+    /// The connector whose destination is the longest prefix.
+    pub(super) fn route(&self, destination: IpAddr) -> Option<(&Attached, IpNet)> {
+        let connectors = self.connectors.iter().map(|attached| (attached, &attached.config.destinations[..]));
+        route::longest_prefix(connectors, destination)
+    }
+
+    /// The connector at this place.
+    pub(super) fn at_place(&self, place: u8) -> Option<&Attached> {
+        self.connectors.iter().find(|attached| attached.place == place)
+    }
+
     pub(super) fn attached(&self, id: ConnectorId) -> Option<&Attached> {
         self.connectors.iter().find(|attached| attached.config.id == id)
     }
@@ -189,6 +233,7 @@ impl Uplink {
             external_bits: external.iter().copied().map(key::bits).collect(),
             ipv4: ipv4.into(),
             ipv6: ipv6.into(),
+            pool: !places(&config, &config.reserved) & places(&config, external),
             first_is_v6: external.first().is_some_and(IpAddr::is_ipv6),
             pools: pools.collect(),
             slot,
@@ -199,13 +244,24 @@ impl Uplink {
         }
     }
 
-    /// The external address that this container appears as to addresses like this one: always the same (paired pooling,
+    /// The external addresses of a connector, and those of them that this container appears as: always the same (paired pooling,
     /// RFC 4787 REQ-2).
-    pub(super) fn paired(&self, attachment: AttachmentId, like: IpAddr) -> Option<External> {
-        let family = if like.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
+    pub(super) fn addresses(&self, attachment: AttachmentId, connector: &ConnectorConfig) -> Addresses {
+        let named = connector.external.as_ref().map(|named| places(&self.config, named));
+        let places = named.unwrap_or(self.pool);
         // Attachments go to the workers in turn, so the worker's own go to the addresses in turn.
         let turn = attachment.0 as usize / usize::from(self.slot.count());
-        family.get(turn % family.len().max(1)).copied()
+        let paired = |family: &[External]| {
+            let of_it = || family.iter().filter(|external| bit_of(external.place) & places != 0);
+            of_it().nth(turn % of_it().count().max(1)).copied()
+        };
+        Addresses { places, ipv4: paired(&self.ipv4), ipv6: paired(&self.ipv6) }
+    }
+
+    /// The address that the gateway itself has towards addresses like this one.
+    pub(super) fn own(&self, like: IpAddr) -> Option<IpAddr> {
+        let family = if like.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
+        family.first().map(|external| external.address)
     }
 
     /// The bits of the external address at this place.
@@ -270,3 +326,16 @@ impl Uplink {
         Some(self.pool_at_mut(self.config.space.index_of(address)? as u8, protocol))
     }
 }
+
+/// The places of external addresses, a bit each; those that are none of the uplink's have none.
+fn places(config: &UplinkConfig, addresses: &[IpAddr]) -> u64 {
+    let places = addresses.iter().filter_map(|&address| config.space.index_of(address));
+    places.fold(0, |places, place| places | bit_of(place as u8))
+}
+
+/// That of a place among the external addresses; none for [`key::OWN`].
+const fn bit_of(place: u8) -> u64 {
+    if place < u64::BITS as u8 { 1 << place } else { 0 }
+}
+
+const _: () = assert!(EXTERNAL_ADDRESSES_PER_UPLINK <= u64::BITS as usize);

@@ -8,6 +8,8 @@ use super::known::Seen;
 use super::links::Hop;
 use crate::packet::Tuple;
 use crate::packet::glance::Version;
+use crate::rate::Load;
+use crate::session::tcp::Direction;
 use crate::session::{self, key};
 use crate::{Instant, Link, Protocol, route};
 
@@ -33,6 +35,10 @@ impl Engine {
             return None;
         }
         let admission = self.admit(now, id, tuple).ok()?;
+        let limits = &self.attachments.at(seen.link()).attached(admission.owner.connector)?.config.limits;
+        if limits.is_metered() {
+            return None;
+        }
         let uplink = self.uplinks.get_mut(&admission.owner.uplink)?;
         if seen.glance.on_wire::<V>(frame) > uplink.config.mtu.into() {
             return None;
@@ -40,6 +46,8 @@ impl Engine {
         let Hop { next, back: false, epoch } = admission.hop else { return None };
         let neighbor = uplink.neighbors.place(next)?;
         uplink.neighbors.resolve_at(neighbor)?;
+        let load = Load { direction: Direction::Outbound, packets: 1, bytes: 0, opens: true };
+        limits.take(now, &load).ok()?;
         let session = self.open_session(now, id, tuple, admission).ok()?;
         self.sessions.set_exit(session, epoch, session::Exit::Neighbor(neighbor));
         // A container's own address can be what the VPC sees: then the long way has a session to go on with.

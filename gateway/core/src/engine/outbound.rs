@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::admission::Admission;
-use super::links::Hop;
+use super::links::{Attached, Hop};
 use super::{Engine, MacPair, Refusal};
 use crate::neighbor::Held;
 use crate::packet::{Embedded, Packet, Transport, Tuple};
+use crate::rate::Load;
 use crate::session::tcp::{self, Direction, Segment};
 use crate::translate::{self, Changes, Side};
 use crate::wire::{Carried, Ethernet, Family};
@@ -35,6 +36,13 @@ enum Exit {
 }
 
 impl Passage {
+    fn connector<'e>(&self, engine: &'e Engine) -> Option<&'e Attached> {
+        match self {
+            Self::Known(key, _) => Some(engine.connector_of(*key)),
+            Self::New(admission) => engine.connector_by(&admission.owner),
+        }
+    }
+
     const fn way(&self) -> Way {
         match self {
             Self::Known(_, way) => *way,
@@ -120,6 +128,9 @@ impl Engine {
         }
         let way = passage.way();
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
+        let opens = matches!(passage, Passage::New(_));
+        let limits = &passage.connector(self).ok_or(Reason::NoConnector)?.config.limits;
+        limits.take(now, &Load::of(packet, Direction::Outbound, opens))?;
         let key = match passage {
             Passage::Known(key, _) => key,
             Passage::New(admission) => self.open_session(now, id, tuple, admission)?,
@@ -159,8 +170,11 @@ impl Engine {
         Ok(self.resolve(now, way, id, frame)?.map(Exit::Out))
     }
 
-    /// Remembers where a session's packets leave, for those that come next.
+    /// Remembers where a session's packets leave, for those that come next. What is metered takes the long way each time.
     fn remember_exit(&mut self, key: usize, way: Way, exit: Exit) {
+        if self.connector_of(key).config.limits.is_metered() {
+            return;
+        }
         let neighbors = self.uplinks.get(&way.uplink).map(|uplink| &uplink.neighbors);
         let exit = match exit {
             Exit::Back(_) => session::Exit::Back,
@@ -209,6 +223,8 @@ impl Engine {
         }
         let way = self.way_of(key);
         let Some(exit) = self.exit(now, way, id, packet, frame)? else { return Ok(Verdict::Hold) };
+        let limits = &self.connector_of(key).config.limits;
+        limits.take(now, &Load::of(packet, Direction::Outbound, false))?;
         let to = self.translated_source(key);
         let ip_id = self.fresh_ip_id(way.uplink, packet);
         self.leave(now, way.uplink, frame, exit, |frame, macs| {

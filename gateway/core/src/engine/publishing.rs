@@ -7,7 +7,7 @@ use rand_chacha::rand_core::Rng;
 use super::Engine;
 use crate::mapping::{Mapping, MappingKey, Scope};
 use crate::ports::{PortLease, Want};
-use crate::{AttachmentId, CommandError, ConnectorConfig, Instant, Publication};
+use crate::{AttachmentId, CommandError, ConnectorConfig, Instant, OnDetach, Publication};
 
 /// What a connector's new publications make of its old ones.
 pub(super) struct Revision {
@@ -137,6 +137,7 @@ impl Engine {
         id: AttachmentId,
         connector: &ConnectorConfig,
         published: Vec<usize>,
+        on_detach: OnDetach,
     ) -> usize {
         let mut ended = 0;
         for mapping in published {
@@ -145,7 +146,7 @@ impl Engine {
             if keys.is_empty() {
                 self.remove_mapping(now, mapping);
             }
-            ended += self.end_sessions(now, keys, Some(connector.on_detach));
+            ended += self.end_sessions(now, keys, Some(on_detach));
         }
         let Some(attachment) = self.attachments.get(&id) else { return ended };
         let mut gone = Vec::new();
@@ -167,6 +168,6 @@ impl Engine {
             here && gone.contains(&key.internal.ip())
         });
         let keys = self.sessions_of_mappings(own).collect();
-        ended + self.end_sessions(now, keys, Some(connector.on_detach))
+        ended + self.end_sessions(now, keys, Some(on_detach))
     }
 }

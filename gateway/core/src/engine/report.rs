@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Engine;
 use super::admission::Source;
-use super::links::Pool;
+use super::links::{Attached, Pool};
 use super::outbound::probe_tuple;
 use crate::limits::SNAPSHOT_SCAN;
 use crate::neighbor::Lookup;
 use crate::packet::Tuple;
+use crate::rule::Decision;
 use crate::session::Session;
 use crate::{
     AttachmentId, CommandError, DropView, Explanation, Instant, Link, LinkReport, PortUse, Probe, Protocol,
@@ -112,10 +113,14 @@ impl Engine {
                 steps,
             );
         }
-        if let Some((connector, prefix)) =
-            route::longest_prefix(self.attachments[&id].policies(), probe.remote.ip())
+        if let Some((Attached { config: connector, .. }, prefix)) =
+            self.attachments[&id].route(probe.remote.ip())
         {
             steps.push(Step::Route { connector: connector.id, prefix, uplink: connector.uplink });
+            if !connector.rules.is_empty() {
+                let Decision { index, action } = connector.decide(tuple.protocol, tuple.destination);
+                steps.push(Step::Rule { connector: connector.id, index, action });
+            }
         }
         let admission = self.admit(now, id, tuple)?;
         let uplink = admission.owner.uplink;

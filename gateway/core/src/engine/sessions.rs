@@ -35,6 +35,18 @@ impl Engine {
         Some(Key::outside(uplink, OWN, owner, tuple))
     }
 
+    /// The connector that a session was made by. It is there for as long as the session.
+    pub(super) fn connector_of(&self, key: usize) -> &Attached {
+        let entry = self.sessions.entry(key);
+        let attachment = self.attachments.at(entry.attachment());
+        attachment.at_place(entry.connector()).expect("sessions end with their connector")
+    }
+
+    /// The connector of a session that is to be made.
+    pub(super) fn connector_by(&self, owner: &Owner) -> Option<&Attached> {
+        self.attachments.get(&owner.attachment)?.attached(owner.connector)
+    }
+
     /// All of a live session.
     pub(super) fn session(&self, key: usize) -> Session {
         let entry = self.sessions.entry(key);
@@ -76,11 +88,6 @@ impl Engine {
         let attachment = self.attachments.get_mut(&id).expect("a mapping is some container's");
         let mapping = self.mappings.remove(index, &mut attachment.mappings);
         let (key, external, place) = (mapping.key, mapping.external, mapping.place);
-        // What is published for the same endpoint takes its place.
-        let mut published = attachment.connectors.iter().flat_map(|attached| &attached.published);
-        if let Some(&heir) = published.find(|&&other| other != index && self.mappings[other].key == key) {
-            self.mappings.let_be_found(heir);
-        }
         let counts = mapping.ticket.is_some();
         if let Some(attached) = attachment.attached_mut(mapping.connector).filter(|_| counts) {
             attached.ports -= 1;

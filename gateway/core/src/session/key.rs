@@ -65,6 +65,8 @@ pub(crate) enum Flag {
     RefreshedByBoth = 0x20,
     /// Its remote is behind this gateway as well.
     TurnsBack = 0x40,
+    /// The remote sent its first packet.
+    OpenedByRemote = 0x80,
 }
 
 impl Key {

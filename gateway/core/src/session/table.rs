@@ -135,6 +135,11 @@ impl Entry {
         self.word.has(Flag::Translated)
     }
 
+    /// Whether the remote sent its first packet.
+    pub(crate) const fn is_opened_by_remote(&self) -> bool {
+        self.word.has(Flag::OpenedByRemote)
+    }
+
     pub(crate) const fn state(&self) -> SessionState {
         self.state
     }
@@ -343,6 +348,11 @@ impl Table {
         entry.neighbor = if let Exit::Neighbor(place) = exit { place } else { UNRESOLVED };
     }
 
+    /// Makes a session find out anew where its packets leave.
+    pub(crate) fn forget_exit(&mut self, key: usize) {
+        self.set_exit(key, 0, Exit::Unresolved);
+    }
+
     /// Adds a session whose first packet goes in `direction`, at `now`. `siblings` are those of its mapping.
     pub(crate) fn insert(
         &mut self,
@@ -367,6 +377,7 @@ impl Table {
         let (internal, external) = endpoints;
         word.set(Flag::Translated, internal != external);
         word.set(Flag::RefreshedByBoth, refreshed_by_both);
+        word.set(Flag::OpenedByRemote, direction == Direction::Inbound);
         let protocol = word.protocol();
         let state = if protocol == Protocol::Tcp { tcp::opening(direction) } else { SessionState::Active };
         let needs_extra = protocol == Protocol::Tcp || inside.is_v6();

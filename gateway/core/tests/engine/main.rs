@@ -3,6 +3,7 @@
 //! One binary, because every file stands on `support`: a rig with two VPCs of equal addresses and containers of
 //! equal address, which checks the counters of each step by itself.
 
+mod addresses;
 mod arp;
 mod explain;
 mod filtering;
@@ -17,8 +18,11 @@ mod paging;
 mod policies;
 mod properties;
 mod rate_limit;
+mod rates;
 mod refusals;
 mod requirements;
+mod revision;
+mod rules;
 mod support;
 mod timers;
 mod translation;

@@ -383,6 +383,8 @@ fn every_reason_has_its_test() {
         R::IcmpErrorUnrelated => "icmp_errors",
         R::NextHopUnreachable | R::NextHopQueueFull => "arp",
         R::OutboxFull => "rate_limit",
+        R::PolicyDenied => "rules",
+        R::RateLimited | R::SessionRate => "rates",
         R::SessionsExhausted => "no test: needs as many sessions as limits::SESSIONS",
         R::EgressFull | R::EgressDown | R::EgressRefused | R::IngressRefused | R::HandOffFull => {
             "the shell's"

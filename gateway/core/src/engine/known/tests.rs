@@ -1,14 +1,16 @@
 //! The short way decides and rewrites as the long way does, one frame at a time or many.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 
 use etherparse::PacketBuilder;
 use proptest::prelude::*;
 
 use crate::wire::VNET_LEN;
 use crate::{
-    AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine,
-    Instant, Link, MacAddr, PortSet, Transmit, Unsolicited, UplinkConfig, UplinkId, Verdict, WorkerSlot,
+    Action, AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId,
+    Engine, Instant, Link, MacAddr, PortSet, Protocol, RateLimits, Rates, Rule, Transmit, Unsolicited,
+    UplinkConfig, UplinkId, Verdict, WorkerSlot,
 };
 
 const INSIDE: Link = Link::Attachment(AttachmentId(1));
@@ -32,7 +34,8 @@ const OTHERS: [[&str; 2]; 6] = [
     ["192.0.2.255", "ff02::1"],
 ];
 
-fn engine() -> Engine {
+/// An engine whose connector has one of a few policies.
+fn engine(policy: usize) -> Engine {
     let mut engine = Engine::new(WorkerSlot::ONLY, [3; 32]);
     let prefixes = vec!["192.0.2.0/24".parse().unwrap(), "fd01::/64".parse().unwrap()];
     let external: Vec<IpAddr> = vec!["192.0.2.10".parse().unwrap(), "fd01::10".parse().unwrap()];
@@ -45,6 +48,7 @@ fn engine() -> Engine {
         on_link: prefixes.clone(),
         next_hops: Vec::new(),
         space: AddressSpace::new(external, PortSet::default(), 1),
+        reserved: Vec::new(),
         port_blocks: false,
         unsolicited: Unsolicited::default(),
     };
@@ -55,7 +59,18 @@ fn engine() -> Engine {
         gateway_mac: MacAddr(GATEWAY_MAC),
         mtu: 1500,
     };
-    let connector = ConnectorConfig::new(ConnectorId(1), UplinkId(1), prefixes);
+    let mut connector = ConnectorConfig::new(ConnectorId(1), UplinkId(1), prefixes);
+    let rates = |[packets, bits, sessions]: [u64; 3]| {
+        let [packets, bits, sessions] = [packets, bits, sessions].map(NonZeroU64::new);
+        RateLimits::new(Rates { packets, bits, sessions })
+    };
+    match policy {
+        0 => {}
+        1 => connector.rules = rules(),
+        2 => connector.limits = rates([0, 0, 2]),
+        3 => connector.limits = rates([12, 0, 0]),
+        _ => (connector.rules, connector.limits) = (rules(), rates([0, 9_000, 3])),
+    }
     for command in [
         Command::AddUplink(uplink),
         Command::AddAttachment(attachment),
@@ -70,6 +85,23 @@ fn engine() -> Engine {
     }
     while engine.poll_transmit().is_some() {}
     engine
+}
+
+/// Denied: port 81 by UDP of the server, and what does not answer; nothing is said about IPv6 beside the server's.
+fn rules() -> Vec<Rule> {
+    let rule = |action, destination: &str, ports: Option<u16>| Rule {
+        action,
+        destination: destination.parse().unwrap(),
+        protocol: ports.map(|_| Protocol::Udp),
+        ports: ports.map(|port| port..=port),
+    };
+    vec![
+        rule(Action::Deny, "192.0.2.20/32", Some(81)),
+        rule(Action::Deny, "fd01::20/128", Some(81)),
+        rule(Action::Deny, "192.0.2.21/32", None),
+        rule(Action::Allow, "0.0.0.0/0", None),
+        rule(Action::Allow, "fd01::20/128", None),
+    ]
 }
 
 /// A packet of the container.
@@ -200,10 +232,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_short_way_does_what_the_long_way_does(all in prop::collection::vec(sent(), 1..60)) {
-        let (mut short, mut long) = (engine(), engine());
-        for (second, sent) in all.iter().enumerate() {
-            let now = Instant::from_nanos(second as u64 * 1_000_000_000);
+    fn the_short_way_does_what_the_long_way_does(policy in 0..5_usize, all in prop::collection::vec(sent(), 1..60)) {
+        let (mut short, mut long) = (engine(policy), engine(policy));
+        for (tick, sent) in all.iter().enumerate() {
+            let now = Instant::from_nanos(tick as u64 * 200_000_000);
             let mut frames = vec![(INSIDE, outbound(sent))];
             while let Some((from, frame)) = frames.pop() {
                 let (mut one, mut other) = (frame.clone(), frame);
@@ -222,8 +254,8 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_is_as_many_frames(all in prop::collection::vec(sent(), 1..200)) {
-        let (mut many, mut single) = (engine(), engine());
+    fn a_batch_is_as_many_frames(policy in 0..5_usize, all in prop::collection::vec(sent(), 1..200)) {
+        let (mut many, mut single) = (engine(policy), engine(policy));
         let now = Instant::from_nanos(1);
         let mut prepared = Vec::new();
         for batch in all.chunks(64) {

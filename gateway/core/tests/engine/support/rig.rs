@@ -392,6 +392,7 @@ pub(crate) fn uplink_config(id: UplinkId, next_hops: Vec<IpAddr>, space: Address
         on_link: ["10.1.0.0/16", "fd00:1::/64"].map(|p| p.parse().expect("a prefix")).to_vec(),
         next_hops,
         space,
+        reserved: Vec::new(),
         port_blocks: false,
         unsolicited: Unsolicited::default(),
     }
