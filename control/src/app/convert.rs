@@ -39,7 +39,9 @@ fn uplink_device(uplink: &UplinkSpec) -> gateway::UplinkDevice {
             name: device.to_string(),
             addresses: uplink.addresses().to_vec(),
             bridge: if let TapEnd::Bridge(bridge) = end { Some(bridge.to_string()) } else { None },
+            gateway_mac: None,
             mtu: mtu.bytes(),
+            lifetime: gateway::Lifetime::Process,
         },
         UplinkSpec::Packet { netns, device } => {
             gateway::UplinkDevice::Packet { netns: netns.as_ref().map(netns_of), name: device.to_string() }
@@ -57,7 +59,9 @@ pub(super) fn attachment_spec(spec: &ContainerSpec) -> gateway::AttachmentSpec {
         device: spec.device.to_string(),
         addresses: std::iter::once(v4).chain(v6).collect(),
         mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)),
+        gateway_mac: None,
         mtu: spec.mtu.bytes(),
+        lifetime: gateway::Lifetime::Process,
     }
 }
 
