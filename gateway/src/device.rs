@@ -67,12 +67,19 @@ pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Resul
     let mac = spec.mac.or(state.mac).map_or_else(random_mac, Ok)?;
     let wanted = Wanted { mac: Some(mac), mtu: spec.mtu, bridge: None };
     let versions = Versions::of(spec.addresses.iter().map(|a| a.address));
+    // Of the next gateway, they would be wrong if it had another MAC address.
+    let keeps = spec.lifetime == Lifetime::Lasting && spec.gateway_mac.is_some();
     let done = inside(&netns, || {
         exchange(async |handle| {
             let index = if_nametoindex(name)?;
-            let present = prepare(&handle, name, index, origin, spec.lifetime, versions).await?;
-            if origin == Origin::Made && !versions.v6 {
-                quieten(&handle, index).await;
+            let present = prepare(&handle, name, index, origin, versions).await?;
+            if origin == Origin::Made {
+                if !versions.v6 {
+                    quieten(&handle, index).await;
+                }
+                if keeps {
+                    keep_neighbors(name);
+                }
             }
             set_up(&handle, index, wanted, &state).await?;
             for Addressing { address, gateway } in &spec.addresses {
@@ -114,12 +121,18 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec, spread: Spread) 
             };
             let wanted = Wanted { mac: None, mtu: *mtu, bridge };
             let versions = Versions::of(addresses.iter().map(ipnet::IpNet::addr));
+            let keeps = *lifetime == Lifetime::Lasting && gateway_mac.is_some();
             let done = inside(&netns, || {
                 exchange(async |handle| {
                     let index = if_nametoindex(name.as_str())?;
-                    let present = prepare(&handle, name, index, origin, *lifetime, versions).await?;
-                    if origin == Origin::Made && queues.len() > 1 {
-                        lighten(&handle, index).await;
+                    let present = prepare(&handle, name, index, origin, versions).await?;
+                    if origin == Origin::Made {
+                        if queues.len() > 1 {
+                            lighten(&handle, index).await;
+                        }
+                        if keeps {
+                            keep_neighbors(name);
+                        }
                     }
                     set_up(&handle, index, wanted, &state).await?;
                     for address in addresses {
@@ -145,19 +158,13 @@ async fn prepare(
     name: &str,
     index: u32,
     origin: Origin,
-    lifetime: Lifetime,
     versions: Versions,
 ) -> io::Result<Present> {
     if versions.v6 {
         enable_ipv6(name);
     }
     match origin {
-        Origin::Made => {
-            if lifetime == Lifetime::Lasting {
-                keep_neighbors(name);
-            }
-            Ok(Present::default())
-        }
+        Origin::Made => Ok(Present::default()),
         Origin::TakenAgain => Present::look(handle, index, versions).await,
     }
 }

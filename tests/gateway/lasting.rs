@@ -1,6 +1,7 @@
 //! Devices that outlive the gateway that has made them, and are taken again by the next one.
 
 use std::fs;
+use std::net::{SocketAddrV6, UdpSocket};
 
 use gateway::{
     AttachmentInfo, AttachmentSpec, Event, Lifetime, LinkError, MacAddr, Netns, NetnsIdentity, Origin,
@@ -32,10 +33,8 @@ fn a_container_keeps_its_device_its_addresses_its_routes_and_its_neighbors() {
         let tcp = TcpEcho::start(&vpc, SERVER, "orders").unwrap();
         container.run(|| {
             assert_eq!(tcp_exchange(any_port(), tcp.address(), &[7; 100_000], PATIENCE).unwrap(), "orders");
-            for gateway in spec().addresses.iter().map(|a| a.gateway) {
-                echo(gateway).unwrap();
-            }
         });
+        reach_gateways(&container, GATEWAY_MAC);
         (made, uplink)
     };
     let fixture = Fixture::start(2);
@@ -60,14 +59,17 @@ fn a_container_keeps_its_device_its_addresses_its_routes_and_its_neighbors() {
 }
 
 #[test]
-fn what_has_changed_in_the_meantime_is_put_right_and_what_was_added_stays() {
+fn what_is_missing_or_other_than_asked_for_is_put_right() {
     let lab = Lab::new("lasting-spec").unwrap();
     let container = lab.namespace("c").unwrap();
-    let spec = || AttachmentSpec { lifetime: Lifetime::Lasting, ..dual_stack(&container) };
+    let spec = || AttachmentSpec {
+        gateway_mac: Some(GATEWAY_MAC),
+        lifetime: Lifetime::Lasting,
+        ..dual_stack(&container)
+    };
     let fixture = Fixture::start(1);
     let made = add(&fixture, spec()).unwrap();
     let ip_dev = |command: &str| output(&container, "ip", &format!("{command} dev eth0"));
-    ip_dev("addr add 192.0.2.7/32");
     let before = addresses_and_routes(&container);
     drop(fixture);
     let spec = || AttachmentSpec { mac: Some(MAC), mtu: 1400, ..spec() };
@@ -90,9 +92,7 @@ fn what_has_changed_in_the_meantime_is_put_right_and_what_was_added_stays() {
             "{link}"
         );
         assert_eq!(addresses_and_routes(&container), before, "{damage}");
-        for gateway in spec().addresses.iter().map(|a| a.gateway) {
-            container.run(|| echo(gateway)).unwrap_or_else(|e| panic!("{damage}: {gateway}: {e}"));
-        }
+        reach_gateways(&container, GATEWAY_MAC);
     }
     // A default route of somebody else's is not ours to replace.
     ip_dev("route replace default via 192.0.2.9 onlink");
@@ -358,10 +358,22 @@ fn add_uplink(fixture: &Fixture, device: UplinkDevice) -> Result<UplinkInfo, Lin
     fixture.wait(fixture.handle.add_uplink(uplink(device)))
 }
 
+/// Lets the container find its gateways, which it then knows by their MAC address.
+fn reach_gateways(container: &Namespace, mac: MacAddr) {
+    container.run(|| {
+        echo("169.254.1.1".parse().unwrap()).unwrap();
+        let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+        let socket = UdpSocket::bind("[::]:0").unwrap();
+        socket.send_to(b"x", SocketAddrV6::new("fe80::1".parse().unwrap(), 9, 0, index)).unwrap();
+    });
+    let known = || output(container, "ip", "neigh show dev eth0").matches(&format!("lladdr {mac}")).count();
+    eventually("both gateways to be known", || known() == 2);
+}
+
 /// The container's device as `ip` shows it; nothing if there is none.
 fn link(container: &Namespace) -> String {
     let shown = output(container, "ip", "-o link show");
-    shown.lines().filter(|line| line.contains(" eth0: ")).map(str::to_owned).collect()
+    shown.lines().filter(|line| line.contains(" eth0")).map(str::to_owned).collect()
 }
 
 /// All but what counts or ages: link, addresses, routes, neighbors.
@@ -370,7 +382,8 @@ fn settings(container: &Namespace) -> String {
     let mut neighbors: Vec<_> =
         neighbors.lines().map(|line| line.rsplit_once(' ').unwrap_or_default().0).collect();
     neighbors.sort_unstable();
-    let link = link(container);
+    // Before it has lost its carrier once, the kernel does not say that it has one.
+    let link = link(container).replace("state UNKNOWN", "state UP");
     format!("{link}\n{}\n{}", addresses_and_routes(container), neighbors.join("\n"))
 }
 
@@ -382,7 +395,9 @@ fn addresses_and_routes(container: &Namespace) -> String {
         "-6 route",
     ]
     .map(|command| output(container, "ip", command));
-    let mut lines: Vec<_> = shown.iter().flat_map(|text| text.lines()).map(str::trim).collect();
+    let lines = shown.iter().flat_map(|text| text.lines()).map(str::trim);
+    // Those of router advertisements come when they come, and age.
+    let mut lines: Vec<_> = lines.filter(|line| !line.contains("proto ra")).collect();
     lines.sort_unstable();
     lines.join("\n")
 }

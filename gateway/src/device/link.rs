@@ -14,7 +14,7 @@ use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::MacAddr;
@@ -206,17 +206,20 @@ impl Present {
         Ok(Self { addresses: addresses.iter().flat_map(own).collect(), routes })
     }
 
-    fn has_route(&self, destination: Option<IpAddr>, gateway: Option<IpAddr>) -> bool {
+    /// Whether there is a route that goes to the same destination by the same way, and as soon.
+    fn has_route(&self, wanted: &RouteMessage) -> bool {
         self.routes.iter().any(|route| {
-            let of = |wanted: fn(&RouteAttribute) -> Option<&RouteAddress>| {
-                route.attributes.iter().find_map(wanted)
-            };
-            let to = of(|a| if let RouteAttribute::Destination(to) = a { Some(to) } else { None });
-            let by = of(|a| if let RouteAttribute::Gateway(by) = a { Some(by) } else { None });
-            to == destination.map(RouteAddress::from).as_ref()
-                && by == gateway.map(RouteAddress::from).as_ref()
+            way(route).count() == way(wanted).count() && way(wanted).all(|a| route.attributes.contains(a))
         })
     }
+}
+
+/// What makes it another route; protocol and the like do not.
+fn way(route: &RouteMessage) -> impl Iterator<Item = &RouteAttribute> {
+    route.attributes.iter().filter(|attribute| {
+        use RouteAttribute::{Destination, Gateway, Priority};
+        matches!(attribute, Destination(_) | Gateway(_) | Priority(_))
+    })
 }
 
 /// include/uapi/linux/rtnetlink.h
@@ -320,27 +323,29 @@ pub(super) async fn add_routes(
     gateway: IpAddr,
     present: &Present,
 ) -> io::Result<()> {
-    let default = match gateway {
+    let wanted = match gateway {
         IpAddr::V4(gateway) => {
-            if !present.has_route(Some(gateway.into()), None) {
-                let on_link = RouteMessageBuilder::<Ipv4Addr>::new()
-                    .destination_prefix(gateway, 32)
-                    .output_interface(index)
-                    .scope(RouteScope::Link);
-                handle.route().add(on_link.build()).execute().await.map_err(answer)?;
-            }
-            RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
+            let on_link = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(gateway, 32)
+                .output_interface(index)
+                .scope(RouteScope::Link);
+            let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index);
+            vec![on_link.build(), default.build()]
         }
-        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(gateway)
-            .output_interface(index)
-            .priority(ROUTE_METRIC)
-            .build(),
+        IpAddr::V6(gateway) => {
+            let default = RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .output_interface(index)
+                .priority(ROUTE_METRIC);
+            vec![default.build()]
+        }
     };
-    if present.has_route(None, Some(gateway)) {
-        return Ok(());
+    for route in wanted {
+        if !present.has_route(&route) {
+            handle.route().add(route).execute().await.map_err(answer)?;
+        }
     }
-    handle.route().add(default).execute().await.map_err(answer)
+    Ok(())
 }
 
 /// The kernel takes packets for a new IPv6 address only after a while, when its work queue has made the route to itself
