@@ -50,11 +50,22 @@ impl Netns {
 
     /// When the process started, if it is one's namespace; `None` if there is no such process.
     fn started(&self) -> Option<Option<u64>> {
-        let Self::Pid(pid) = self else { return Some(None) };
+        let Some(pid) = self.process() else { return Some(None) };
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field is the program's name in parentheses, with anything inside (proc_pid_stat(5)).
         let (_, from_third) = text.rsplit_once(')')?;
         from_third.split_ascii_whitespace().nth(STARTED - 3)?.parse().ok().map(Some)
+    }
+}
+
+impl Netns {
+    /// The process for which the namespace is named, however that is written.
+    fn process(&self) -> Option<u32> {
+        match self {
+            Self::Pid(pid) => Some(*pid),
+            Self::Path(path) => path.to_str()?.strip_prefix("/proc/")?.strip_suffix("/ns/net")?.parse().ok(),
+            Self::Name(_) => None,
+        }
     }
 }
 
@@ -84,11 +95,8 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn of(netns: &Netns, opened: &OwnedFd) -> Option<Self> {
-        let process = match netns {
-            // Without it, the file goes with the process, and is looked at less often.
-            Netns::Pid(pid) => open_process(*pid).ok(),
-            Netns::Name(_) | Netns::Path(_) => None,
-        };
+        // Without it, the file goes with the process, and is looked at less often.
+        let process = netns.process().and_then(|pid| open_process(pid).ok());
         Some(Self { netns: netns.clone(), file: NetnsFile::opened(opened)?, process })
     }
 
@@ -150,12 +158,16 @@ mod tests {
 
     #[test]
     fn an_identity_is_read_back_from_its_text_and_from_no_other() {
-        let own = [Netns::Path("/proc/self/ns/net".into()), Netns::Pid(std::process::id())]
-            .map(|netns| netns.identity().unwrap());
+        let pid = std::process::id();
+        let names =
+            ["/proc/self/ns/net".into(), format!("/proc/{pid}/ns/net")].map(|path| Netns::Path(path.into()));
+        let own = names.map(|netns| netns.identity().unwrap());
         assert_ne!(own[0], own[1], "only one of them ends with this process");
+        assert_eq!(Some(own[1]), Netns::Pid(pid).identity());
         for identity in own {
             let text = identity.to_string();
             assert_eq!(text.parse(), Ok(identity));
+            assert_eq!(text.split('/').count(), 4 + usize::from(identity.started.is_some()));
             for other in
                 [format!("{text}/"), format!("{text}/1/2"), text.replace('/', "/0"), text[1..].into()]
             {

@@ -9,6 +9,7 @@ use gateway::{
 };
 use netlab::traffic::{TcpEcho, tcp_exchange};
 use netlab::{Lab, Namespace};
+use nix::mount::{MntFlags, umount2};
 use tests::{PATIENCE, SERVER, eventually};
 
 use crate::fixture::{Fixture, any_port, attachment, tap, uplink};
@@ -159,14 +160,16 @@ fn a_device_of_a_gateway_that_lives_is_taken() {
 
 #[test]
 fn a_namespace_that_is_deleted_after_its_device_was_taken_again_is_noticed_and_freed() {
-    /// How the namespace is named, and how it is deleted.
+    /// How the namespace is named, and how that ends.
+    #[derive(Clone, Copy, Debug)]
     enum Name {
-        File,
+        DeletedFile,
         Process,
-        /// Nothing but a look tells that it is gone.
         FileOfProcess,
+        /// Nothing but a look tells that it is gone.
+        UnmountedFile,
     }
-    for name in [Name::File, Name::Process, Name::FileOfProcess] {
+    for name in [Name::DeletedFile, Name::Process, Name::FileOfProcess, Name::UnmountedFile] {
         let lab = Lab::new("lasting-gone").unwrap();
         let (container, witness) = (lab.namespace("c").unwrap(), lab.namespace("w").unwrap());
         container.veth("peer", &witness, "peer").unwrap();
@@ -174,7 +177,7 @@ fn a_namespace_that_is_deleted_after_its_device_was_taken_again_is_noticed_and_f
         sleep.arg("1000");
         let process = container.spawn(sleep).unwrap();
         let netns = match name {
-            Name::File => container.netns(),
+            Name::DeletedFile | Name::UnmountedFile => container.netns(),
             Name::Process => Netns::Pid(process.id()),
             Name::FileOfProcess => Netns::Path(format!("/proc/{}/ns/net", process.id()).into()),
         };
@@ -186,18 +189,16 @@ fn a_namespace_that_is_deleted_after_its_device_was_taken_again_is_noticed_and_f
         let mut fixture = Fixture::start(2);
         let again = add(&fixture, spec()).unwrap();
         assert_eq!(again.origin, Origin::TakenAgain);
+        process.kill();
         match name {
-            Name::File => {
-                process.kill();
-                container.remove();
-                assert_eq!(fixture.event(), Event::AttachmentGone(again.id));
-            }
-            Name::Process | Name::FileOfProcess => {
-                process.kill();
-                assert_eq!(fixture.event(), Event::AttachmentGone(again.id));
-                assert_eq!(link(&container), "", "the namespace has another name, and goes on without us");
-                container.remove();
-            }
+            Name::DeletedFile => container.remove(),
+            Name::UnmountedFile => umount2(&container.netns().path(), MntFlags::MNT_DETACH).unwrap(),
+            Name::Process | Name::FileOfProcess => {}
+        }
+        assert_eq!(fixture.event(), Event::AttachmentGone(again.id), "{name:?}");
+        if let Name::Process | Name::FileOfProcess = name {
+            assert_eq!(link(&container), "", "the namespace has another name, and goes on without us");
+            container.remove();
         }
         eventually("the namespace to go with all that is in it", || {
             !witness.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap()).contains("peer")

@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const LONG_INTERVAL: Duration = Duration::from_secs(2);
 
 /// TAP devices that one look is for; the next one is for the next of them.
-const SOME: usize = 128;
+const SOME: usize = 64;
 
 /// A link to watch.
 pub(crate) struct Watched {
