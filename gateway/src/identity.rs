@@ -1,7 +1,8 @@
 //! Which namespace a name means, for comparing it with what the name means later.
 
 use std::fmt;
-use std::fs::File;
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
@@ -37,7 +38,7 @@ impl Netns {
     /// What the name means now; `None` if it means nothing. Enters the namespace, and so needs what that needs.
     pub fn identity(&self) -> Option<NetnsIdentity> {
         // The process is the same before and after, so it is its namespace that was opened in between.
-        let started = self.started()?;
+        let started = self.started().ok()?;
         let opened = self.open().ok()?;
         let identity = NetnsIdentity {
             boot: boot()?,
@@ -45,20 +46,20 @@ impl Netns {
             cookie: cookie(&opened).ok()?,
             started,
         };
-        (self.started()? == started).then_some(identity)
+        (self.started().ok()? == started).then_some(identity)
     }
 
-    /// When the process started, if it is one's namespace; `None` if there is no such process.
-    fn started(&self) -> Option<Option<u64>> {
-        let Some(pid) = self.process() else { return Some(None) };
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    /// When the process started for which the namespace is named, if it is.
+    fn started(&self) -> io::Result<Option<u64>> {
+        let Some(pid) = self.process() else { return Ok(None) };
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The second field is the program's name in parentheses, with anything inside (proc_pid_stat(5)).
-        let (_, from_third) = text.rsplit_once(')')?;
-        from_third.split_ascii_whitespace().nth(STARTED - 3)?.parse().ok().map(Some)
+        let from_third = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let started =
+            from_third.split_ascii_whitespace().nth(STARTED - 3).and_then(|field| field.parse().ok());
+        started.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
-}
 
-impl Netns {
     /// The process for which the namespace is named, however that is written.
     fn process(&self) -> Option<u32> {
         match self {
@@ -72,7 +73,7 @@ impl Netns {
 impl NetnsFile {
     /// What the name leads to now; `None` if to nothing.
     pub(crate) fn of(netns: &Netns) -> Option<Self> {
-        let file = std::fs::metadata(netns.path()).ok()?;
+        let file = fs::metadata(netns.path()).ok()?;
         Some(Self { device: file.dev(), inode: file.ino() })
     }
 
@@ -112,7 +113,7 @@ const STARTED: usize = 22;
 fn boot() -> Option<u128> {
     static BOOT: OnceLock<Option<u128>> = OnceLock::new();
     *BOOT.get_or_init(|| {
-        let text = std::io::read_to_string(File::open("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
     })
 }

@@ -13,7 +13,7 @@ use nix::mount::{MntFlags, umount2};
 use tests::{PATIENCE, SERVER, eventually};
 
 use crate::fixture::{Fixture, any_port, attachment, tap, uplink};
-use crate::world::{dual_stack, echo, output};
+use crate::world::{dual_stack, echo, output, pattern};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const GATEWAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -33,7 +33,10 @@ fn a_container_keeps_its_device_its_addresses_its_routes_and_its_neighbors() {
         fixture.attach(made.id, uplink.id);
         let tcp = TcpEcho::start(&vpc, SERVER, "orders").unwrap();
         container.run(|| {
-            assert_eq!(tcp_exchange(any_port(), tcp.address(), &[7; 100_000], PATIENCE).unwrap(), "orders");
+            assert_eq!(
+                tcp_exchange(any_port(), tcp.address(), &pattern(100_000), PATIENCE).unwrap(),
+                "orders"
+            );
         });
         reach_gateways(&container, GATEWAY_MAC);
         (made, uplink)
@@ -146,13 +149,13 @@ fn a_device_of_a_gateway_that_lives_is_taken() {
         let (vpc, container) = (lab.namespace("vpc").unwrap(), lab.namespace("c").unwrap());
         let (owner, other) = (Fixture::start(workers), Fixture::start(workers));
         let spec = |lifetime| AttachmentSpec { lifetime, ..attachment(&container) };
-        let owned = add(&owner, spec(Lifetime::Lasting)).unwrap();
+        let link = add(&owner, spec(Lifetime::Lasting)).unwrap();
         let uplink = add_uplink(&owner, tap(&vpc, Lifetime::Lasting)).unwrap();
         for lifetime in [Lifetime::Lasting, Lifetime::Process] {
             assert!(matches!(add(&other, spec(lifetime)), Err(LinkError::DeviceTaken(_))));
             assert!(matches!(add_uplink(&other, tap(&vpc, lifetime)), Err(LinkError::DeviceTaken(_))));
         }
-        owner.attach(owned.id, uplink.id);
+        owner.attach(link.id, uplink.id);
         let tcp = TcpEcho::start(&vpc, SERVER, "orders").unwrap();
         container.run(|| tcp_exchange(any_port(), tcp.address(), b"x", PATIENCE)).unwrap();
     }
@@ -279,7 +282,7 @@ fn an_uplink_is_taken_again_as_far_as_its_queues_fit() {
         assert_eq!(uplink.origin, origin, "{workers} workers");
         fixture.attach(fixture.container(&container), uplink.id);
         let tcp = TcpEcho::start(&vpc, SERVER, "orders").unwrap();
-        container.run(|| tcp_exchange(any_port(), tcp.address(), &[7; 100_000], PATIENCE)).unwrap();
+        container.run(|| tcp_exchange(any_port(), tcp.address(), &pattern(100_000), PATIENCE)).unwrap();
     }
 }
 

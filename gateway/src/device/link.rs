@@ -226,15 +226,18 @@ fn way(route: &RouteMessage) -> impl Iterator<Item = &RouteAttribute> {
 const RT_TABLE_MAIN: u32 = 254;
 
 /// Which versions of IP are of interest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Versions {
     pub(super) v4: bool,
     pub(super) v6: bool,
 }
 
 impl Versions {
-    pub(super) fn of(addresses: impl Iterator<Item = IpAddr> + Clone) -> Self {
-        Self { v4: addresses.clone().any(|a| a.is_ipv4()), v6: addresses.clone().any(|a| a.is_ipv6()) }
+    pub(super) fn of(addresses: impl Iterator<Item = IpAddr>) -> Self {
+        addresses.fold(Self::default(), |versions, address| Self {
+            v4: versions.v4 || address.is_ipv4(),
+            v6: versions.v6 || address.is_ipv6(),
+        })
     }
 }
 

@@ -77,7 +77,7 @@ impl Watch {
 
     /// Watches a link from now on; returns it if it is gone already.
     pub(super) fn add(&mut self, watched: Watched) -> Option<Link> {
-        let Some(device) = watched.device.upgrade() else { return None };
+        let device = watched.device.upgrade()?;
         let token = self.next;
         self.next += 1;
         let name = watched.home.as_ref().and_then(|home| self.watch_name(home, token));
