@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use control_core::{AttachmentId, Change, Resources, State, UplinkId};
+use control_core::{AttachmentId, Change, FullName, Resources, State, UplinkId};
 use gateway::{Event, Link};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -27,8 +27,8 @@ pub(crate) async fn follow(app: App, mut losses: Receiver<Event>) {
             }
         };
         match loss {
-            Ok(Event::AttachmentGone(id)) => attachment_gone(&app, AttachmentId(id.0)),
-            Ok(Event::UplinkGone(id)) => uplink_gone(&app, UplinkId(id.0)),
+            Ok(Event::AttachmentGone(id)) => attachment_gone(&app, AttachmentId(id.0)).await,
+            Ok(Event::UplinkGone(id)) => uplink_gone(&app, UplinkId(id.0)).await,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "too many losses at once; comparing with the gateway instead");
                 compare(&app).await;
@@ -38,32 +38,34 @@ pub(crate) async fn follow(app: App, mut losses: Receiver<Event>) {
     }
 }
 
-fn attachment_gone(app: &App, id: AttachmentId) {
-    written_down(app.commit(Change::AttachmentGone(id)));
+async fn attachment_gone(app: &App, id: AttachmentId) {
+    let name = app.read(|resources| resources.container_of(id).cloned());
+    written_down(app.commit(Change::AttachmentGone(id)).await);
     let gone = app.read(|resources| {
-        let container = resources.container(resources.container_of(id)?.as_str()).ok()?;
         // One that is being deleted is not worth a warning.
-        (container.life.state() == State::Gone).then(|| container.spec.name.clone())
+        let found = resources.container(name.as_ref()?).ok()?;
+        (found.life.state() == State::Gone).then(|| found.name.clone())
     });
     if let Some(container) = gone {
         tracing::warn!(%container, "the container's device or namespace disappeared");
     }
 }
 
-fn uplink_gone(app: &App, id: UplinkId) {
-    written_down(app.commit(Change::UplinkGone(id)));
+async fn uplink_gone(app: &App, id: UplinkId) {
+    let name: Option<FullName> = app.read(|resources| resources.vpc_of(id).cloned());
+    written_down(app.commit(Change::UplinkGone(id)).await);
     let gone = app.read(|resources| {
-        let vpc = resources.vpc(resources.vpc_of(id)?.as_str()).ok()?;
-        (vpc.life.state() == State::Gone).then(|| vpc.spec.name.clone())
+        let found = resources.vpc(name.as_ref()?).ok()?;
+        (found.life.state() == State::Gone).then(|| found.name.clone())
     });
     if let Some(vpc) = gone {
         tracing::warn!(%vpc, "the VPC's device or namespace disappeared");
     }
 }
 
-fn written_down(outcome: Result<(), control_core::Problem>) {
-    if let Err(problem) = outcome {
-        tracing::error!(%problem, "a loss was not written down");
+fn written_down(outcome: Result<(), crate::registry::CommitError>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "a loss was not written down");
     }
 }
 
@@ -75,8 +77,8 @@ async fn compare(app: &App) {
     let theirs: BTreeSet<Link> = stats.links.iter().map(|report| report.link).collect();
     for lost in ours.difference(&theirs) {
         match lost {
-            Link::Attachment(id) => attachment_gone(app, AttachmentId(id.0)),
-            Link::Uplink(id) => uplink_gone(app, UplinkId(id.0)),
+            Link::Attachment(id) => attachment_gone(app, AttachmentId(id.0)).await,
+            Link::Uplink(id) => uplink_gone(app, UplinkId(id.0)).await,
         }
     }
 }

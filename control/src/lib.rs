@@ -4,13 +4,13 @@
 //! [`serve`] until the shutdown future ends.
 //!
 //! ```text
-//!   http/  extract, convert     app/  decide, in the right order     store/  remember
+//!   http/  extract, convert     app/  decide, in the right order     registry/  remember
 //!   knows HTTP                  knows no HTTP                        knows neither
 //!            └──────────────────────►│└──────────────────────────────────►│
 //!                                    └──► gateway::Handle
 //! ```
 //!
-//! A mutation reserves what it needs in the store, then tells the gateway, then writes down the outcome. It runs in a task of its
+//! A mutation reserves what it needs in the registry, then tells the gateway, then writes down the outcome. It runs in a task of its
 //! own, so that a client that hangs up leaves nothing half done.
 
 #![forbid(unsafe_code)]
@@ -18,16 +18,13 @@
 mod app;
 mod events;
 mod http;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the registry of resources is to be put on it")
-)]
 mod medium;
+mod reconcile;
+mod registry;
 mod serve;
 mod server;
 pub mod state;
-mod store;
 
 pub use http::openapi;
-pub use serve::serve;
+pub use serve::{State, StateError, serve};
 pub use server::{Listeners, Settings};

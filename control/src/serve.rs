@@ -1,12 +1,47 @@
 //! Everything put together.
 
 use std::future::Future;
+use std::path::PathBuf;
 
+use gateway::Lifetime;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::store::Memory;
-use crate::{Listeners, Settings, events, http, server};
+use crate::medium::{Medium, MediumError, Redb, Volatile};
+use crate::registry::{OpenError, Registry};
+use crate::{Listeners, Settings, events, http, reconcile, server};
+
+/// What is intended, as it was kept: opened before anything is served.
+pub struct State {
+    registry: Registry,
+    lifetime: Lifetime,
+}
+
+/// Why there is no state to begin with. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(MediumError),
+    /// What the store has kept cannot be taken up.
+    #[error("{0}")]
+    Content(String),
+}
+
+impl State {
+    /// Opens the store in this directory; without one, nothing outlives the process, devices included.
+    pub fn open(directory: Option<&PathBuf>) -> Result<Self, StateError> {
+        let (medium, lifetime): (Box<dyn Medium>, _) = match directory {
+            Some(directory) => (Box::new(Redb::open(directory).map_err(StateError::Store)?), Lifetime::Lasting),
+            None => (Box::new(Volatile::default()), Lifetime::Process),
+        };
+        match Registry::open(medium) {
+            Ok(registry) => Ok(Self { registry, lifetime }),
+            Err(OpenError::Medium(error)) => Err(StateError::Store(error)),
+            Err(error) => Err(StateError::Content(error.to_string())),
+        }
+    }
+}
 
 /// Serves the API until `shutdown` ends, then finishes the requests that are under way, within [`Settings::drain`].
 ///
@@ -14,13 +49,16 @@ use crate::{Listeners, Settings, events, http, server};
 pub async fn serve(
     listeners: Listeners,
     handle: gateway::Handle,
+    state: State,
     shutdown: impl Future<Output = ()>,
     settings: Settings,
 ) {
     // Subscribed before the first request, so that no loss goes unheard.
     let losses = handle.events();
-    let app = App::new(Box::new(Memory::default()), handle);
+    let app = App::new(state.registry, handle, state.lifetime);
     let mut background = JoinSet::new();
     background.spawn(events::follow(app.clone(), losses));
-    server::run(listeners, http::router(app), shutdown, settings).await;
+    background.spawn(reconcile::run(app.clone()));
+    let router = http::router(app, &settings.admins);
+    server::run(listeners, router, shutdown, settings).await;
 }

@@ -41,8 +41,10 @@ pub struct Listeners {
 }
 
 /// Bounds against clients that are slow, many or hostile.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
+    /// Users who are the local administrator when they come in through the unix socket.
+    pub admins: Vec<u32>,
     /// Connections at a time; more wait in the listeners' queues.
     pub connections: usize,
     /// A request's header has to arrive within this time of the connection, or of the answer before.
@@ -56,7 +58,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let patience = Duration::from_secs(10);
-        Self { connections: 256, header_time: patience, write_time: patience, drain: Duration::from_secs(5) }
+        Self { admins: vec![0], connections: 256, header_time: patience, write_time: patience, drain: Duration::from_secs(5) }
     }
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn run(
     let (end, ending) = watch::channel(false);
     tokio::select! {
         () = shutdown => {}
-        never = accept_all(&listeners, &router, settings, &graceful, &Ending(ending), &mut connections) => match never {},
+        never = accept_all(&listeners, &router, &settings, &graceful, &Ending(ending), &mut connections) => match never {},
     }
     drop(listeners);
     end.send_replace(true);
@@ -94,7 +96,7 @@ pub(crate) async fn run(
 async fn accept_all(
     listeners: &Listeners,
     router: &Router,
-    settings: Settings,
+    settings: &Settings,
     graceful: &GracefulShutdown,
     ending: &Ending,
     connections: &mut JoinSet<()>,
@@ -106,7 +108,7 @@ async fn accept_all(
         match listeners.accept().await {
             Ok((peer, stream)) => {
                 let service = service(router.clone(), peer, ending.clone());
-                connections.spawn(serve_connection(stream, service, settings, graceful.watcher(), slot));
+                connections.spawn(serve_connection(stream, service, settings.clone(), graceful.watcher(), slot));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");

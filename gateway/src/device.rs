@@ -1,35 +1,36 @@
 //! Making devices from their specifications: all of it inside the right namespace, nothing left behind on failure.
 //!
-//! A TAP device lives as long as its descriptor, so that every early return removes it.
+//! A TAP device lives as long as its descriptor, so that every early return removes it, until all is done and
+//! [`Opened::origin`] and the lifetime say that it shall last. One that an earlier gateway has left is taken again where it is.
+
+mod again;
+mod link;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
-use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
+use rtnetlink::Handle;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType};
+
+use self::again::{Queues, Taken, take};
+use self::link::{
+    Present, State, Versions, Wanted, add_address, add_routes, enable_ipv6, keep_neighbors, lighten, link,
+    own, quieten, set_up,
 };
-use rtnetlink::packet_route::route::{RouteScope, RouteType};
-use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
-
-use crate::io::netlink::{answer, exchange, without_queueing};
+use crate::identity::Home;
+use crate::io::netlink::{answer, exchange};
 use crate::io::netns::run_in;
-use crate::io::{Device, Packet, Staging};
+use crate::io::{Device, Packet, Staging, Tap};
 use crate::placement::Spread;
-use crate::{Addressing, AttachmentSpec, LinkError, MacAddr, Netns, UplinkDevice, UplinkSpec};
-
-/// Frames that the kernel queues towards the gateway before it drops. Linux's default for Ethernet.
-const TRANSMIT_QUEUE: u32 = 1000;
-
-/// How long the kernel may take to find a new IPv6 address its own. It is some milliseconds on a busy machine.
-const LOCAL_WAIT: Duration = Duration::from_secs(1);
+use crate::{
+    Addressing, AttachmentSpec, Lifetime, LinkError, MacAddr, Netns, Origin, UplinkDevice, UplinkSpec,
+};
 
 /// An open device and what was learned about it.
 pub(crate) struct Opened {
@@ -41,6 +42,9 @@ pub(crate) struct Opened {
     pub(crate) mtu: u16,
     /// Which existing device it is; `None` for one of our own making.
     pub(crate) key: Option<DeviceKey>,
+    pub(crate) origin: Origin,
+    /// What to look at, since the descriptor keeps the namespace alive: `None` if it does not.
+    pub(crate) home: Option<Home>,
 }
 
 /// An existing device, whatever its namespace is called.
@@ -51,73 +55,141 @@ pub(crate) struct DeviceKey {
     index: u32,
 }
 
-/// Metric of a container's IPv6 default route: before that of router advertisements, which is 1024.
-const ROUTE_METRIC: u32 = 512;
-
-/// Makes a container's TAP device: addresses, default routes through the gateway.
+/// Makes a container's TAP device, or takes it again: addresses, default routes through the gateway.
 pub(crate) fn open_attachment(staging: &Staging, spec: &AttachmentSpec) -> Result<Opened, LinkError> {
-    let mac = spec.mac.map_or_else(random_mac, Ok)?;
     let netns = spec.netns.open()?;
-    let tap = staging.create_tap(&netns, &spec.device)?;
-    inside(netns, || {
+    let name = spec.device.as_str();
+    let left = inside(&netns, || take(name, Queues::Single, spec.lifetime))?;
+    let (Taken { queues, state }, origin) = match left {
+        Some(taken) => (taken, Origin::TakenAgain),
+        None => (Taken::made(vec![staging.create_tap(&netns, name)?]), Origin::Made),
+    };
+    let mac = spec.mac.or(state.mac).map_or_else(random_mac, Ok)?;
+    let wanted = Wanted { mac: Some(mac), mtu: spec.mtu, bridge: None };
+    let versions = Versions::of(spec.addresses.iter().map(|a| a.address));
+    // Of the next gateway, they would be wrong if it had another MAC address.
+    let keeps = spec.lifetime == Lifetime::Lasting && spec.gateway_mac.is_some();
+    let done = inside(&netns, || {
         exchange(async |handle| {
-            let index = if_nametoindex(spec.device.as_str())?;
-            if spec.addresses.iter().all(|a| a.address.is_ipv4()) {
-                quieten(&handle, index).await;
+            let index = if_nametoindex(name)?;
+            let present = prepare(&handle, name, index, origin, versions).await?;
+            if origin == Origin::Made {
+                if !versions.v6 {
+                    quieten(&handle, index).await;
+                }
+                if keeps {
+                    keep_neighbors(name);
+                }
             }
-            if spec.addresses.iter().any(|a| a.address.is_ipv6()) {
-                enable_ipv6(&spec.device);
-            }
-            set_up(&handle, index, Some(mac), spec.mtu, None).await?;
+            set_up(&handle, index, wanted, &state).await?;
             for Addressing { address, gateway } in &spec.addresses {
-                add_address(&handle, index, IpNet::from(*address)).await?;
-                add_routes(&handle, index, *gateway).await?;
+                add_address(&handle, index, (*address).into(), &present).await?;
+                match add_routes(&handle, index, *gateway, &present).await {
+                    // Who has put another in its place in the meantime knows why.
+                    Err(e) if origin == Origin::TakenAgain && is_there(&e) => {}
+                    added => added?,
+                }
             }
             Ok(())
         })
-        .map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or_default()) {
-            Errno::EEXIST => LinkError::DefaultRouteTaken,
-            _ => setting_up("set up the container's device", source),
-        })?;
-        Ok(Opened { queues: vec![Device::Tap(tap)], mac, mtu: spec.mtu, key: None })
-    })
+        .map_err(|e| {
+            if is_there(&e) {
+                LinkError::DefaultRouteTaken
+            } else {
+                setting_up("set up the container's device", e)
+            }
+        })
+    });
+    opened(done, queues, origin, &netns, Some(&spec.netns), (mac, spec.mtu))
 }
 
 /// Makes or opens a VPC's device.
 pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec, spread: Spread) -> Result<Opened, LinkError> {
     match &spec.device {
-        UplinkDevice::Tap { netns, name, addresses, bridge, mtu } => {
-            let mac = random_mac()?;
-            let netns = open_netns(netns.as_ref())?;
-            let bridge = inside(netns.try_clone().map_err(entering)?, || {
+        UplinkDevice::Tap { netns, name, addresses, bridge, gateway_mac, mtu, lifetime } => {
+            let mac = gateway_mac.map_or_else(random_mac, Ok)?;
+            let named = netns.as_ref();
+            let netns = open_netns(named)?;
+            let (bridge, left) = inside(&netns, || {
                 check_not_local(&spec.external)?;
-                bridge.as_deref().map(bridge_index).transpose()
+                let bridge = bridge.as_deref().map(bridge_index).transpose()?;
+                Ok((bridge, take(name, Queues::of(spread), *lifetime)?))
             })?;
-            let taps = staging.create_queues(&netns, name, spread)?;
-            inside(netns, || {
+            let (Taken { queues, state }, origin) = match left {
+                Some(taken) => (taken, Origin::TakenAgain),
+                None => (Taken::made(staging.create_queues(&netns, name, spread)?), Origin::Made),
+            };
+            let wanted = Wanted { mac: None, mtu: *mtu, bridge };
+            let versions = Versions::of(addresses.iter().map(ipnet::IpNet::addr));
+            let keeps = *lifetime == Lifetime::Lasting && gateway_mac.is_some();
+            let done = inside(&netns, || {
                 exchange(async |handle| {
                     let index = if_nametoindex(name.as_str())?;
-                    if addresses.iter().any(|a| a.addr().is_ipv6()) {
-                        enable_ipv6(name);
+                    let present = prepare(&handle, name, index, origin, versions).await?;
+                    if origin == Origin::Made {
+                        if queues.len() > 1 {
+                            lighten(&handle, index).await;
+                        }
+                        if keeps {
+                            keep_neighbors(name);
+                        }
                     }
-                    if taps.len() > 1 {
-                        lighten(&handle, index).await;
-                    }
-                    set_up(&handle, index, None, *mtu, bridge).await?;
+                    set_up(&handle, index, wanted, &state).await?;
                     for address in addresses {
-                        add_address(&handle, index, *address).await?;
+                        add_address(&handle, index, *address, &present).await?;
                     }
                     Ok(())
                 })
-                .map_err(|source| setting_up("set up the uplink's device", source))?;
-                let queues = taps.into_iter().map(Device::Tap).collect();
-                Ok(Opened { queues, mac, mtu: *mtu, key: None })
-            })
+                .map_err(|source| setting_up("set up the uplink's device", source))
+            });
+            opened(done, queues, origin, &netns, named, (mac, *mtu))
         }
         UplinkDevice::Packet { netns, name } => {
-            inside(open_netns(netns.as_ref())?, || open_packet(name, &spec.external, spread))
+            let opened = open_netns(netns.as_ref())?;
+            let home = netns.as_ref().and_then(|named| Home::of(named, &opened));
+            inside(&opened, || open_packet(name, &spec.external, spread, home))
         }
     }
+}
+
+/// What comes before a device is brought up, and what one that is taken again has by way of addresses and routes.
+async fn prepare(
+    handle: &Handle,
+    name: &str,
+    index: u32,
+    origin: Origin,
+    versions: Versions,
+) -> io::Result<Present> {
+    if versions.v6 {
+        enable_ipv6(name);
+    }
+    match origin {
+        Origin::Made => Ok(Present::default()),
+        Origin::TakenAgain => Present::look(handle, index, versions).await,
+    }
+}
+
+/// A TAP device that was set up, or none at all.
+fn opened(
+    done: Result<(), LinkError>,
+    queues: Vec<Tap>,
+    origin: Origin,
+    netns: &OwnedFd,
+    named: Option<&Netns>,
+    (mac, mtu): (MacAddr, u16),
+) -> Result<Opened, LinkError> {
+    let queues: Vec<_> = queues.into_iter().map(Device::Tap).collect();
+    if let Err(failed) = done {
+        queues[0].delete();
+        return Err(failed);
+    }
+    // The namespace of one that was made here is not the one that its descriptor keeps.
+    let home = named.filter(|_| origin == Origin::TakenAgain).and_then(|named| Home::of(named, netns));
+    Ok(Opened { queues, mac, mtu, key: None, origin, home })
+}
+
+fn is_there(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EEXIST as i32)
 }
 
 /// Makes a TAP device as those of containers are made, and brings it up, without addresses or routes: for a forwarder that only
@@ -125,8 +197,9 @@ pub(crate) fn open_uplink(staging: &Staging, spec: &UplinkSpec, spread: Spread) 
 pub fn open_bare_tap(staging: &Staging, netns: &Netns, name: &str, mtu: u16) -> Result<Device, LinkError> {
     let netns = netns.open()?;
     let tap = staging.create_tap(&netns, name)?;
-    inside(netns, || {
-        exchange(async |handle| set_up(&handle, if_nametoindex(name)?, None, mtu, None).await)
+    let wanted = Wanted { mac: None, mtu, bridge: None };
+    inside(&netns, || {
+        exchange(async |handle| set_up(&handle, if_nametoindex(name)?, wanted, &State::default()).await)
             .map_err(|source| setting_up("set up the device", source))
     })?;
     Ok(Device::Tap(tap))
@@ -140,7 +213,12 @@ fn setting_up(step: &'static str, source: io::Error) -> LinkError {
     }
 }
 
-fn open_packet(name: &str, external: &[IpAddr], spread: Spread) -> Result<Opened, LinkError> {
+fn open_packet(
+    name: &str,
+    external: &[IpAddr],
+    spread: Spread,
+    home: Option<Home>,
+) -> Result<Opened, LinkError> {
     let index = index(name)?;
     check_not_local(external)?;
     let link = exchange(async |handle| link(&handle, index).await)
@@ -160,7 +238,7 @@ fn open_packet(name: &str, external: &[IpAddr], spread: Spread) -> Result<Opened
         .map_err(|source| LinkError::System { step: "look at the namespace", source })?;
     let key = DeviceKey { netns: netns.ino(), index };
     let queues = Packet::open_queues(index, spread)?.into_iter().map(Device::Packet).collect();
-    Ok(Opened { queues, mac, mtu: mtu.unwrap_or(1500), key: Some(key) })
+    Ok(Opened { queues, mac, mtu: mtu.unwrap_or(1500), key: Some(key), origin: Origin::Made, home })
 }
 
 /// A packet socket sees copies. A kernel that forwards will route the originals too: it answers with ICMP errors and
@@ -189,7 +267,7 @@ fn open_netns(netns: Option<&Netns>) -> Result<OwnedFd, LinkError> {
 
 /// Runs `make` in the namespace.
 fn inside<T: Send>(
-    netns: OwnedFd,
+    netns: &OwnedFd,
     make: impl FnOnce() -> Result<T, LinkError> + Send,
 ) -> Result<T, LinkError> {
     run_in(netns, make).map_err(entering)?
@@ -200,115 +278,6 @@ fn entering(source: io::Error) -> LinkError {
         io::ErrorKind::PermissionDenied => LinkError::NotPermitted("enter the network namespace"),
         _ => LinkError::System { step: "enter the network namespace", source },
     }
-}
-
-/// Brings a device up with MAC address, MTU and queue length, on a bridge if one is given.
-async fn set_up(
-    handle: &Handle,
-    index: u32,
-    mac: Option<MacAddr>,
-    mtu: u16,
-    bridge: Option<u32>,
-) -> io::Result<()> {
-    let mut link = LinkUnspec::new_with_index(index)
-        .mtu(mtu.into())
-        .append_extra_attribute(LinkAttribute::TxQueueLen(TRANSMIT_QUEUE))
-        .up();
-    if let Some(mac) = mac {
-        link = link.address(mac.0.to_vec());
-    }
-    if let Some(bridge) = bridge {
-        link = link.controller(bridge);
-    }
-    handle.link().set(link.build()).execute().await.map_err(answer)
-}
-
-/// Container engines switch IPv6 off for all devices of a namespace without network. This device is ours, and shall have it.
-fn enable_ipv6(device: &str) {
-    let setting = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
-    // Reading takes no lock. A write waits for the kernel's network configuration by trying again and again
-    // (`addrconf_sysctl_disable`), which keeps whoever has it from getting done when many containers come at once.
-    if std::fs::read_to_string(&setting).is_ok_and(|value| value.trim() == "0") {
-        return;
-    }
-    if let Err(error) = std::fs::write(setting, "0") {
-        // What follows then says why there is no address.
-        tracing::debug!(device, %error, "IPv6 stays as it is");
-    }
-}
-
-/// Asks for no link-local IPv6 address: what its discovery sends would only be dropped, and bury the drops that matter.
-async fn quieten(handle: &Handle, index: u32) {
-    let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
-    let link =
-        LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![none]));
-    if let Err(e) = handle.link().set(link.build()).execute().await {
-        // A kernel without IPv6 is quiet by itself.
-        tracing::debug!(error = %answer(e), "link-local addresses stay on");
-    }
-}
-
-/// Asks for no queueing discipline. The kernel makes a device with several queues for 256 of them, and by default each gets
-/// its own discipline, which takes some 6 MB together. A TAP device has no use for it, as it drops what it has no room for.
-async fn lighten(handle: &Handle, index: u32) {
-    if let Err(error) = without_queueing(handle, index).await {
-        tracing::debug!(%error, "the default queueing disciplines stay");
-    }
-}
-
-async fn add_address(handle: &Handle, index: u32, address: IpNet) -> io::Result<()> {
-    let mut request = handle.address().add(index, address.addr(), address.prefix_len());
-    if address.addr().is_ipv6() {
-        // The gateway is alone with the other end: nobody else can have it, and it is of use at once.
-        request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-        request.message_mut().header.flags = AddressHeaderFlags::Nodad;
-    }
-    request.execute().await.map_err(answer)?;
-    if let IpAddr::V6(address) = address.addr() {
-        wait_until_local(handle, address).await;
-    }
-    Ok(())
-}
-
-/// The gateway on the link, and everything else through it. An IPv6 gateway is link-local, so that it is on the link anyway.
-async fn add_routes(handle: &Handle, index: u32, gateway: IpAddr) -> io::Result<()> {
-    match gateway {
-        IpAddr::V4(gateway) => {
-            let on_link = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(gateway, 32)
-                .output_interface(index)
-                .scope(RouteScope::Link);
-            handle.route().add(on_link.build()).execute().await.map_err(answer)?;
-            let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index);
-            handle.route().add(default.build()).execute().await.map_err(answer)
-        }
-        IpAddr::V6(gateway) => {
-            let default = RouteMessageBuilder::<Ipv6Addr>::new()
-                .gateway(gateway)
-                .output_interface(index)
-                .priority(ROUTE_METRIC);
-            handle.route().add(default.build()).execute().await.map_err(answer)
-        }
-    }
-}
-
-/// The kernel takes packets for a new IPv6 address only after a while, when its work queue has made the route to itself
-/// (`addrconf_dad_work`). The first answers would be lost until then.
-async fn wait_until_local(handle: &Handle, address: Ipv6Addr) {
-    let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build();
-    let start = Instant::now();
-    while start.elapsed() < LOCAL_WAIT {
-        let found = handle.route().get(route.clone()).execute().try_next().await;
-        if found.is_ok_and(|route| route.is_some_and(|route| route.header.kind == RouteType::Local)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-async fn link(handle: &Handle, index: u32) -> io::Result<LinkMessage> {
-    let found = handle.link().get().match_index(index).execute().try_next().await.map_err(answer)?;
-    found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// The kernel answers ARP for its own addresses on every device (`arp_ignore` 0), and takes their packets for itself.
@@ -323,17 +292,9 @@ fn check_not_local(external: &[IpAddr]) -> Result<(), LinkError> {
 
 /// Addresses that this namespace's kernel has itself.
 async fn local_addresses(handle: &Handle) -> io::Result<Vec<IpAddr>> {
-    let messages: Vec<_> = handle.address().get().execute().try_collect().await.map_err(answer)?;
-    let attributes = messages.into_iter().flat_map(|message| message.attributes);
-    Ok(attributes
-        .filter_map(|attribute| match attribute {
-            // IPv6 addresses have no attribute of their own for the local end.
-            AddressAttribute::Local(address) | AddressAttribute::Address(address @ IpAddr::V6(_)) => {
-                Some(address)
-            }
-            _ => None,
-        })
-        .collect())
+    let messages: Vec<AddressMessage> =
+        handle.address().get().execute().try_collect().await.map_err(answer)?;
+    Ok(messages.iter().flat_map(own).map(|address| address.addr()).collect())
 }
 
 /// The index of a bridge of this namespace.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use gateway_core::WorkerSlot;
@@ -10,17 +9,17 @@ use tokio::sync::broadcast;
 
 use crate::event::EVENTS;
 use crate::io::Staging;
-use crate::losses::{self, Message};
+use crate::losses::{self, Losses, Message};
 use crate::worker::{Clock, Inbox, Worker, start};
 use crate::{Config, Handle, Spinning};
 
-/// A running gateway; dropping it stops the workers and closes every device.
+/// A running gateway; dropping it stops the workers and closes every device, and leaves those that shall last where they are.
 #[derive(Debug)]
 pub struct Gateway {
     handle: Handle,
     inboxes: Vec<Arc<Inbox>>,
     workers: Vec<JoinHandle<()>>,
-    losses: (Sender<Message>, Option<JoinHandle<()>>),
+    losses: (Losses, Option<JoinHandle<()>>),
 }
 
 impl Gateway {
@@ -36,8 +35,10 @@ impl Gateway {
         let shared: Arc<[Arc<Inbox>]> = inboxes.clone().into();
         let (events, _) = broadcast::channel(EVENTS);
         let clock = Clock::start();
+        let staging = Staging::new()?;
+        // From here on, an early return has to drop a gateway, which ends its threads.
         let (losses, thread) = losses::start(Arc::clone(&shared), events.clone())?;
-        let handle = Handle::new(Arc::clone(&shared), Staging::new()?, losses.clone(), events);
+        let handle = Handle::new(Arc::clone(&shared), staging, losses.clone(), events);
         let mut gateway =
             Self { handle, inboxes, workers: Vec::new(), losses: (losses.clone(), Some(thread)) };
         for index in 0..count {
@@ -60,7 +61,7 @@ impl Drop for Gateway {
         for inbox in &self.inboxes[..self.workers.len()] {
             inbox.push_job_waiting(Box::new(Worker::stop));
         }
-        let _ = self.losses.0.send(Message::Stop);
+        self.losses.0.tell(Message::Stop);
         // A worker that panicked has ended the process.
         for thread in self.workers.drain(..).chain(self.losses.1.take()) {
             let _ = thread.join();

@@ -1,22 +1,22 @@
 //! The gateway as the control plane sees it: asynchronous calls that are answered when the workers have acted.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gateway_core::{AddressSpace, AttachmentConfig, Command, UplinkConfig};
+use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::device::{DeviceKey, Opened, open_attachment, open_uplink, random_mac};
 use crate::io::{Device, Staging};
-use crate::losses::{Identity, Message, Watched};
+use crate::losses::{Losses, Message, Watched};
 use crate::placement::{Spread, worker_of};
 use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
     Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
-    DropView, Event, Explanation, Link, LinkError, Probe, SessionPage, SessionQuery, Stats, UplinkDevice,
-    UplinkId, UplinkInfo, UplinkSpec,
+    DropView, Event, Explanation, Lifetime, Link, LinkError, Origin, Probe, SessionPage, SessionQuery, Stats,
+    UplinkDevice, UplinkId, UplinkInfo, UplinkSpec,
 };
 
 /// Why a call to the workers failed. Nothing changed.
@@ -36,7 +36,7 @@ pub struct Handle {
     inboxes: Arc<[Arc<Inbox>]>,
     staging: Arc<Staging>,
     next: Arc<NextIds>,
-    losses: Sender<Message>,
+    losses: Losses,
     events: broadcast::Sender<Event>,
     /// Devices of packet uplinks: a second socket on one would see every frame too.
     packet_devices: Arc<Mutex<Vec<Claim>>>,
@@ -56,7 +56,7 @@ impl Handle {
     pub(crate) fn new(
         inboxes: Arc<[Arc<Inbox>]>,
         staging: Staging,
-        losses: Sender<Message>,
+        losses: Losses,
         events: broadcast::Sender<Event>,
     ) -> Self {
         let (next, packet_devices) = Default::default();
@@ -65,35 +65,36 @@ impl Handle {
 
     /// Makes or opens a VPC's device and gives it to all workers.
     pub async fn add_uplink(&self, spec: UplinkSpec) -> Result<UplinkInfo, LinkError> {
-        let (name, netns) = match &spec.device {
-            UplinkDevice::Packet { name, netns } => (name.clone(), netns.clone()),
-            UplinkDevice::Tap { name, .. } => (name.clone(), None),
+        let (name, lifetime) = match &spec.device {
+            UplinkDevice::Packet { name, .. } => (name.clone(), Lifetime::Process),
+            UplinkDevice::Tap { name, lifetime, .. } => (name.clone(), *lifetime),
         };
-        let netns = netns.map(|netns| (netns.clone(), Identity::of(&netns)));
         let id = UplinkId(self.next.uplink.fetch_add(1, Relaxed));
         let spread = Spread::of(id, self.workers());
         let staging = Arc::clone(&self.staging);
         let (spec, opened) =
             blocking(move || open_uplink(&staging, &spec, spread).map(|opened| (spec, opened))).await?;
-        let Opened { queues, mac, mtu, key } = opened;
+        let Opened { queues, mac, mtu, key, origin, home } = opened;
         let queues: Vec<_> = queues.into_iter().map(Arc::new).collect();
-        let device = &queues[0];
-        let UplinkSpec { on_link, next_hops, external, ports, port_blocks, unsolicited, .. } = spec;
+        let device = Arc::clone(&queues[0]);
+        let UplinkSpec { on_link, next_hops, external, reserved, ports, port_blocks, unsolicited, .. } = spec;
         let space = AddressSpace::new(external, ports, self.workers() as u16);
         let worker = spread.reader() as u16;
-        let info = UplinkInfo { id, mac, mtu, worker, offloads: device.offloads().to_vec() };
-        let reserved = Vec::new();
+        let info = UplinkInfo { id, mac, mtu, worker, origin, offloads: device.offloads().to_vec() };
         let config =
             UplinkConfig { id, mac, mtu, on_link, next_hops, space, reserved, port_blocks, unsolicited };
-        let watched = key.map(|_| Watched { uplink: id, device: Arc::downgrade(device), netns });
-        if key.is_some_and(|key| self.claim(key, device).is_none()) {
+        if key.is_some_and(|key| self.claim(key, &device).is_none()) {
             close(queues).await;
             return Err(LinkError::DeviceTaken(name));
         }
-        self.add_link_everywhere(Link::Uplink(id), queues, spread, Command::AddUplink(config)).await?;
-        if let Some(watched) = watched {
-            // The receiver ends after the workers.
-            let _ = self.losses.send(Message::Watch(watched));
+        let link = Link::Uplink(id);
+        self.add_link_everywhere(link, queues, spread, Command::AddUplink(config)).await?;
+        if let Err(failed) = keep(&device, origin, lifetime).await {
+            let _ = self.remove_uplink(id).await;
+            return Err(failed);
+        }
+        if key.is_some() || home.is_some() {
+            self.losses.tell(Message::Watch(Watched { link, device: Arc::downgrade(&device), home }));
         }
         Ok(info)
     }
@@ -116,31 +117,36 @@ impl Handle {
         outcome.map(|()| total).map_err(CallError::from)
     }
 
-    /// Makes a container's device and gives it to one worker.
+    /// Makes a container's device, or takes it again, and gives it to one worker.
     pub async fn add_attachment(&self, spec: AttachmentSpec) -> Result<AttachmentInfo, LinkError> {
+        let gateway_mac = spec.gateway_mac.map_or_else(random_mac, Ok)?;
         let staging = Arc::clone(&self.staging);
         let (spec, opened) =
             blocking(move || open_attachment(&staging, &spec).map(|opened| (spec, opened))).await?;
         let id = AttachmentId(self.next.attachment.fetch_add(1, Relaxed));
-        let Opened { mut queues, mac, mtu, .. } = opened;
-        let device = queues.remove(0);
-        let AttachmentSpec { addresses, .. } = spec;
+        let Opened { mut queues, mac, mtu, origin, home, .. } = opened;
+        let device = Arc::new(queues.remove(0));
+        let AttachmentSpec { addresses, lifetime, .. } = spec;
         let worker = self.worker_of(id);
-        let info = AttachmentInfo { id, mac, worker: worker as u16, offloads: device.offloads().to_vec() };
-        let config = AttachmentConfig { id, addresses, mac, gateway_mac: random_mac()?, mtu };
-        let device = Arc::new(device);
+        let offloads = device.offloads().to_vec();
+        let info = AttachmentInfo { id, mac, gateway_mac, worker: worker as u16, origin, offloads };
+        let config = AttachmentConfig { id, addresses, mac, gateway_mac, mtu };
         let (link, command) = (Link::Attachment(id), Command::AddAttachment(config));
         let shared = Arc::clone(&device);
         let add = move |w: &mut Worker| w.add_link(link, shared, command).map_err(AddError::from);
-        let added = self.call(worker, move |w| add(w).and_then(|()| w.watch(link))).await;
-        match added {
-            Ok(Ok(())) => Ok(info),
-            failed => {
-                let _ = self.call(worker, move |w| w.remove_link(link).map(drop)).await;
-                close(vec![device]).await;
-                Err(not_added(failed))
-            }
+        let added = match self.call(worker, move |w| add(w).and_then(|()| w.watch(link))).await {
+            Ok(Ok(())) => keep(&device, origin, lifetime).await,
+            failed => Err(not_added(failed)),
+        };
+        if let Err(failed) = added {
+            let _ = self.call(worker, move |w| w.remove_link(link).map(drop)).await;
+            close(vec![device]).await;
+            return Err(failed);
         }
+        if home.is_some() {
+            self.losses.tell(Message::Watch(Watched { link, device: Arc::downgrade(&device), home }));
+        }
+        Ok(info)
     }
 
     /// Takes a container's device from its worker and closes it. Its sessions end first.
@@ -313,6 +319,20 @@ const WORKER_SHIFT: u32 = 40;
 /// Closes devices where waiting is allowed: to unregister one, the kernel waits for all its readers.
 async fn close(devices: Vec<Arc<Device>>) {
     let _ = spawn_blocking(move || devices.iter().for_each(|device| device.delete())).await;
+}
+
+/// Makes a new device last, if it shall: the last thing, so that whoever fails or gives up before leaves none.
+async fn keep(device: &Arc<Device>, origin: Origin, lifetime: Lifetime) -> Result<(), LinkError> {
+    if origin == Origin::TakenAgain || lifetime == Lifetime::Process {
+        return Ok(());
+    }
+    let device = Arc::clone(device);
+    // The kernel's lock for network configuration is waited for.
+    let kept = blocking(move || Ok(device.set_lifetime(lifetime))).await?;
+    kept.map_err(|errno| match errno {
+        Errno::EBADFD => LinkError::Disappeared,
+        other => LinkError::System { step: "make the device last", source: other.into() },
+    })
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,13 +2,15 @@
 //!
 //! [`Gateway::start`] starts the workers, [`Gateway::handle`] gives a [`Handle`] that adds and removes links, attaches
 //! connectors and takes snapshots. Dropping the [`Gateway`] stops the workers and closes every device; TAP devices
-//! live no longer than their descriptor, so nothing is left behind, however the process ends.
+//! live no longer than their descriptor, so nothing is left behind, however the process ends. Those that shall last
+//! ([`Lifetime::Lasting`]) stay where they are, however the process ends, for the next gateway to take again.
 
 mod config;
 mod device;
 mod event;
 mod gateway;
 mod handle;
+mod identity;
 pub mod io;
 mod losses;
 mod placement;
@@ -29,6 +31,9 @@ pub use gateway_core::{
     Unsolicited, UplinkId, limits,
 };
 pub use handle::{CallError, Handle};
-pub use spec::{AttachmentInfo, AttachmentSpec, LinkError, Netns, UplinkDevice, UplinkInfo, UplinkSpec};
+pub use identity::{NetnsIdentity, ParseNetnsIdentityError};
+pub use spec::{
+    AttachmentInfo, AttachmentSpec, Lifetime, LinkError, Netns, Origin, UplinkDevice, UplinkInfo, UplinkSpec,
+};
 pub use spin::{SPIN_MAX, Spin, Spinning};
 pub use stats::{Stats, WorkerReport};

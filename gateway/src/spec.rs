@@ -18,6 +18,26 @@ pub enum Netns {
     Pid(u32),
 }
 
+/// How long a TAP device of our making lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lifetime {
+    /// As long as its descriptor, so at most as long as the process, however that ends.
+    #[default]
+    Process,
+    /// Until its link is removed, or its namespace or somebody in there deletes it. A gateway that is asked for the same device
+    /// later takes it again, with all that it has.
+    Lasting,
+}
+
+/// Where a link's device comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// It was made for this link, or it is another's that the link uses.
+    Made,
+    /// It is a [`Lifetime::Lasting`] one that an earlier gateway had left.
+    TakenAgain,
+}
+
 /// A container's link: a TAP device inside its namespace whose other end is the gateway's.
 #[derive(Clone, Debug)]
 pub struct AttachmentSpec {
@@ -28,10 +48,15 @@ pub struct AttachmentSpec {
     /// The container's addresses, each given to the device as a prefix of its own; the gateway's are reached on the link, and are
     /// the default routes. One of each IP version at most.
     pub addresses: Vec<Addressing>,
-    /// The device's MAC address; `None` for a locally administered one.
+    /// The device's MAC address; `None` for a locally administered one, or for the one that a device has which is taken again.
     pub mac: Option<MacAddr>,
+    /// The gateway's MAC address on the link; `None` for a locally administered one. Who gives the same one again keeps
+    /// the container's neighbor entries right.
+    pub gateway_mac: Option<MacAddr>,
     /// The device's MTU. Bytes.
     pub mtu: u16,
+    /// How long the device lives.
+    pub lifetime: Lifetime,
 }
 
 /// A VPC's link.
@@ -45,6 +70,8 @@ pub struct UplinkSpec {
     pub next_hops: Vec<IpAddr>,
     /// Addresses that containers appear as. At least one.
     pub external: Vec<IpAddr>,
+    /// Those of them that only connectors use that name them.
+    pub reserved: Vec<IpAddr>,
     /// External ports that mappings are made from. At least one.
     pub ports: PortSet,
     /// Containers get their ports in blocks.
@@ -66,8 +93,12 @@ pub enum UplinkDevice {
         addresses: Vec<IpNet>,
         /// Bridge in that namespace to put the device on.
         bridge: Option<String>,
+        /// The gateway's MAC address on the link, as in [`AttachmentSpec::gateway_mac`].
+        gateway_mac: Option<MacAddr>,
         /// Its MTU. Bytes.
         mtu: u16,
+        /// How long the device lives.
+        lifetime: Lifetime,
     },
     /// A device that exists (NIC, veth, VLAN, vxlan), used by `AF_PACKET`. Its MAC address and MTU are taken over.
     Packet {
@@ -85,8 +116,12 @@ pub struct AttachmentInfo {
     pub id: AttachmentId,
     /// The container's MAC address.
     pub mac: MacAddr,
+    /// The gateway's MAC address on the link.
+    pub gateway_mac: MacAddr,
     /// Index of the worker that serves it.
     pub worker: u16,
+    /// Where its device comes from.
+    pub origin: Origin,
     /// Offloads that the kernel accepted, such as `["csum", "tso4", "uso"]`.
     pub offloads: Vec<&'static str>,
 }
@@ -102,11 +137,13 @@ pub struct UplinkInfo {
     pub mtu: u16,
     /// Index of the worker that reads what belongs to no port: ARP, Neighbor Discovery, fragments.
     pub worker: u16,
+    /// Where its device comes from.
+    pub origin: Origin,
     /// Offloads that the kernel accepted.
     pub offloads: Vec<&'static str>,
 }
 
-/// Why a link could not be made. Nothing is left behind.
+/// Why a link could not be made. Nothing is left behind, not even a lasting device that could not be taken again as it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The namespace's file or process does not exist. Make it first.
@@ -115,7 +152,8 @@ pub enum LinkError {
     /// The file is there, but is no network namespace.
     #[error("{0} is not a network namespace")]
     NetnsInvalid(String),
-    /// The name is taken in that namespace, or the existing device is another uplink's. Choose another, or delete that.
+    /// The name is taken in that namespace by a device that is not ours or that a process has open, or the existing device is another
+    /// uplink's. Choose another, or delete that.
     #[error("the device {0} is taken")]
     DeviceTaken(String),
     /// No device of this name is in that namespace.

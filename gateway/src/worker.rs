@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time;
 
 use gateway_core::{Applied, Command, CommandError, Engine, Instant, Link, Prepared, WorkerSlot};
@@ -21,7 +20,7 @@ pub(crate) use inbox::{Inbox, Job};
 pub(crate) use run::start;
 
 use crate::io::{Batch, Device};
-use crate::losses::Message;
+use crate::losses::Losses;
 use crate::{Spin, Spinning};
 
 /// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
@@ -33,7 +32,7 @@ pub(crate) struct Worker {
     /// Every worker's inbox, this one's included.
     inboxes: Arc<[Arc<Inbox>]>,
     devices: HashMap<Link, Arc<Device>, ahash::RandomState>,
-    losses: Sender<Message>,
+    losses: Losses,
     batch: Batch,
     prepared: Vec<Prepared>,
     /// Frames of the batch that are to be sent, and where to.
@@ -74,7 +73,7 @@ impl Worker {
         clock: Clock,
         spinning: Spinning,
         inboxes: Arc<[Arc<Inbox>]>,
-        losses: Sender<Message>,
+        losses: Losses,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let inbox = &inboxes[usize::from(slot.index())];

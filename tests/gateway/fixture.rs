@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gateway::{
     Addressing, AttachmentId, AttachmentSpec, Config, ConnectorConfig, ConnectorId, Event, Filtering,
-    Gateway, Handle, PortSet, Unsolicited, UplinkDevice, UplinkId, UplinkSpec,
+    Gateway, Handle, Lifetime, PortSet, Unsolicited, UplinkDevice, UplinkId, UplinkSpec,
 };
 use ipnet::Ipv4Net;
 use netlab::Namespace;
@@ -47,13 +47,7 @@ impl Fixture {
 
     /// An uplink by a TAP device with the address of [`SERVER`] in the namespace.
     pub(crate) fn tap_uplink(&self, vpc: &Namespace) -> UplinkId {
-        self.uplink(UplinkDevice::Tap {
-            netns: Some(vpc.netns()),
-            name: "wharf0".into(),
-            addresses: vec![Ipv4Net::new(*SERVER.ip(), 16).unwrap().into()],
-            bridge: None,
-            mtu: 1500,
-        })
+        self.uplink(tap(vpc, Lifetime::Process))
     }
 
     pub(crate) fn uplink(&self, device: UplinkDevice) -> UplinkId {
@@ -85,6 +79,19 @@ impl Fixture {
     }
 }
 
+/// A TAP device with the address of [`SERVER`] in the namespace.
+pub(crate) fn tap(vpc: &Namespace, lifetime: Lifetime) -> UplinkDevice {
+    UplinkDevice::Tap {
+        netns: Some(vpc.netns()),
+        name: "wharf0".into(),
+        addresses: vec![Ipv4Net::new(*SERVER.ip(), 16).unwrap().into()],
+        bridge: None,
+        gateway_mac: None,
+        mtu: 1500,
+        lifetime,
+    }
+}
+
 /// An uplink with the one external address of all of them.
 pub(crate) fn uplink(device: UplinkDevice) -> UplinkSpec {
     UplinkSpec {
@@ -107,7 +114,9 @@ pub(crate) fn attachment(namespace: &Namespace) -> AttachmentSpec {
             gateway: Ipv4Addr::new(169, 254, 1, 1).into(),
         }],
         mac: None,
+        gateway_mac: None,
         mtu: 1500,
+        lifetime: Lifetime::Process,
     }
 }
 

@@ -8,6 +8,7 @@ mod fixture;
 mod fragments;
 mod hairpin;
 mod icmp;
+mod lasting;
 mod offload;
 mod packet_uplink;
 mod path;

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
-use gateway::{AttachmentSpec, UplinkDevice};
+use gateway::{AttachmentSpec, Lifetime, UplinkDevice};
 use ipnet::Ipv4Net;
 use netlab::Lab;
 use netlab::traffic::{TcpEcho, tcp_exchange};
@@ -13,7 +13,15 @@ use crate::fixture::{Fixture, any_port, attachment};
 
 fn tap(vpc: &netlab::Namespace, mtu: u16) -> UplinkDevice {
     let addresses = vec![Ipv4Net::new(*SERVER.ip(), 16).unwrap().into()];
-    UplinkDevice::Tap { netns: Some(vpc.netns()), name: "wharf0".into(), addresses, bridge: None, mtu }
+    UplinkDevice::Tap {
+        netns: Some(vpc.netns()),
+        name: "wharf0".into(),
+        addresses,
+        bridge: None,
+        gateway_mac: None,
+        mtu,
+        lifetime: Lifetime::Process,
+    }
 }
 
 #[test]

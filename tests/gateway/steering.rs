@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use gateway::{Event, Link, UplinkDevice, UplinkId, limits};
+use gateway::{Event, Lifetime, Link, Origin, UplinkDevice, UplinkId, limits};
 use netlab::traffic::{TcpEcho, UdpEcho, ping, tcp_exchange, udp_exchange};
 use netlab::{Lab, Namespace};
 use tests::{PATIENCE, SERVER};
 
-use crate::fixture::{Fixture, any_port};
+use crate::fixture::{Fixture, any_port, tap, uplink};
 
 const WORKERS: u16 = 2;
 const CONTAINERS: usize = 6;
@@ -28,19 +28,32 @@ struct Scene {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Tap,
+    /// A TAP device that an earlier gateway has made.
+    TapTakenAgain,
     Packet,
 }
 
 impl Scene {
     /// The worker `reader` gets what is nobody's in particular: as many uplinks are made before this one.
     fn new(kind: Kind, reader: u16) -> Self {
-        let (fixture, lab) = (Fixture::start(WORKERS), Lab::new("steering").unwrap());
+        let lab = Lab::new("steering").unwrap();
+        let vpc = lab.namespace("vpc").unwrap();
+        let lasting = || uplink(tap(&vpc, Lifetime::Lasting));
+        if matches!(kind, Kind::TapTakenAgain) {
+            let earlier = Fixture::start(WORKERS);
+            earlier.wait(earlier.handle.add_uplink(lasting())).unwrap();
+        }
+        let fixture = Fixture::start(WORKERS);
         for i in 0..reader {
             fixture.tap_uplink(&lab.namespace(&format!("earlier{i}")).unwrap());
         }
-        let vpc = lab.namespace("vpc").unwrap();
         let (uplink, device) = match kind {
             Kind::Tap => (fixture.tap_uplink(&vpc), (vpc.clone(), "wharf0")),
+            Kind::TapTakenAgain => {
+                let again = fixture.wait(fixture.handle.add_uplink(lasting())).unwrap();
+                assert_eq!(again.origin, Origin::TakenAgain);
+                (again.id, (vpc.clone(), "wharf0"))
+            }
             Kind::Packet => {
                 let edge = lab.namespace("edge").unwrap();
                 edge.veth("up0", &vpc, "eth0").unwrap();
@@ -126,6 +139,15 @@ impl Scene {
 fn few_frames_of_a_tap_uplink_are_handed_over_whoever_reads_it() {
     for reader in 0..WORKERS {
         let scene = Scene::new(Kind::Tap, reader);
+        scene.check();
+        scene.check_loss();
+    }
+}
+
+#[test]
+fn few_frames_of_a_tap_uplink_that_was_taken_again_are_handed_over_whoever_reads_it() {
+    for reader in 0..WORKERS {
+        let scene = Scene::new(Kind::TapTakenAgain, reader);
         scene.check();
         scene.check_loss();
     }

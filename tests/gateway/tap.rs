@@ -142,7 +142,9 @@ fn an_external_address_of_the_kernel_itself_is_refused_wherever_it_is() {
         name: "wharf0".into(),
         addresses: Vec::new(),
         bridge: None,
+        gateway_mac: None,
         mtu: 1500,
+        lifetime: gateway::Lifetime::Process,
     };
     let refused = fixture.wait(fixture.handle.add_uplink(uplink(device)));
     assert!(matches!(refused, Err(LinkError::AddressInUse(address)) if address == EXTERNAL), "{refused:?}");

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::thread;
 
 use gateway::{
-    Addressing, AttachmentId, AttachmentSpec, CallError, ConnectorConfig, ConnectorId, Reason, UplinkDevice,
-    UplinkId, UplinkSpec,
+    Addressing, AttachmentId, AttachmentSpec, CallError, ConnectorConfig, ConnectorId, Lifetime, Reason,
+    UplinkDevice, UplinkId, UplinkSpec,
 };
 use ipnet::IpNet;
 use netlab::traffic::{ping, ping6};
@@ -223,7 +223,9 @@ pub(crate) fn add_vpc(
             name: name_of_device.into(),
             addresses,
             bridge: None,
+            gateway_mac: None,
             mtu: setup.mtu,
+            lifetime: Lifetime::Process,
         },
         Some(edge) => {
             edge.veth("up0", &vpc, name_of_device).unwrap();

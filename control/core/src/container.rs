@@ -122,6 +122,8 @@ pub struct Origin {
     pub namespace: String,
     /// The container's MAC address.
     pub mac: String,
+    /// The gateway's MAC address on the link.
+    pub gateway_mac: String,
 }
 
 /// A container.

@@ -22,6 +22,9 @@ pub enum Record {
     Vpc {
         /// What was asked for.
         spec: NewVpc,
+        /// The gateway's MAC address on its link.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
     },
     /// A connector.
     Connector {

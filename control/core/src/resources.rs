@@ -249,7 +249,7 @@ fn touched<T>(
 }
 
 fn same_vpc(a: &Vpc, b: &Vpc) -> bool {
-    a.spec == b.spec
+    a.spec == b.spec && a.mac == b.mac
 }
 
 fn same_connector(a: &Connector, b: &Connector) -> bool {

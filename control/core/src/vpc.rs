@@ -122,6 +122,8 @@ pub struct Vpc {
     pub spec: Arc<VpcSpec>,
     /// What became of it.
     pub life: Life<VpcLink>,
+    /// The gateway's MAC address on its link, once made; it is the same after a restart.
+    pub mac: Option<MacAddr>,
 }
 
 /// A VPC.

@@ -1,7 +1,8 @@
 //! Containers.
 
 use control_core::{
-    Caller, Change, Container, ContainerSpec, ContainerView, FullName, Kind, Life, NewContainer, Problem, Resources,
+    Caller, Change, Container, ContainerSpec, ContainerView, FullName, Kind, Life, NewContainer, Origin, Problem,
+    Resources,
 };
 use gateway::{CallError, CommandError};
 
@@ -80,22 +81,21 @@ impl App {
         Ok(view)
     }
 
-    /// Makes the link of a container whose name is reserved; with this MAC address, if it has had one.
+    /// Makes the link of a container whose name is reserved; as it was before, if it was.
     pub(crate) async fn link_container(
         &self,
         container: &FullName,
         spec: &ContainerSpec,
-        mac: Option<gateway::MacAddr>,
+        before: Option<&Origin>,
     ) -> Result<(), Problem> {
-        let asked = convert::attachment_spec(spec, mac, self.0.lifetime);
+        let asked = convert::attachment_spec(spec, before, self.0.lifetime);
         let namespace = asked.netns.identity();
-        let made = self.gateway().add_attachment(asked).await;
-        let link = convert::container_link(made.map_err(failure::of_container_link)?);
+        let made = self.gateway().add_attachment(asked).await.map_err(failure::of_container_link)?;
+        let gateway_mac = made.gateway_mac.to_string();
+        let link = convert::container_link(made);
         let attachment = convert::attachment(link.attachment);
-        let origin = namespace.map(|namespace| control_core::Origin {
-            namespace: namespace.to_string(),
-            mac: link.mac.to_string(),
-        });
+        let (mac, namespace) = (link.mac.to_string(), namespace.map(|namespace| namespace.to_string()));
+        let origin = namespace.map(|namespace| Origin { namespace, mac, gateway_mac });
         let ready = Change::ContainerReady { container: container.clone(), link, origin };
         let ready = self.commit(ready).await.map_err(Problem::from);
         if ready.is_err() {
@@ -103,6 +103,13 @@ impl App {
             _ = self.gateway().remove_attachment(attachment).await;
         }
         ready
+    }
+
+    /// Whether the namespace that the container names is the one in which its link was made.
+    pub(crate) fn is_where_it_was(&self, spec: &ContainerSpec, before: Option<&Origin>) -> bool {
+        let Some(before) = before else { return true };
+        let now = convert::netns_of(&spec.netns).identity();
+        now.is_some_and(|now| now.to_string() == before.namespace)
     }
 
     async fn unmake_container(self, call: Call, container: FullName) -> Result<(), Problem> {

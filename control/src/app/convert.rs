@@ -1,12 +1,13 @@
 //! Between the resources' words and the gateway's.
 
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use control_core::{
     Action, AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, Mapping, NetnsSpec,
-    OnDetach, Permission, PortRange, Ports, Protocol, Publication, Rates, Rule, TapEnd, UdpRefresh, UnsolicitedSyn,
+    OnDetach, Origin, Permission, PortRange, Ports, Protocol, Publication, Rates, Rule, TapEnd, UdpRefresh, UnsolicitedSyn,
     UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
 
@@ -15,9 +16,13 @@ use super::allowances::Allowance;
 const _: () = assert!(control_core::limits::PORT_BLOCK == gateway::limits::PORT_BLOCK);
 
 /// What the gateway makes a VPC's link from.
-pub(super) fn uplink_spec(spec: &VpcSpec, lifetime: gateway::Lifetime) -> gateway::UplinkSpec {
+pub(super) fn uplink_spec(
+    spec: &VpcSpec,
+    mac: Option<gateway::MacAddr>,
+    lifetime: gateway::Lifetime,
+) -> gateway::UplinkSpec {
     gateway::UplinkSpec {
-        device: uplink_device(&spec.uplink, lifetime),
+        device: uplink_device(&spec.uplink, mac, lifetime),
         on_link: spec.subnets().map(|subnet| subnet.on_link).collect(),
         next_hops: spec.subnets().filter_map(|subnet| subnet.next_hop).collect(),
         external: spec.external_addresses.iter().chain(&spec.reserved_addresses).copied().collect(),
@@ -37,13 +42,18 @@ fn port_set(ports: &Ports) -> gateway::PortSet {
     gateway::PortSet::new(&[range(ports.range())], &exclude)
 }
 
-fn uplink_device(uplink: &UplinkSpec, lifetime: gateway::Lifetime) -> gateway::UplinkDevice {
+fn uplink_device(
+    uplink: &UplinkSpec,
+    gateway_mac: Option<gateway::MacAddr>,
+    lifetime: gateway::Lifetime,
+) -> gateway::UplinkDevice {
     match uplink {
         UplinkSpec::Tap { netns, device, end, mtu } => gateway::UplinkDevice::Tap {
             netns: netns.as_ref().map(netns_of),
             name: device.to_string(),
             addresses: uplink.addresses().to_vec(),
             bridge: if let TapEnd::Bridge(bridge) = end { Some(bridge.to_string()) } else { None },
+            gateway_mac,
             mtu: mtu.bytes(),
             lifetime,
         },
@@ -53,10 +63,10 @@ fn uplink_device(uplink: &UplinkSpec, lifetime: gateway::Lifetime) -> gateway::U
     }
 }
 
-/// What the gateway makes a container's link from; with the MAC address that it has had before, if any.
+/// What the gateway makes a container's link from; with the MAC addresses that it has had before, if any.
 pub(super) fn attachment_spec(
     spec: &ContainerSpec,
-    mac: Option<gateway::MacAddr>,
+    before: Option<&Origin>,
     lifetime: gateway::Lifetime,
 ) -> gateway::AttachmentSpec {
     let addressing = |address: IpAddr, gateway: IpAddr| gateway::Addressing { address, gateway };
@@ -66,11 +76,16 @@ pub(super) fn attachment_spec(
         netns: netns_of(&spec.netns),
         device: spec.device.to_string(),
         addresses: std::iter::once(v4).chain(v6).collect(),
-        mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)).or(mac),
-        gateway_mac: None,
+        mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)).or_else(|| mac(&before?.mac)),
+        gateway_mac: before.and_then(|before| mac(&before.gateway_mac)),
         mtu: spec.mtu.bytes(),
         lifetime,
     }
+}
+
+/// A MAC address as it was kept.
+pub(super) fn mac(text: &str) -> Option<gateway::MacAddr> {
+    MacAddr::parse("mac", text).ok().map(|mac| gateway::MacAddr(mac.0))
 }
 
 pub(super) fn netns_of(netns: &NetnsSpec) -> gateway::Netns {
@@ -149,9 +164,9 @@ fn rules(rule: &Rule) -> Vec<gateway::Rule> {
 /// Rate limits as an engine counts them.
 pub(super) fn rate_limits(rates: &Rates) -> gateway::RateLimits {
     gateway::RateLimits::new(gateway::Rates {
-        packets_per_second: rates.packets_per_second,
-        bits_per_second: rates.bits_per_second,
-        sessions_per_second: rates.sessions_per_second,
+        packets: rates.packets_per_second.and_then(NonZeroU64::new),
+        bits: rates.bits_per_second.and_then(NonZeroU64::new),
+        sessions: rates.sessions_per_second.and_then(NonZeroU64::new),
     })
 }
 

@@ -108,6 +108,19 @@ impl App {
         }
     }
 
+    /// Attaches what was attached before a restart.
+    pub(crate) async fn attach_as_intended(&self, container: &FullName, connector: &Name) -> Result<(), Problem> {
+        let pair = Pair { container: container.clone(), connector: connector.clone() };
+        let _turn = self.0.container_turns.take(&pair.container).await;
+        let join = self.read(|resources| resources.permission(container, connector).map(|p| p.join))?;
+        if join == Join::Attaching {
+            self.tell(&pair).await?;
+            let Pair { container, connector } = pair;
+            self.commit(Change::Attached { container, connector }).await?;
+        }
+        Ok(())
+    }
+
     /// Gives a permission to the gateway.
     pub(super) async fn tell(
         &self,

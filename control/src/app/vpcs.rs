@@ -75,7 +75,7 @@ impl App {
         let change = Change::ReserveVpc { tenant: vpc.tenant.clone(), spec: spec.clone() };
         self.registry().commit(call.creation("create_vpc", Kind::Vpc, &vpc, change)).await?;
         let reservation = Reservation::new(&self, call.failed_creation(Change::ForgetVpc(vpc.clone())));
-        if let Err(problem) = self.link_vpc(&vpc, &spec).await {
+        if let Err(problem) = self.link_vpc(&vpc, &spec, None).await {
             reservation.give_back().await;
             return Err(problem);
         }
@@ -86,9 +86,15 @@ impl App {
         Ok(view)
     }
 
-    /// Makes the link of a VPC whose name is reserved.
-    pub(crate) async fn link_vpc(&self, vpc: &FullName, spec: &VpcSpec) -> Result<(), Problem> {
-        let made = self.gateway().add_uplink(convert::uplink_spec(spec, self.0.lifetime)).await;
+    /// Makes the link of a VPC whose name is reserved; with the MAC address that it has had before, if any.
+    pub(crate) async fn link_vpc(
+        &self,
+        vpc: &FullName,
+        spec: &VpcSpec,
+        mac: Option<control_core::MacAddr>,
+    ) -> Result<(), Problem> {
+        let mac = mac.map(|mac| gateway::MacAddr(mac.0));
+        let made = self.gateway().add_uplink(convert::uplink_spec(spec, mac, self.0.lifetime)).await;
         let link = convert::vpc_link(made.map_err(|error| failure::of_vpc_link(error, &spec.uplink))?);
         let uplink = convert::uplink(link.uplink);
         let ready = match spec.refuse_unfit(&link) {

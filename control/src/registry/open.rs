@@ -54,7 +54,7 @@ pub(super) struct KeptEvent {
 impl Registry {
     /// Takes up what the medium has kept.
     pub(crate) fn open(medium: Box<dyn Medium>) -> Result<Self, OpenError> {
-        let resources = resources(&*medium)?;
+        let (resources, newest) = resources(&*medium)?;
         let mut audit = Audit::default();
         for (key, value) in medium.load(Table::Audit)? {
             let number = key.parse().map_err(|_| wrong(&key, "its key is no number"))?;
@@ -70,6 +70,8 @@ impl Registry {
             remembered.keep(ReplayKey::kept(key), replay);
         }
         let (events, complete_after, ceiling, kept) = events(&*medium)?;
+        // An import has no ceiling, but what was imported has revisions.
+        let ceiling = ceiling.max(newest);
         let shared = Arc::new(Shared {
             resources: RwLock::new(resources),
             changes: Changes::new(events, complete_after, ceiling),
@@ -83,11 +85,14 @@ impl Registry {
     }
 }
 
-fn resources(medium: &dyn Medium) -> Result<Resources, OpenError> {
+/// Resources as they were kept, and the latest revision among them.
+fn resources(medium: &dyn Medium) -> Result<(Resources, u64), OpenError> {
+    let mut newest = 0;
     let mut by_kind: BTreeMap<u8, Vec<(FullName, Stored)>> = BTreeMap::new();
     for (key, value) in medium.load(Table::Records)? {
         let stored: Stored = read(&key, &value)?;
         let name = parse_key(&key).ok_or_else(|| wrong(&key, "its key is no kind, tenant and name"))?;
+        newest = newest.max(stored.revision);
         // Each refers only to what comes before it.
         let order = match stored.record.kind() {
             Kind::Tenant => 0,
@@ -102,7 +107,7 @@ fn resources(medium: &dyn Medium) -> Result<Resources, OpenError> {
     for (name, stored) in by_kind.into_values().flatten() {
         resources.restore(&name, stored)?;
     }
-    Ok(resources)
+    Ok((resources, newest))
 }
 
 /// Events that were kept, what they are complete after, where revisions go on, and the keys of all of them.

@@ -195,7 +195,7 @@ pub struct PortQuota(Arc<Quota>);
 
 #[derive(Debug)]
 struct Quota {
-    limit: u32,
+    limit: AtomicU32,
     used: AtomicU32,
 }
 
@@ -216,7 +216,13 @@ impl PortTicket {
 impl PortQuota {
     /// A quota of `limit` ports; `None` for no limit.
     pub fn new(limit: Option<u32>) -> Self {
-        Self(Arc::new(Quota { limit: limit.unwrap_or(u32::MAX), used: AtomicU32::new(0) }))
+        let limit = AtomicU32::new(limit.unwrap_or(u32::MAX));
+        Self(Arc::new(Quota { limit, used: AtomicU32::new(0) }))
+    }
+
+    /// Another limit, for all clones. Ports beyond it stay in use, and no further ones are had until they are fewer.
+    pub fn set_limit(&self, limit: Option<u32>) {
+        self.0.limit.store(limit.unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Ports in use.
@@ -230,12 +236,13 @@ impl PortQuota {
 
     /// Whether one more port may be had now.
     pub(crate) fn has_room(&self) -> bool {
-        self.used() < self.0.limit
+        self.used() < self.0.limit.load(Relaxed)
     }
 
     /// Counts one port more; `None` if that is one too many.
     pub(crate) fn take(&self) -> Option<PortTicket> {
-        let within = |used| (used < self.0.limit).then_some(used + 1);
+        let limit = self.0.limit.load(Relaxed);
+        let within = |used| (used < limit).then_some(used + 1);
         self.0.used.fetch_update(Relaxed, Relaxed, within).ok().map(|_| PortTicket(self.clone()))
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::{Packet, Tap};
+use crate::Lifetime;
 
 /// An open device. A read or write is one frame, vnet header in front.
 #[derive(Debug)]
@@ -56,6 +57,14 @@ impl Device {
     /// Whether the device behind a packet socket does not exist any more; TAP devices tell by themselves.
     pub(crate) fn has_gone(&self) -> bool {
         matches!(self, Self::Packet(packet) if !packet.is_bound())
+    }
+
+    /// Says whether a device of our own making outlives its descriptors; of another one, nothing is to be said.
+    pub(crate) fn set_lifetime(&self, lifetime: Lifetime) -> Result<(), Errno> {
+        match self {
+            Self::Tap(tap) => tap.set_lifetime(lifetime),
+            Self::Packet(_) => Ok(()),
+        }
     }
 
     /// Takes a device of our own making away, for everybody who still has it open. Of another one, nothing is to be done.

@@ -54,6 +54,35 @@ fn is_network_namespace(file: &File) -> io::Result<bool> {
     Ok(kind == libc::CLONE_NEWNET)
 }
 
+/// A number that no other namespace gets until the machine starts again, unlike the inode of its file, which the next one may
+/// have (`net_cookie`, net/core/net_namespace.c). Needs Linux 5.14.
+pub fn cookie(netns: impl AsFd + Sync) -> io::Result<u64> {
+    run_in(netns, || {
+        let socket = nix::sys::socket::socket(
+            nix::sys::socket::AddressFamily::Unix,
+            nix::sys::socket::SockType::Datagram,
+            nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        let (mut cookie, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
+        // SAFETY: the socket is open, and both pointers are to live values of the lengths that they are said to have.
+        let answer = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_NETNS_COOKIE,
+                (&raw mut cookie).cast(),
+                &raw mut length,
+            )
+        };
+        nix::errno::Errno::result(answer)?;
+        Ok(cookie)
+    })?
+}
+
+/// include/uapi/asm-generic/socket.h
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
 mod ioctl {
     // include/uapi/linux/nsfs.h: _IO(0xb7, 3).
     nix::ioctl_none!(ns_get_nstype, 0xb7, 3);

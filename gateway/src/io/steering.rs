@@ -64,6 +64,11 @@ impl Program {
     }
 }
 
+/// Whether this kernel steers.
+pub(crate) fn can_steer(spread: Spread) -> bool {
+    Program::load(View::Ethernet, spread).inspect_err(not_steered).is_ok()
+}
+
 /// Says that an uplink does without steering: one worker reads it and hands frames over.
 pub(super) fn not_steered(source: &io::Error) {
     static SAID: Once = Once::new();

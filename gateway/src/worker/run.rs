@@ -274,7 +274,7 @@ impl Worker {
     fn lose(&mut self, link: Link, device: &Device) {
         let _ = self.epoll.delete(device.as_fd());
         // The receiver ends after the workers.
-        let _ = self.losses.send(Message::Lost(link));
+        self.losses.tell(Message::Lost(link));
     }
 }
 

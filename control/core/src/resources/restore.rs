@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Resources;
 use crate::record::names;
 use crate::{
-    Connector, ConnectorId, Container, Fitted, FullName, Initialised, Join, Kind, Life, MayJoin, Problem, Record,
+    Connector, ConnectorId, Container, Fitted, FullName, Initialised, Join, Kind, Life, MacAddr, MayJoin, Problem, Record,
     Refusal, RestoreError, Stored, Vpc,
 };
 
@@ -27,8 +27,9 @@ impl Resources {
             }
             Kind::Token => (self.tokens.stamp(name), Record::Token { token: self.tokens.find(name)?.clone() }),
             Kind::Vpc => {
-                let spec = self.vpcs.find(name)?.spec.asked.clone();
-                (self.vpcs.stamp(name), Record::Vpc { spec })
+                let vpc = self.vpcs.find(name)?;
+                let (spec, mac) = (vpc.spec.asked.clone(), vpc.mac.map(|mac| mac.to_string()));
+                (self.vpcs.stamp(name), Record::Vpc { spec, mac })
             }
             Kind::Connector => {
                 let connector = self.connectors.find(name)?;
@@ -49,8 +50,10 @@ impl Resources {
         match record {
             Record::Tenant { spec } => self.tenants.restore(name.clone(), spec.validate()?, revision),
             Record::Token { token } => self.tokens.restore(name.clone(), token, revision),
-            Record::Vpc { spec } => {
-                let vpc = Vpc { name: name.clone(), spec: Arc::new(spec.validate()?), life: Life::Creating };
+            Record::Vpc { spec, mac } => {
+                let mac = mac.map(|mac| MacAddr::parse("mac", &mac)).transpose()?;
+                let (spec, life) = (Arc::new(spec.validate()?), Life::Creating);
+                let vpc = Vpc { name: name.clone(), spec, life, mac };
                 self.index.vpc(None, Some(&vpc));
                 self.vpcs.restore(name.clone(), vpc, revision);
             }

@@ -16,7 +16,7 @@ impl Resources {
         if self.vpcs.len() >= VPCS {
             return Err(Refusal::LimitReached { what: "VPCs", limit: VPCS });
         }
-        let vpc = Vpc { name: name.clone(), spec: Arc::new(spec), life: Life::Creating };
+        let vpc = Vpc { name: name.clone(), spec: Arc::new(spec), life: Life::Creating, mac: None };
         self.vpcs.insert(name, vpc);
         Ok(())
     }
@@ -29,6 +29,7 @@ impl Resources {
         }
         let gone = self.lost_uplinks.take(&link.uplink);
         let vpc = self.vpcs.edit(name).expect("looked up");
+        vpc.mac = Some(link.mac);
         vpc.life = if gone { Life::Gone(Some(link)) } else { Life::Ready(link) };
     }
 

@@ -1,0 +1,141 @@
+//! After a start: the gateway is brought to what is intended. VPCs first, then containers with their connectors, many at a time.
+//!
+//! Idempotent: it looks at what is there, and does what is missing. What cannot be made yet (a VPC whose device is not there) is tried again
+//! from time to time; what cannot be made any more (a container whose namespace is gone) is reported as gone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control_core::{Change, Container, FullName, Join, Life, Name, Problem, Resources, Vpc};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::app::App;
+
+/// Links that are made at a time: enough that nobody waits for a system call of another.
+const AT_A_TIME: usize = 32;
+
+/// Between two tries of what could not be made.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Brings the gateway to the intent, and tries again what fails, for as long as the daemon runs.
+pub(crate) async fn run(app: App) {
+    let started = Instant::now();
+    let (vpcs, containers) = app.read(|r| (r.vpcs().count(), r.containers().count()));
+    if vpcs + containers > 0 {
+        tracing::info!(vpcs, containers, "taking up what is intended");
+    }
+    each(&app, wanted_vpcs(&app), make_vpc).await;
+    each(&app, wanted_containers(&app), make_container).await;
+    if vpcs + containers > 0 {
+        let elapsed_ms = started.elapsed().as_millis() as u64;
+        tracing::info!(elapsed_ms, "all that can be taken up is there");
+    }
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        let missing = app.read(missing_vpcs);
+        if !missing.is_empty() {
+            each(&app, missing, make_vpc).await;
+        }
+        attach_missing(&app).await;
+    }
+}
+
+/// Does something for each, many at a time.
+async fn each<F>(app: &App, names: Vec<FullName>, make: fn(App, FullName) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(AT_A_TIME));
+    let mut tasks = JoinSet::new();
+    for name in names {
+        let (app, slots) = (app.clone(), Arc::clone(&slots));
+        tasks.spawn(async move {
+            let _slot = slots.acquire().await.expect("nobody closes it");
+            make(app, name).await;
+        });
+    }
+    tasks.join_all().await;
+}
+
+fn wanted_vpcs(app: &App) -> Vec<FullName> {
+    app.read(|resources| {
+        let made = |vpc: &&Vpc| vpc.life == Life::Creating;
+        resources.vpcs().filter(made).map(|vpc| vpc.name.clone()).collect()
+    })
+}
+
+/// VPCs that could not be made after the start.
+fn missing_vpcs(resources: &Resources) -> Vec<FullName> {
+    let missing = |vpc: &&Vpc| vpc.life == Life::Gone(None);
+    resources.vpcs().filter(missing).map(|vpc| vpc.name.clone()).collect()
+}
+
+fn wanted_containers(app: &App) -> Vec<FullName> {
+    app.read(|resources| {
+        let made = |container: &&Container| container.life == Life::Creating;
+        resources.containers().filter(made).map(|container| container.name.clone()).collect()
+    })
+}
+
+async fn make_vpc(app: App, name: FullName) {
+    let Some((spec, mac)) = app.read(|r| r.vpc(&name).ok().map(|vpc| (vpc.spec.clone(), vpc.mac))) else { return };
+    if let Err(problem) = app.link_vpc(&name, &spec, mac).await {
+        tracing::warn!(vpc = %name, %problem, "the VPC cannot be taken up; it is tried again");
+        outcome(app.commit(Change::VpcGone(name)).await.map_err(Problem::from));
+    }
+}
+
+async fn make_container(app: App, name: FullName) {
+    let found = app.read(|resources| {
+        let container = resources.container(&name).ok()?;
+        Some((container.spec.clone(), container.origin.clone()))
+    });
+    let Some((spec, before)) = found else { return };
+    // A namespace that only has the same name is another.
+    let same = app.is_where_it_was(&spec, before.as_ref());
+    let made = if same { app.link_container(&name, &spec, before.as_ref()).await } else { Err(gone()) };
+    match made {
+        Ok(()) => attach_all(&app, &name).await,
+        Err(problem) => {
+            tracing::warn!(container = %name, %problem, "the container cannot be taken up");
+            outcome(app.commit(Change::ContainerGone(name)).await.map_err(Problem::from));
+        }
+    }
+}
+
+fn gone() -> Problem {
+    Problem::new(control_core::Code::NetnsMissing, "its namespace does not exist any more")
+}
+
+/// Connectors that the container shall have and does not.
+async fn attach_all(app: &App, container: &FullName) {
+    let missing: Vec<Name> = app.read(|resources| resources.container(container).map(intended).unwrap_or_default());
+    for connector in missing {
+        if let Err(problem) = app.attach_as_intended(container, &connector).await {
+            tracing::warn!(%container, %connector, %problem, "not attached as intended; it is tried again");
+        }
+    }
+}
+
+fn intended(container: &Container) -> Vec<Name> {
+    let joins = container.connectors.iter().filter(|(_, join)| **join == Join::Attaching);
+    joins.map(|(name, _)| name.clone()).collect()
+}
+
+/// Of containers that are there: their VPC may have come later.
+async fn attach_missing(app: &App) {
+    let containers: Vec<_> = app.read(|resources| {
+        let waits = |container: &&Container| container.life.ready().is_some() && !intended(container).is_empty();
+        resources.containers().filter(waits).map(|container| container.name.clone()).collect()
+    });
+    for container in containers {
+        attach_all(app, &container).await;
+    }
+}
+
+fn outcome(outcome: Result<(), Problem>) {
+    if let Err(problem) = outcome {
+        tracing::error!(%problem, "what became of a link was not written down");
+    }
+}
