@@ -26,7 +26,7 @@ pub(crate) use changes::{Changes, Event, TooOld};
 pub(crate) use open::OpenError;
 pub(crate) use replays::{Replay, ReplayKey, hexadecimal};
 
-use crate::medium::{Medium, MediumError};
+use crate::medium::MediumError;
 use audit::Audit;
 use replays::Replays;
 use writer::Message;

@@ -78,9 +78,10 @@ pub(crate) async fn run(
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
     let (end, ending) = watch::channel(false);
+    let ending = Ending(ending);
     tokio::select! {
         () = shutdown => {}
-        never = accept_all(&listeners, &router, &settings, &graceful, &Ending(ending), &mut connections) => match never {},
+        never = accept_all(&listeners, &router, &settings, &graceful, &ending, &mut connections) => match never {},
     }
     drop(listeners);
     end.send_replace(true);

@@ -1,6 +1,9 @@
 //! Counters of all workers, taken without stopping them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::worker::Worker;
 use crate::{LinkReport, PortUse};
@@ -16,6 +19,8 @@ pub struct WorkerReport {
     pub wakeups: u64,
     /// Frames handed to another worker.
     pub handed_off: u64,
+    /// Processor time of its thread.
+    pub busy: Duration,
 }
 
 /// Counters of all workers; each worker's part is consistent in itself.
@@ -30,11 +35,12 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// One worker's part.
+    /// One worker's part, on its own thread.
     pub(crate) fn of(index: u16, worker: &Worker) -> Self {
         let (wakeups, handed_off) = worker.report();
         let engine = worker.engine();
-        let report = WorkerReport { index, sessions: engine.session_count() as u64, wakeups, handed_off };
+        let (sessions, busy) = (engine.session_count() as u64, thread_time());
+        let report = WorkerReport { index, sessions, wakeups, handed_off, busy };
         Self { workers: vec![report], links: engine.counters(), ports: engine.port_use() }
     }
 
@@ -66,4 +72,9 @@ impl Stats {
         }
         self.ports = ports.into_values().collect();
     }
+}
+
+/// Processor time of this thread; nothing on a kernel that does not say.
+fn thread_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }

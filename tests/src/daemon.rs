@@ -112,6 +112,10 @@ fn spawn(lab: &Lab, directory: &Path, arguments: &[String]) -> Process {
     let log = File::options().create(true).append(true).open(log(directory)).expect("a file for the log");
     let mut command = Command::new(program());
     command.args(["serve", "--socket"]).arg(socket(directory)).args(arguments);
+    // Most tests want a daemon that leaves nothing, whatever the machine has.
+    if !arguments.iter().any(|argument| argument == "--state") {
+        command.args(["--state", "none"]);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     lab.spawn(command).unwrap_or_else(|e| panic!("{e}"))
 }

@@ -15,6 +15,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use store::medium_failed;
+
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::client::{self, Client, DEFAULT_SOCKET, Target};

@@ -21,7 +21,7 @@ pub(crate) struct Options {
     // On the command line, --socket is every command's.
     #[arg(skip)]
     pub(crate) socket: Option<PathBuf>,
-    /// Serve the API on TCP too; loopback only. Every local user may then do everything
+    /// Serve the API on TCP too, to those who have a token; loopback only
     #[arg(long, value_name = "127.0.0.1:PORT")]
     pub(crate) listen: Option<Loopback>,
     /// Worker threads of the gateway; one per core up to four unless set
@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Form of the log: text or json. text unless set
     #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true)]
     pub(crate) log_format: Option<LogFormat>,
+    /// A user who may do everything through the socket; root and the daemon's own unless set. Can be given several times
+    #[arg(long = "admin-uid", value_name = "UID")]
+    pub(crate) admin_uids: Option<Vec<u32>>,
     /// Permission bits of the socket, octal. 0660 unless set
     #[arg(long, value_name = "MODE")]
     pub(crate) socket_mode: Option<SocketMode>,
@@ -61,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Permission bits of the socket.
     pub(crate) socket_mode: u32,
+    /// Users who may do everything through the socket.
+    pub(crate) admin_uids: Vec<u32>,
     /// Directory of the store; `None` if nothing is to be kept.
     pub(crate) state: Option<PathBuf>,
 }
@@ -150,6 +155,7 @@ impl Settings {
             log: options.log.unwrap_or_else(|| "info".to_owned()),
             log_format: options.log_format.unwrap_or_default(),
             socket_mode: options.socket_mode.map_or(0o660, |m| m.0),
+            admin_uids: options.admin_uids.unwrap_or_else(|| vec![0, nix::unistd::geteuid().as_raw()]),
             state: options.state.map_or_else(|| Some(DEFAULT_STATE.into()), |s| s.0),
         })
     }
@@ -177,6 +183,7 @@ impl Options {
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             socket_mode: self.socket_mode.or(below.socket_mode),
+            admin_uids: self.admin_uids.or(below.admin_uids),
             state: self.state.or(below.state),
         }
     }
@@ -345,6 +352,7 @@ mod tests {
             log: "trace".into(),
             log_format: LogFormat::Text,
             socket_mode: 0o600,
+            admin_uids: vec![0, nix::unistd::geteuid().as_raw()],
             state: None,
         };
         assert_eq!(settings, expected);
@@ -361,13 +369,14 @@ mod tests {
 
     #[test]
     fn the_file_knows_every_setting() {
-        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'";
+        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'\nadmin-uids = [7]";
         let options = file(all).unwrap();
         assert_eq!(options.clone().over(Options::default()), options);
         assert_eq!(Options::default().over(options.clone()), options);
         assert_eq!(options.listen, Some("127.0.0.1:80".parse().unwrap()));
         assert_eq!(options.log_format, Some(LogFormat::Json));
         assert_eq!(options.spin.map(|s| s.0.longest()), Some(SPIN_MAX));
+        assert_eq!(options.admin_uids, Some(vec![7]));
         assert_eq!(options.state, Some(State(Some("/s".into()))));
         assert_eq!(file("state = 'none'").unwrap().state, Some(State(None)));
     }

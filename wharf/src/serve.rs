@@ -7,9 +7,11 @@ mod socket;
 use std::io;
 use std::path::PathBuf;
 
+use control::{State, StateError};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::medium_failed;
 use crate::config::{Options, Settings};
 use crate::failure::{Exit, Failure};
 use socket::Socket;
@@ -56,25 +58,41 @@ pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> 
     raise_descriptor_limit();
     // Bound before any thread runs, because the socket's mode is set through the process's umask.
     let socket = Socket::bind(&settings.socket, settings.socket_mode)?;
+    let state = State::open(settings.state.as_ref()).map_err(|e| not_opened(e, &settings))?;
     let config = gateway::Config { workers: settings.workers };
     let gateway = gateway::Gateway::start_spinning(&config, settings.spinning)
         .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot start the gateway's workers: {e}")))?;
-    let served = crate::cli::runtime()?.block_on(serve(&settings, &socket, gateway.handle()));
-    // Devices go before the socket, so that whoever sees the socket gone finds no device left.
+    let served = crate::cli::runtime()?.block_on(serve(&settings, &socket, gateway.handle(), state));
+    // Devices go before the socket, so that whoever sees the socket gone finds no device left but those that shall stay.
     drop(gateway);
     drop(socket);
     tracing::info!("stopped");
     served
 }
 
-async fn serve(settings: &Settings, socket: &Socket, handle: gateway::Handle) -> Result<(), Failure> {
+async fn serve(
+    settings: &Settings,
+    socket: &Socket,
+    handle: gateway::Handle,
+    state: State,
+) -> Result<(), Failure> {
     let signal = stop_signal()
         .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot listen for signals: {e}")))?;
     let listeners = listeners(settings, socket).await?;
     let listen = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map(tracing::field::display);
     tracing::info!(socket = %settings.socket.display(), listen, "ready");
-    control::serve(listeners, handle, signal, control::Settings::default()).await;
+    let admins = settings.admin_uids.clone();
+    let served = control::Settings { admins, ..control::Settings::default() };
+    control::serve(listeners, handle, state, signal, served).await;
     Ok(())
+}
+
+fn not_opened(error: StateError, settings: &Settings) -> Failure {
+    match (error, &settings.state) {
+        (StateError::Store(error), Some(directory)) => medium_failed(&error, directory),
+        (error, _) => Failure::new(Exit::Failed, format_args!("cannot take up the store: {error}"))
+            .hint("keep a copy of it, and restore a backup with `wharf store import --replace`"),
+    }
 }
 
 async fn listeners(settings: &Settings, socket: &Socket) -> Result<control::Listeners, Failure> {

@@ -42,7 +42,9 @@ impl Daemon {
         }
         let socket = site.directory.join("wharf.sock");
         let mut command = Command::new(program);
-        command.args(["serve", "--color", "never", "--log", "warn", "--socket"]).arg(&socket);
+        command
+            .args(["serve", "--color", "never", "--log", "warn", "--state", "none", "--socket"])
+            .arg(&socket);
         let process = site.start(command, LOG)?;
         let connect = || Rest::connect(&socket).and_then(|mut rest| rest.get("/readyz").map(|_| rest));
         let mut answering = None;

@@ -1,8 +1,8 @@
 //! One change of the resources, as a plain value.
 
 use crate::{
-    AttachmentId, ConnectorSpec, ContainerLink, ContainerSpec, FullName, Name, Origin, Refusal, Resources, Tenant,
-    Token, UplinkId, VpcLink, VpcSpec,
+    AttachmentId, ConnectorSpec, ContainerLink, ContainerSpec, FullName, Name, Origin, Refusal, Resources,
+    Tenant, Token, UplinkId, VpcLink, VpcSpec,
 };
 
 /// One change. It is applied whole or not at all.
@@ -103,14 +103,14 @@ pub enum Change {
     /// The device disappeared. Its connectors are detached.
     AttachmentGone(AttachmentId),
 
-    /// The container shall have the connector; the gateway is about to be told. Nothing changes if it has it already.
+    /// The container shall have the connector; the gateway is being told. Nothing changes if it has it already.
     Attach {
         /// Which container.
         container: FullName,
         /// Which connector, of the same tenant.
         connector: Name,
     },
-    /// The gateway has it. Refused if container or VPC disappeared in between.
+    /// The gateway has what was intended before a restart. Refused if container or VPC disappeared in between.
     Attached {
         /// Which container.
         container: FullName,
@@ -147,7 +147,9 @@ impl Resources {
             Change::ConnectorIdle(connector) => self.connector_idle(&connector),
             Change::RemoveConnector(connector) => self.remove_connector(&connector)?,
             Change::ReserveContainer { tenant, spec } => self.reserve_container(&tenant, spec)?,
-            Change::ContainerReady { container, link, origin } => self.container_ready(&container, link, origin),
+            Change::ContainerReady { container, link, origin } => {
+                self.container_ready(&container, link, origin)
+            }
             Change::DeleteContainer(container) => self.delete_container(&container)?,
             Change::ForgetContainer(container) => self.forget_container(&container),
             Change::ContainerGone(container) => self.container_gone(&container),

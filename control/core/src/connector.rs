@@ -248,7 +248,8 @@ fn parse_destinations(texts: &[String]) -> Result<Vec<IpNet>, Problem> {
 
 fn parse_external(texts: &[String]) -> Result<Vec<IpAddr>, Problem> {
     if !(1..=EXTERNAL_ADDRESSES).contains(&texts.len()) {
-        let detail = format!("a connector has 1 to {EXTERNAL_ADDRESSES} addresses of its own, not {}", texts.len());
+        let detail =
+            format!("a connector has 1 to {EXTERNAL_ADDRESSES} addresses of its own, not {}", texts.len());
         return Err(Problem::new(Code::InvalidAddress, detail).at("external_addresses"));
     }
     parse_addresses("external_addresses", texts)

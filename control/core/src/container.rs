@@ -93,9 +93,9 @@ pub struct ContainerLink {
 /// How far a connector's way to a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
-    /// Intended; the gateway may or may not know it already.
+    /// Intended before a restart; the gateway does not know it yet.
     Attaching,
-    /// The gateway has it.
+    /// The gateway has it, or is being told.
     Attached,
 }
 

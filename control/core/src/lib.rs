@@ -51,10 +51,12 @@ pub use behaviour::{Approval, Filtering, Mapping, OnDetach, UdpRefresh, Unsolici
 pub use caller::{Caller, Principal};
 pub use change::Change;
 pub use connector::{
-    Connector, ConnectorSpec, ConnectorState, ConnectorView, Fitted, Initialised, MayJoin, NewConnector, Pattern,
-    VpcRef,
+    Connector, ConnectorSpec, ConnectorState, ConnectorView, Fitted, Initialised, MayJoin, NewConnector,
+    Pattern, VpcRef,
 };
-pub use container::{Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin};
+pub use container::{
+    Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin,
+};
 pub use faults::Faults;
 pub use id::{AttachmentId, ConnectorId, UplinkId};
 pub use life::{Life, State};

@@ -20,7 +20,11 @@ impl Name {
             && text.bytes().all(allowed)
             && !text.starts_with('-')
             && !text.ends_with('-');
-        if right { Ok(Self(text.into())) } else { Err(Problem::new(Code::InvalidName, name_rules()).at(field)) }
+        if right {
+            Ok(Self(text.into()))
+        } else {
+            Err(Problem::new(Code::InvalidName, name_rules()).at(field))
+        }
     }
 
     /// Comes before all others: no resource is called so.

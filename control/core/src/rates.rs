@@ -73,11 +73,14 @@ mod tests {
 
     #[test]
     fn rates_are_bounded_and_all_wrong_ones_are_named() {
-        for (rate, right) in [(0, false), (1, true), (1_000_000_000_000, true), (1_000_000_000_001, false), (-1, false)] {
+        for (rate, right) in
+            [(0, false), (1, true), (1_000_000_000_000, true), (1_000_000_000_001, false), (-1, false)]
+        {
             let new = NewRates { packets_per_second: Some(rate), ..NewRates::default() };
             assert_eq!(Rates::parse(&new).is_ok(), right, "{rate}");
         }
-        let all = NewRates { packets_per_second: Some(0), bits_per_second: Some(0), sessions_per_second: Some(0) };
+        let all =
+            NewRates { packets_per_second: Some(0), bits_per_second: Some(0), sessions_per_second: Some(0) };
         assert_eq!(Rates::parse(&all).unwrap_err().errors().count(), 3);
         assert!(Rates::parse(&NewRates::default()).unwrap().is_unlimited());
     }

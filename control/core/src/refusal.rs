@@ -177,7 +177,9 @@ pub enum Refusal {
         vpc: String,
     },
     /// The connector does not say that the container may use it.
-    #[error("connector {connector} may not be used by container {container}; add it to the connector's users")]
+    #[error(
+        "connector {connector} may not be used by container {container}; add it to the connector's users"
+    )]
     MayNotUse {
         /// Which container.
         container: Name,
@@ -185,7 +187,9 @@ pub enum Refusal {
         connector: Name,
     },
     /// A connector's own address has to be one that the VPC reserves for that.
-    #[error("{address} is no reserved address of VPC {vpc}; choose one of its reserved_addresses, or leave it out")]
+    #[error(
+        "{address} is no reserved address of VPC {vpc}; choose one of its reserved_addresses, or leave it out"
+    )]
     NotReserved {
         /// Which of the connector's.
         index: usize,

@@ -158,7 +158,9 @@ impl Resources {
 
     fn touched(&self) -> Vec<Touched> {
         let mut all = Vec::new();
-        all.extend(self.tenants.touched().filter_map(|t| touched(Kind::Tenant, t, |a, b| a.asked == b.asked)));
+        all.extend(
+            self.tenants.touched().filter_map(|t| touched(Kind::Tenant, t, |a, b| a.asked == b.asked)),
+        );
         all.extend(self.tokens.touched().filter_map(|t| touched(Kind::Token, t, |a, b| a == b)));
         all.extend(self.vpcs.touched().filter_map(|t| touched(Kind::Vpc, t, same_vpc)));
         all.extend(self.connectors.touched().filter_map(|t| touched(Kind::Connector, t, same_connector)));

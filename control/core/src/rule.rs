@@ -71,7 +71,8 @@ impl Rule {
             return Err(Problem::new(Code::InvalidPolicy, detail).at("rules"));
         }
         let mut faults = Faults::default();
-        let parsed: Vec<_> = rules.iter().enumerate().filter_map(|(i, new)| Self::parse(&mut faults, i, new)).collect();
+        let parsed: Vec<_> =
+            rules.iter().enumerate().filter_map(|(i, new)| Self::parse(&mut faults, i, new)).collect();
         faults.end(Some(parsed))
     }
 
@@ -81,7 +82,10 @@ impl Rule {
         let destination = faults.take(destination.transpose());
         let ports = faults.take(new.ports.map(|range| PortRange::parse(&below("ports"), range)).transpose());
         if new.ports.is_some() && new.protocol == Some(Protocol::Icmp) {
-            faults.note(Problem::new(Code::InvalidPolicy, "ICMP has no ports; leave this field out").at(below("ports")));
+            faults.note(
+                Problem::new(Code::InvalidPolicy, "ICMP has no ports; leave this field out")
+                    .at(below("ports")),
+            );
         }
         let (destination, ports) = (destination?, ports?);
         Some(Self { action: new.action, destination, protocol: new.protocol, ports })
@@ -119,7 +123,11 @@ mod tests {
             ports: Some(NewPortRange { first: 0, last: 1 }),
             ..rule()
         };
-        let icmp = NewRule { protocol: Some(Protocol::Icmp), ports: Some(NewPortRange { first: 1, last: 1 }), ..rule() };
+        let icmp = NewRule {
+            protocol: Some(Protocol::Icmp),
+            ports: Some(NewPortRange { first: 1, last: 1 }),
+            ..rule()
+        };
         let problem = Rule::parse_all(&[rule(), wrong, icmp]).unwrap_err();
         let fields: Vec<_> = problem.errors().map(|error| error.field().unwrap()).collect();
         assert_eq!(fields, ["rules[1].destination", "rules[1].ports.first", "rules[2].ports"]);

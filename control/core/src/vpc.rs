@@ -14,8 +14,8 @@ use crate::family::Family;
 use crate::limits::{IPV6_MTU_MIN, PORT_BLOCK};
 use crate::subnet::{NewSubnet, Subnet};
 use crate::{
-    Approval, Code, Faults, FullName, Life, MacAddr, Name, NewPorts, NewUplink, Ports, PortsView, Problem, State, UnsolicitedSyn,
-    UplinkId, UplinkSpec, UplinkView,
+    Approval, Code, Faults, FullName, Life, MacAddr, Name, NewPorts, NewUplink, Ports, PortsView, Problem,
+    State, UnsolicitedSyn, UplinkId, UplinkSpec, UplinkView,
 };
 
 /// A requested VPC.

@@ -34,7 +34,7 @@ impl App {
         let revision = self.registry().changes().latest();
         self.read(|resources| {
             let all = resources.connectors_of(&caller.tenant, page.after.as_ref());
-            page.of(revision, all, |view| &view.name, |connector| self.connector_view(resources, connector))
+            page.of(revision, all, |view: &ConnectorView| &view.name, |connector| self.connector_view(resources, connector))
         })
     }
 

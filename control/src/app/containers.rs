@@ -39,7 +39,7 @@ impl App {
         let revision = self.registry().changes().latest();
         self.read(|resources| {
             let all = resources.containers_of(&caller.tenant, page.after.as_ref());
-            page.of(revision, all, |view| &view.name, |container| resources.container_view(container))
+            page.of(revision, all, |view: &ContainerView| &view.name, |container| resources.container_view(container))
         })
     }
 

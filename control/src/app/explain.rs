@@ -178,7 +178,7 @@ impl StepView {
                 Self { detail, step: StepFields::Route { connector, prefix: prefix.to_string(), vpc } }
             }
             Step::Rule { connector, index: rule, action } => {
-                let connector = named(resources.connector_of(ConnectorId(connector.0)));
+                let connector = seen(caller, resources.connector_of(ConnectorId(connector.0)));
                 let allowed = *action == gateway::Action::Allow;
                 let says = if allowed { "allows" } else { "denies" };
                 let detail = match rule {

@@ -29,7 +29,7 @@ impl App {
         let revision = self.registry().changes().latest();
         self.read(|resources| {
             let all = resources.tenants_after(page.after.as_ref());
-            page.of(revision, all, |view| &view.name, |tenant| resources.tenant_view(tenant))
+            page.of(revision, all, |view: &TenantView| &view.name, |tenant| resources.tenant_view(tenant))
         })
     }
 

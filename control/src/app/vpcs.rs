@@ -32,7 +32,7 @@ impl App {
         let revision = self.registry().changes().latest();
         self.read(|resources| {
             let all = resources.vpcs_of(&caller.tenant, page.after.as_ref());
-            page.of(revision, all, |view| &view.name, |vpc| resources.vpc_view(vpc))
+            page.of(revision, all, |view: &VpcView| &view.name, |vpc| resources.vpc_view(vpc))
         })
     }
 

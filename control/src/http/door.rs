@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use control_core::{Caller, Code, DEFAULT_TENANT, Name, Principal, Problem};
+use control_core::{Caller, Code, DEFAULT_TENANT, Kind, Name, Principal, Problem, Refusal};
 
 use super::failure::Failure;
 use super::limit::Limiter;
@@ -71,7 +71,12 @@ impl Door {
                 let detail = "a token acts for its own tenant only; leave the header wharf-tenant out";
                 return Err(Problem::new(Code::Forbidden, detail));
             }
-            (None, asked) => asked.unwrap_or_else(default_tenant),
+            (None, None) => default_tenant(),
+            (None, Some(asked)) if self.app.has_tenant(&asked) => asked,
+            (None, Some(asked)) => {
+                let refusal = Refusal::NotFound { kind: Kind::Tenant, name: asked.to_string() };
+                return Err(refusal.into());
+            }
         };
         Ok(Caller { principal, tenant })
     }

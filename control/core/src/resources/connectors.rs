@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Resources, not_found};
 use crate::limits::CONNECTORS;
 use crate::{
-    Approval, Connector, ConnectorId, ConnectorSpec, Fitted, FullName, Initialised, Kind, MayJoin, Name, Refusal,
+    Approval, Connector, ConnectorId, ConnectorSpec, Fitted, FullName, Initialised, Kind, MayJoin, Name,
+    Refusal,
 };
 
 impl Resources {
@@ -60,7 +61,12 @@ impl Resources {
         let banned = |container: &&FullName| !spec.may_be_used_by(&container.name);
         let names: Vec<_> = containers.iter().filter(banned).map(|c| c.name.to_string()).collect();
         if !names.is_empty() {
-            return Err(Refusal::InUse { kind: Kind::Connector, name: name.name, by: Kind::Container, names });
+            return Err(Refusal::InUse {
+                kind: Kind::Connector,
+                name: name.name,
+                by: Kind::Container,
+                names,
+            });
         }
         let fitted = match connector.may_join {
             MayJoin::Approved => Some(Arc::new(Fitted::new(&spec, &self.vpc(&connector.vpc)?.spec)?)),
@@ -98,7 +104,6 @@ impl Resources {
         // One that works for others is no failure for not working for one.
         if self.index.attached(name).next().is_none()
             && let Some(connector) = self.connectors.edit(name)
-            && connector.initialised != Initialised::Ready
         {
             connector.initialised = Initialised::Failed { detail };
         }

@@ -20,7 +20,8 @@ impl Resources {
             return Err(Refusal::LimitReached { what: "containers", limit: CONTAINERS });
         }
         let (spec, connectors) = (Arc::new(spec), BTreeMap::new());
-        let container = Container { name: name.clone(), spec, life: Life::Creating, connectors, origin: None };
+        let container =
+            Container { name: name.clone(), spec, life: Life::Creating, connectors, origin: None };
         self.containers.insert(name, container);
         Ok(())
     }
@@ -57,7 +58,9 @@ impl Resources {
     }
 
     pub(crate) fn container_gone(&mut self, name: &FullName) {
-        if let Some(container) = self.containers.edit(name).filter(|container| container.life == Life::Creating) {
+        if let Some(container) =
+            self.containers.edit(name).filter(|container| container.life == Life::Creating)
+        {
             container.life = Life::Gone(None);
             container.connectors.clear();
         }

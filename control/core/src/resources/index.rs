@@ -68,7 +68,8 @@ impl Index {
                 let connector = FullName::new(&container.name.tenant, connector);
                 self.attached.insert((connector, container.name.clone()));
             }
-            self.attachments.extend(container.life.link().map(|link| (link.attachment, container.name.clone())));
+            self.attachments
+                .extend(container.life.link().map(|link| (link.attachment, container.name.clone())));
         }
         let creating = |c: Option<&Container>| usize::from(c.is_some_and(|c| c.life == Life::Creating));
         self.containers_in_creation += creating(after);
@@ -77,7 +78,10 @@ impl Index {
 }
 
 /// The second of all pairs whose first is this.
-fn under<'a>(pairs: &'a BTreeSet<(FullName, FullName)>, first: &'a FullName) -> impl Iterator<Item = &'a FullName> {
+fn under<'a>(
+    pairs: &'a BTreeSet<(FullName, FullName)>,
+    first: &'a FullName,
+) -> impl Iterator<Item = &'a FullName> {
     let from = (first.clone(), FullName::before_all());
     pairs.range(from..).take_while(move |(one, _)| one == first).map(|(_, other)| other)
 }

@@ -7,8 +7,8 @@ use super::Resources;
 use crate::family::Family;
 use crate::limits::CONNECTORS_PER_CONTAINER;
 use crate::{
-    AttachmentId, Connector, ConnectorId, ConnectorSpec, Container, Fitted, FullName, Initialised, Join, Kind,
-    Life, Name, Refusal, UplinkId,
+    AttachmentId, Connector, ConnectorId, ConnectorSpec, Container, Fitted, FullName, Initialised, Join,
+    Kind, Life, Name, Refusal, UplinkId,
 };
 
 /// What the gateway needs to know of a container and one of its connectors.
@@ -63,8 +63,18 @@ impl Resources {
         self.refuse_misfit(container, &full)?;
         self.refuse_external_of_others(&full)?;
         let container = self.containers.edit(container).expect("looked up");
-        container.connectors.insert(connector.clone(), Join::Attaching);
+        container.connectors.insert(connector.clone(), Join::Attached);
+        self.initialise(&full);
         Ok(())
+    }
+
+    /// The connector has its addresses from now on.
+    fn initialise(&mut self, connector: &FullName) {
+        if self.connectors.find(connector).is_some_and(|found| found.initialised != Initialised::Ready)
+            && let Some(connector) = self.connectors.edit(connector)
+        {
+            connector.initialised = Initialised::Ready;
+        }
     }
 
     pub(crate) fn joined(&mut self, container: &FullName, connector: &Name) -> Result<(), Refusal> {
@@ -72,11 +82,7 @@ impl Resources {
         let found = self.containers.edit(container).and_then(|c| c.connectors.get_mut(connector));
         if let Some(join) = found {
             *join = Join::Attached;
-            if self.connectors.find(&full).is_some_and(|c| c.initialised != Initialised::Ready)
-                && let Some(connector) = self.connectors.edit(&full)
-            {
-                connector.initialised = Initialised::Ready;
-            }
+            self.initialise(&full);
             return Ok(());
         }
         // Something disappeared while the gateway was being told: say what.
@@ -114,11 +120,17 @@ impl Resources {
     }
 
     /// The longest prefix decides between the connectors of a container; with two equal ones nothing would.
-    fn refuse_tie(&self, container: &Container, connector: &Connector, fitted: &Fitted) -> Result<(), Refusal> {
+    fn refuse_tie(
+        &self,
+        container: &Container,
+        connector: &Connector,
+        fitted: &Fitted,
+    ) -> Result<(), Refusal> {
         let others = container.connectors.keys().filter(|name| **name != connector.name.name);
         for name in others {
             let other = self.connectors.find(&FullName::new(&container.name.tenant, name));
-            let Some(destinations) = other.and_then(|other| other.fitted.as_ref()).map(|f| &f.destinations) else {
+            let Some(destinations) = other.and_then(|other| other.fitted.as_ref()).map(|f| &f.destinations)
+            else {
                 continue;
             };
             if let Some(&prefix) = fitted.destinations.iter().find(|prefix| destinations.contains(prefix)) {
@@ -161,7 +173,8 @@ impl Resources {
         let Some(own) = &connector.spec.external_addresses else { return Ok(()) };
         let others = self.index.joining(&connector.vpc).filter(|other| *other != name);
         for other in others.filter_map(|other| self.connectors.find(other)) {
-            let in_use = other.initialised == Initialised::Ready || self.index.attached(&other.name).next().is_some();
+            let in_use =
+                other.initialised == Initialised::Ready || self.index.attached(&other.name).next().is_some();
             let shared = own.iter().find(|&&address| in_use && other.names(address));
             if let Some(&address) = shared {
                 // Whose it is, is nobody else's business.

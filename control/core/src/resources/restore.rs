@@ -5,16 +5,18 @@ use std::sync::Arc;
 use super::Resources;
 use crate::record::names;
 use crate::{
-    Connector, ConnectorId, Container, Fitted, FullName, Initialised, Join, Kind, Life, MacAddr, MayJoin, Problem, Record,
-    Refusal, RestoreError, Stored, Vpc,
+    Connector, ConnectorId, Container, Fitted, FullName, Initialised, Join, Kind, Life, MacAddr, MayJoin,
+    Problem, Record, Refusal, RestoreError, Stored, Vpc,
 };
 
 impl Resources {
     /// Takes a resource up as it was kept. VPCs come before connectors, those before containers.
     pub fn restore(&mut self, name: &FullName, stored: Stored) -> Result<(), RestoreError> {
         let kind = stored.record.kind();
-        self.take_up(name, stored).map_err(|problem| {
-            RestoreError::Invalid { kind, name: name.clone(), detail: problem.to_string() }
+        self.take_up(name, stored).map_err(|problem| RestoreError::Invalid {
+            kind,
+            name: name.clone(),
+            detail: problem.to_string(),
         })
     }
 
@@ -25,7 +27,9 @@ impl Resources {
                 let spec = self.tenants.find(name)?.asked.clone();
                 (self.tenants.stamp(name), Record::Tenant { spec })
             }
-            Kind::Token => (self.tokens.stamp(name), Record::Token { token: self.tokens.find(name)?.clone() }),
+            Kind::Token => {
+                (self.tokens.stamp(name), Record::Token { token: self.tokens.find(name)?.clone() })
+            }
             Kind::Vpc => {
                 let vpc = self.vpcs.find(name)?;
                 let (spec, mac) = (vpc.spec.asked.clone(), vpc.mac.map(|mac| mac.to_string()));
@@ -70,7 +74,8 @@ impl Resources {
                 };
                 let joins = names(&connectors).filter(known).map(|name| (name, Join::Attaching));
                 let connectors = joins.collect();
-                let container = Container { name: name.clone(), spec, life: Life::Creating, connectors, origin };
+                let container =
+                    Container { name: name.clone(), spec, life: Life::Creating, connectors, origin };
                 self.index.container(None, Some(&container));
                 self.containers.restore(name.clone(), container, revision);
             }

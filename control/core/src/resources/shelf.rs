@@ -64,7 +64,8 @@ impl<T: Clone> Shelf<T> {
         tenant: &'a Name,
         after: Option<&Name>,
     ) -> impl Iterator<Item = &'a T> + use<'a, T> {
-        let first = FullName { tenant: tenant.clone(), name: after.cloned().unwrap_or_else(Name::before_all) };
+        let first =
+            FullName { tenant: tenant.clone(), name: after.cloned().unwrap_or_else(Name::before_all) };
         let after = self.items.range((Bound::Excluded(first), Bound::Unbounded));
         after.take_while(move |(name, _)| name.tenant == *tenant).map(|(_, kept)| &*kept.value)
     }
@@ -97,9 +98,9 @@ impl<T: Clone> Shelf<T> {
 
     /// What the change under way has touched, with what that was and is.
     pub(super) fn touched(&self) -> impl Iterator<Item = (&FullName, Option<&T>, Option<&T>)> {
-        self.before.iter().map(|(name, before)| {
-            (name, before.as_ref().map(|kept| &*kept.value), self.find(name))
-        })
+        self.before
+            .iter()
+            .map(|(name, before)| (name, before.as_ref().map(|kept| &*kept.value), self.find(name)))
     }
 
     /// The change under way is over: what it has touched is of this revision. Gives what takes it back.

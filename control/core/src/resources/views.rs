@@ -2,8 +2,8 @@
 
 use super::{Resources, Stamp};
 use crate::{
-    Connector, ConnectorId, ConnectorView, Container, ContainerView, FullName, Join, Kind, Name, Refusal, Tenant,
-    TenantView, Token, TokenView, Vpc, VpcView,
+    Connector, ConnectorId, ConnectorView, Container, ContainerView, FullName, Join, Kind, Name, Refusal,
+    Tenant, TenantView, Token, TokenView, Vpc, VpcView,
 };
 
 impl Resources {
@@ -42,7 +42,11 @@ impl Resources {
     }
 
     /// What clients see of a connector whose containers have as many external ports as `ports_used` says.
-    pub fn connector_view(&self, connector: &Connector, ports_used: impl Fn(ConnectorId) -> u32) -> ConnectorView {
+    pub fn connector_view(
+        &self,
+        connector: &Connector,
+        ports_used: impl Fn(ConnectorId) -> u32,
+    ) -> ConnectorView {
         let attached = |container: &&FullName| {
             let joins = self.containers.find(container).map(|c| &c.connectors);
             joins.and_then(|joins| joins.get(&connector.name.name)) == Some(&Join::Attached)
@@ -55,9 +59,8 @@ impl Resources {
     /// What clients see of a container.
     pub fn container_view(&self, container: &Container) -> ContainerView {
         let connectors = container.connectors.keys();
-        let connectors = connectors.filter_map(|name| {
-            self.connectors.find(&FullName::new(&container.name.tenant, name))
-        });
+        let connectors =
+            connectors.filter_map(|name| self.connectors.find(&FullName::new(&container.name.tenant, name)));
         let servers = connectors.flat_map(|connector| &connector.spec.dns_servers).map(ToString::to_string);
         container.view(servers.collect(), self.containers.stamp(&container.name).asked)
     }

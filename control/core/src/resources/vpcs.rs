@@ -42,7 +42,8 @@ impl Resources {
         let joined = |connector: &&FullName| {
             self.connectors.find(connector).is_some_and(|connector| connector.may_join == MayJoin::Approved)
         };
-        let names: Vec<_> = self.index.joining(name).filter(joined).map(|c| c.seen_by(&name.tenant)).collect();
+        let names: Vec<_> =
+            self.index.joining(name).filter(joined).map(|c| c.seen_by(&name.tenant)).collect();
         if !names.is_empty() {
             let (name, by) = (name.name.clone(), Kind::Connector);
             return Err(Refusal::InUse { kind: Kind::Vpc, name, by, names });
@@ -66,7 +67,9 @@ impl Resources {
     }
 
     pub(crate) fn uplink_gone(&mut self, uplink: UplinkId) {
-        let Some(name) = self.index.uplinks.get(&uplink).cloned() else { return self.lost_uplinks.note(uplink) };
+        let Some(name) = self.index.uplinks.get(&uplink).cloned() else {
+            return self.lost_uplinks.note(uplink);
+        };
         let vpc = self.vpcs.edit(&name).expect("an uplink's VPC exists");
         if let Life::Ready(link) = &vpc.life {
             vpc.life = Life::Gone(Some(link.clone()));

@@ -22,7 +22,11 @@ pub(super) struct External {
 }
 
 impl External {
-    pub(super) fn parse(pool: &[String], reserved: &[String], around: &Surroundings<'_>) -> Result<Self, Problem> {
+    pub(super) fn parse(
+        pool: &[String],
+        reserved: &[String],
+        around: &Surroundings<'_>,
+    ) -> Result<Self, Problem> {
         let count = pool.len() + reserved.len();
         if pool.is_empty() || count > EXTERNAL_ADDRESSES {
             let detail = format!("a VPC has 1 to {EXTERNAL_ADDRESSES} external addresses, not {count}");
@@ -53,7 +57,8 @@ impl Surroundings<'_> {
             return Err(Problem::new(Code::DuplicateAddress, detail).at(field));
         }
         if let Some((_, role)) = self.taken.iter().find(|(taken, _)| *taken == external) {
-            let detail = format!("{external} is the {role}; an external address belongs to the gateway alone");
+            let detail =
+                format!("{external} is the {role}; an external address belongs to the gateway alone");
             return Err(address::invalid(field, detail));
         }
         Ok(external)
@@ -67,7 +72,9 @@ impl Surroundings<'_> {
                 return address::refuse_edge(field, external, *cidr);
             }
             Some(Subnet { cidr, .. }) => {
-                format!("{external} is not inside the VPC's {name} {cidr}; choose an unused address of the VPC")
+                format!(
+                    "{external} is not inside the VPC's {name} {cidr}; choose an unused address of the VPC"
+                )
             }
             None => format!("{external} is outside of the VPC, which has no {name}"),
         };
