@@ -6,6 +6,7 @@
 //!   what is being created can neither be attached nor deleted;
 //! - everything else runs at the same time.
 
+mod allowances;
 mod audit;
 mod call;
 mod connectors;
@@ -18,7 +19,6 @@ mod linger;
 mod metrics;
 mod page;
 mod policies;
-mod allowances;
 mod reservation;
 mod sessions;
 mod stats;

@@ -79,7 +79,9 @@ fn wanted_containers(app: &App) -> Vec<FullName> {
 }
 
 async fn make_vpc(app: App, name: FullName) {
-    let Some((spec, mac)) = app.read(|r| r.vpc(&name).ok().map(|vpc| (vpc.spec.clone(), vpc.mac))) else { return };
+    let Some((spec, mac)) = app.read(|r| r.vpc(&name).ok().map(|vpc| (vpc.spec.clone(), vpc.mac))) else {
+        return;
+    };
     if let Err(problem) = app.link_vpc(&name, &spec, mac).await {
         tracing::warn!(vpc = %name, %problem, "the VPC cannot be taken up; it is tried again");
         outcome(app.commit(Change::VpcGone(name)).await.map_err(Problem::from));
@@ -110,7 +112,8 @@ fn gone() -> Problem {
 
 /// Connectors that the container shall have and does not.
 async fn attach_all(app: &App, container: &FullName) {
-    let missing: Vec<Name> = app.read(|resources| resources.container(container).map(intended).unwrap_or_default());
+    let missing: Vec<Name> =
+        app.read(|resources| resources.container(container).map(intended).unwrap_or_default());
     for connector in missing {
         if let Err(problem) = app.attach_as_intended(container, &connector).await {
             tracing::warn!(%container, %connector, %problem, "not attached as intended; it is tried again");
@@ -126,7 +129,8 @@ fn intended(container: &Container) -> Vec<Name> {
 /// Of containers that are there: their VPC may have come later.
 async fn attach_missing(app: &App) {
     let containers: Vec<_> = app.read(|resources| {
-        let waits = |container: &&Container| container.life.ready().is_some() && !intended(container).is_empty();
+        let waits =
+            |container: &&Container| container.life.ready().is_some() && !intended(container).is_empty();
         resources.containers().filter(waits).map(|container| container.name.clone()).collect()
     });
     for container in containers {

@@ -32,7 +32,9 @@ impl State {
     /// Opens the store in this directory; without one, nothing outlives the process, devices included.
     pub fn open(directory: Option<&PathBuf>) -> Result<Self, StateError> {
         let (medium, lifetime): (Box<dyn Medium>, _) = match directory {
-            Some(directory) => (Box::new(Redb::open(directory).map_err(StateError::Store)?), Lifetime::Lasting),
+            Some(directory) => {
+                (Box::new(Redb::open(directory).map_err(StateError::Store)?), Lifetime::Lasting)
+            }
             None => (Box::new(Volatile::default()), Lifetime::Process),
         };
         match Registry::open(medium) {

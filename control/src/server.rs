@@ -58,7 +58,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let patience = Duration::from_secs(10);
-        Self { admins: vec![0], connections: 256, header_time: patience, write_time: patience, drain: Duration::from_secs(5) }
+        Self {
+            admins: vec![0],
+            connections: 256,
+            header_time: patience,
+            write_time: patience,
+            drain: Duration::from_secs(5),
+        }
     }
 }
 
@@ -109,7 +115,13 @@ async fn accept_all(
         match listeners.accept().await {
             Ok((peer, stream)) => {
                 let service = service(router.clone(), peer, ending.clone());
-                connections.spawn(serve_connection(stream, service, settings.clone(), graceful.watcher(), slot));
+                connections.spawn(serve_connection(
+                    stream,
+                    service,
+                    settings.clone(),
+                    graceful.watcher(),
+                    slot,
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");

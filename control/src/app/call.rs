@@ -70,7 +70,12 @@ impl Call {
     }
 
     /// The namespaces that a token's tenant has not been given are nothing that it may name.
-    pub(crate) fn may_name(&self, app: &App, netns: Option<&control_core::NetnsSpec>, field: &str) -> Result<(), Problem> {
+    pub(crate) fn may_name(
+        &self,
+        app: &App,
+        netns: Option<&control_core::NetnsSpec>,
+        field: &str,
+    ) -> Result<(), Problem> {
         if matches!(self.caller.principal, Principal::Local { .. }) {
             return Ok(());
         }
@@ -101,17 +106,15 @@ impl App {
         let found = self.registry().replay(&ReplayKey::new(call.tenant(), &key.key), now().as_secs());
         let Some(replay) = found else { return Ok(None) };
         if replay.fingerprint != key.fingerprint || replay.kind != kind.as_str() {
-            let detail = "the idempotency key was used for another request; choose a new one for each request";
+            let detail =
+                "the idempotency key was used for another request; choose a new one for each request";
             return Err(Problem::new(Code::KeyReused, detail));
         }
         named(call.tenant(), &replay.name, kind).map(Some)
     }
 
     /// What a request that came before has made, as it is now.
-    pub(crate) fn look_again<T>(
-        &self,
-        look: impl FnOnce(&Resources) -> Option<T>,
-    ) -> Result<T, Problem> {
+    pub(crate) fn look_again<T>(&self, look: impl FnOnce(&Resources) -> Option<T>) -> Result<T, Problem> {
         let gone = "the request with this idempotency key is under way, or what it created was deleted since";
         self.read(look).ok_or_else(|| Problem::new(Code::KeyDone, gone))
     }

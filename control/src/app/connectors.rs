@@ -1,7 +1,8 @@
 //! Connectors.
 
 use control_core::{
-    Caller, Change, Connector, ConnectorSpec, ConnectorView, FullName, Kind, NewConnector, Problem, Resources, VpcRef,
+    Caller, Change, Connector, ConnectorSpec, ConnectorView, FullName, Kind, NewConnector, Problem,
+    Resources, VpcRef,
 };
 
 use super::call::named;
@@ -10,7 +11,11 @@ use crate::registry::Request;
 
 impl App {
     /// Adds a connector. It has no device, so that it is there at once.
-    pub(crate) async fn create_connector(&self, call: Call, new: NewConnector) -> Result<ConnectorView, Problem> {
+    pub(crate) async fn create_connector(
+        &self,
+        call: Call,
+        new: NewConnector,
+    ) -> Result<ConnectorView, Problem> {
         let spec = new.validate()?;
         if let Some(connector) = self.repeated(&call, Kind::Connector)? {
             return self.look_again(|resources| {
@@ -23,7 +28,9 @@ impl App {
             let view = |resources: &Resources| self.view_of(resources, &connector);
             return self.registry().try_out(change, None, view)?;
         }
-        self.registry().commit(call.creation("create_connector", Kind::Connector, &connector, change)).await?;
+        self.registry()
+            .commit(call.creation("create_connector", Kind::Connector, &connector, change))
+            .await?;
         let view = self.read(|resources| self.view_of(resources, &connector))?;
         tracing::info!(%connector, state = %view.state, "connector created");
         Ok(view)
@@ -34,7 +41,12 @@ impl App {
         let revision = self.registry().changes().latest();
         self.read(|resources| {
             let all = resources.connectors_of(&caller.tenant, page.after.as_ref());
-            page.of(revision, all, |view: &ConnectorView| &view.name, |connector| self.connector_view(resources, connector))
+            page.of(
+                revision,
+                all,
+                |view: &ConnectorView| &view.name,
+                |connector| self.connector_view(resources, connector),
+            )
         })
     }
 
@@ -45,7 +57,11 @@ impl App {
     }
 
     /// What was asked for when a connector was created or last changed, and its ETag.
-    pub(crate) fn asked_connector(&self, caller: &Caller, name: &str) -> Result<(NewConnector, u64), Problem> {
+    pub(crate) fn asked_connector(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<(NewConnector, u64), Problem> {
         let connector = named(&caller.tenant, name, Kind::Connector)?;
         self.read(|resources| {
             let asked = resources.connector(&connector)?.spec.asked.clone();
@@ -68,7 +84,8 @@ impl App {
         }
         if call.dry_run {
             let change = Change::UpdateConnector { tenant: connector.tenant.clone(), spec };
-            let expected = call.request("update_connector", Kind::Connector, &connector, change.clone()).expected;
+            let expected =
+                call.request("update_connector", Kind::Connector, &connector, change.clone()).expected;
             let view = |resources: &Resources| self.view_of(resources, &connector);
             return self.registry().try_out(change, expected.as_ref(), view)?;
         }
@@ -76,7 +93,12 @@ impl App {
     }
 
     /// The owner of a VPC lets a connector join it.
-    pub(crate) async fn approve(&self, call: Call, vpc: &str, connector: &str) -> Result<ConnectorView, Problem> {
+    pub(crate) async fn approve(
+        &self,
+        call: Call,
+        vpc: &str,
+        connector: &str,
+    ) -> Result<ConnectorView, Problem> {
         let connector = self.joining(&call, vpc, connector)?;
         let change = Change::ApproveConnector(connector.clone());
         if call.dry_run {
@@ -95,13 +117,19 @@ impl App {
     }
 
     /// The owner of a VPC lets a connector join no more. All of its sessions have ended when this returns.
-    pub(crate) async fn revoke(&self, call: Call, vpc: &str, connector: &str) -> Result<ConnectorView, Problem> {
+    pub(crate) async fn revoke(
+        &self,
+        call: Call,
+        vpc: &str,
+        connector: &str,
+    ) -> Result<ConnectorView, Problem> {
         let full = self.joining(&call, vpc, connector)?;
         if call.dry_run {
             let view = |resources: &Resources| self.view_of(resources, &full);
             return self.registry().try_out(Change::RevokeConnector(full.clone()), None, view)?;
         }
-        let mut request = call.request("revoke", Kind::Connector, &full, Change::RevokeConnector(full.clone()));
+        let mut request =
+            call.request("revoke", Kind::Connector, &full, Change::RevokeConnector(full.clone()));
         let by = call.tenant().to_string();
         if let Some(entry) = &mut request.audit {
             entry.tenant = by;
@@ -128,7 +156,8 @@ impl App {
     /// The connector, written as `name` or `tenant/name`, that wants to join this VPC of the caller.
     fn joining(&self, call: &Call, vpc: &str, connector: &str) -> Result<FullName, Problem> {
         let vpc = call.named(vpc, Kind::Vpc)?;
-        let missing = || control_core::Refusal::NotFound { kind: Kind::Connector, name: connector.to_owned() };
+        let missing =
+            || control_core::Refusal::NotFound { kind: Kind::Connector, name: connector.to_owned() };
         let connector = VpcRef::parse("connector", connector).map_err(|_| missing())?.of(call.tenant());
         self.read(|resources| {
             resources.vpc(&vpc)?;
@@ -154,9 +183,15 @@ impl App {
         self.read(|resources| self.view_of(resources, &connector))
     }
 
-    async fn change_policy(self, call: Call, connector: FullName, spec: ConnectorSpec) -> Result<ConnectorView, Problem> {
+    async fn change_policy(
+        self,
+        call: Call,
+        connector: FullName,
+        spec: ConnectorSpec,
+    ) -> Result<ConnectorView, Problem> {
         let _turn = self.0.connector_turns.take(&connector).await;
-        let before = self.read(|resources| resources.connector(&connector).map(|found| found.spec.clone()))?;
+        let before =
+            self.read(|resources| resources.connector(&connector).map(|found| found.spec.clone()))?;
         let change = Change::UpdateConnector { tenant: connector.tenant.clone(), spec };
         let request = call.request("update_connector", Kind::Connector, &connector, change);
         self.registry().commit(request).await?;

@@ -1,8 +1,8 @@
 //! Containers.
 
 use control_core::{
-    Caller, Change, Container, ContainerSpec, ContainerView, FullName, Kind, Life, NewContainer, Origin, Problem,
-    Resources,
+    Caller, Change, Container, ContainerSpec, ContainerView, FullName, Kind, Life, NewContainer, Origin,
+    Problem, Resources,
 };
 use gateway::{CallError, CommandError};
 
@@ -13,7 +13,11 @@ use crate::registry::Request;
 
 impl App {
     /// Reserves the name and makes the link. On failure nothing is left.
-    pub(crate) async fn create_container(&self, call: Call, new: NewContainer) -> Result<ContainerView, Problem> {
+    pub(crate) async fn create_container(
+        &self,
+        call: Call,
+        new: NewContainer,
+    ) -> Result<ContainerView, Problem> {
         let spec = new.validate()?;
         call.may_name(self, Some(&spec.netns), "netns")?;
         if let Some(container) = self.repeated(&call, Kind::Container)? {
@@ -39,7 +43,12 @@ impl App {
         let revision = self.registry().changes().latest();
         self.read(|resources| {
             let all = resources.containers_of(&caller.tenant, page.after.as_ref());
-            page.of(revision, all, |view: &ContainerView| &view.name, |container| resources.container_view(container))
+            page.of(
+                revision,
+                all,
+                |view: &ContainerView| &view.name,
+                |container| resources.container_view(container),
+            )
         })
     }
 
@@ -55,7 +64,8 @@ impl App {
         self.read(|resources| resources.container(&container).map(drop))?;
         if call.dry_run {
             let change = Change::DeleteContainer(container.clone());
-            let expected = call.request("delete_container", Kind::Container, &container, change.clone()).expected;
+            let expected =
+                call.request("delete_container", Kind::Container, &container, change.clone()).expected;
             return Ok(self.registry().try_out(change, expected.as_ref(), |_| ())?);
         }
         self.carry_out(|app| app.unmake_container(call, container)).await
@@ -68,8 +78,11 @@ impl App {
         spec: ContainerSpec,
     ) -> Result<ContainerView, Problem> {
         let change = Change::ReserveContainer { tenant: container.tenant.clone(), spec: spec.clone() };
-        self.registry().commit(call.creation("create_container", Kind::Container, &container, change)).await?;
-        let reservation = Reservation::new(&self, call.failed_creation(Change::ForgetContainer(container.clone())));
+        self.registry()
+            .commit(call.creation("create_container", Kind::Container, &container, change))
+            .await?;
+        let reservation =
+            Reservation::new(&self, call.failed_creation(Change::ForgetContainer(container.clone())));
         if let Err(problem) = self.link_container(&container, &spec, None).await {
             reservation.give_back().await;
             return Err(problem);

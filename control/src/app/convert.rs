@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use control_core::{
     Action, AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, Mapping, NetnsSpec,
-    OnDetach, Origin, Permission, PortRange, Ports, Protocol, Publication, Rates, Rule, TapEnd, UdpRefresh, UnsolicitedSyn,
-    UplinkId, UplinkSpec, VpcLink, VpcSpec,
+    OnDetach, Origin, Permission, PortRange, Ports, Protocol, Publication, Rates, Rule, TapEnd, UdpRefresh,
+    UnsolicitedSyn, UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
 
 use super::allowances::Allowance;

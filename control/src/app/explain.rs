@@ -1,12 +1,14 @@
 //! Why packets go where they go, or do not.
 
-use control_core::{Caller, ConnectorId, FullName, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId};
+use control_core::{
+    Caller, ConnectorId, FullName, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId,
+};
 use gateway::{DropView, Explanation, Probe, Step};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::sessions::SessionItem;
 use super::call::named;
+use super::sessions::SessionItem;
 use super::{App, convert, failure};
 
 /// What would happen to a packet, and why.
@@ -278,7 +280,8 @@ mod tests {
 
     #[test]
     fn steps_say_the_same_to_programs_and_to_people() {
-        let view = |step| serde_json::to_value(StepView::new(&Resources::default(), &caller(), &step)).unwrap();
+        let view =
+            |step| serde_json::to_value(StepView::new(&Resources::default(), &caller(), &step)).unwrap();
         let routed = view(Step::Routed);
         assert_eq!(routed["step"], "routed");
         assert!(routed["detail"].as_str().unwrap().contains("own address"), "{routed}");

@@ -37,7 +37,12 @@ pub(super) struct Pair {
 
 impl App {
     /// Lets a container use a connector. Answers when its worker has it; changes nothing if it has it already.
-    pub(crate) async fn attach(&self, call: Call, container: &str, connector: &str) -> Result<AttachView, Problem> {
+    pub(crate) async fn attach(
+        &self,
+        call: Call,
+        container: &str,
+        connector: &str,
+    ) -> Result<AttachView, Problem> {
         let started = Instant::now();
         let pair = self.pair(&call, container, connector)?;
         if call.dry_run {
@@ -48,7 +53,12 @@ impl App {
     }
 
     /// Ends the permission. Every session of the pair has ended when this returns.
-    pub(crate) async fn detach(&self, call: Call, container: &str, connector: &str) -> Result<DetachView, Problem> {
+    pub(crate) async fn detach(
+        &self,
+        call: Call,
+        container: &str,
+        connector: &str,
+    ) -> Result<DetachView, Problem> {
         let pair = self.pair(&call, container, connector)?;
         if call.dry_run {
             self.read(|resources| resources.permission(&pair.container, &pair.connector))?;
@@ -109,7 +119,11 @@ impl App {
     }
 
     /// Attaches what was attached before a restart.
-    pub(crate) async fn attach_as_intended(&self, container: &FullName, connector: &Name) -> Result<(), Problem> {
+    pub(crate) async fn attach_as_intended(
+        &self,
+        container: &FullName,
+        connector: &Name,
+    ) -> Result<(), Problem> {
         let pair = Pair { container: container.clone(), connector: connector.clone() };
         let _turn = self.0.container_turns.take(&pair.container).await;
         let join = self.read(|resources| resources.permission(container, connector).map(|p| p.join))?;

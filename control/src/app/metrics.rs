@@ -40,7 +40,11 @@ impl App {
             out.workers(&stats);
             out.attaches(self.attach_times());
             let failing = u64::from(self.registry().is_failing());
-            out.family("wharf_store_failing", "gauge", "Whether the store could not be written the last time.");
+            out.family(
+                "wharf_store_failing",
+                "gauge",
+                "Whether the store could not be written the last time.",
+            );
             out.sample("wharf_store_failing", &[], failing);
             out.family("wharf_revision", "counter", "The latest revision of the resources.");
             out.sample("wharf_revision", &[], self.registry().changes().latest());
@@ -104,7 +108,12 @@ impl Exposition {
     }
 
     /// One sample for each sum: links of containers together, and of each VPC.
-    fn each(&mut self, name: &str, sums: &BTreeMap<(String, Option<String>), Sum>, value: impl Fn(&Sum) -> u64) {
+    fn each(
+        &mut self,
+        name: &str,
+        sums: &BTreeMap<(String, Option<String>), Sum>,
+        value: impl Fn(&Sum) -> u64,
+    ) {
         for ((tenant, vpc), sum) in sums {
             let side = if vpc.is_some() { "vpc" } else { "containers" };
             let vpc = vpc.as_deref().unwrap_or_default();
@@ -115,13 +124,19 @@ impl Exposition {
     fn links(&mut self, sums: &BTreeMap<(String, Option<String>), Sum>) {
         type Value = fn(&Sum) -> u64;
         let counters: [(&str, &str, Value); 6] = [
-            ("wharf_received_frames_total", "Frames read from links; a super-packet is one.", |s| s.received.frames),
-            ("wharf_received_bytes_total", "Bytes read from links, Ethernet headers included.", |s| s.received.bytes),
+            ("wharf_received_frames_total", "Frames read from links; a super-packet is one.", |s| {
+                s.received.frames
+            }),
+            ("wharf_received_bytes_total", "Bytes read from links, Ethernet headers included.", |s| {
+                s.received.bytes
+            }),
             ("wharf_received_super_packets_total", "Of the frames read, those of several segments.", |s| {
                 s.received.super_packets
             }),
             ("wharf_sent_frames_total", "Frames written to links.", |s| s.sent.frames),
-            ("wharf_sent_bytes_total", "Bytes written to links, Ethernet headers included.", |s| s.sent.bytes),
+            ("wharf_sent_bytes_total", "Bytes written to links, Ethernet headers included.", |s| {
+                s.sent.bytes
+            }),
             ("wharf_sent_super_packets_total", "Of the frames written, those of several segments.", |s| {
                 s.sent.super_packets
             }),
@@ -135,16 +150,28 @@ impl Exposition {
         self.family("wharf_links", "gauge", "Links that the gateway has.");
         self.each("wharf_links", sums, |sum| sum.links);
         let name = "wharf_drops_total";
-        self.family(name, "counter", "Packets that ended, by reason; those of devices begin with egress_ and ingress_.");
+        self.family(
+            name,
+            "counter",
+            "Packets that ended, by reason; those of devices begin with egress_ and ingress_.",
+        );
         for ((tenant, vpc), sum) in sums {
             let side = if vpc.is_some() { "vpc" } else { "containers" };
             let vpc = vpc.as_deref().unwrap_or_default();
             for (reason, count) in &sum.drops {
-                self.sample(name, &[("tenant", tenant), ("side", &side), ("vpc", &vpc), ("reason", reason)], count);
+                self.sample(
+                    name,
+                    &[("tenant", tenant), ("side", &side), ("vpc", &vpc), ("reason", reason)],
+                    count,
+                );
             }
         }
         let name = "wharf_allocation_failures_total";
-        self.family(name, "counter", "Sessions that could not be made for want of ports, quota or room, by reason.");
+        self.family(
+            name,
+            "counter",
+            "Sessions that could not be made for want of ports, quota or room, by reason.",
+        );
         for ((tenant, _), sum) in sums {
             let failures = sum.drops.iter().filter(|(reason, _)| ALLOCATION.contains(reason));
             for (reason, count) in failures {
@@ -158,14 +185,19 @@ impl Exposition {
         let families: [(&str, &str, &str, Value); 3] = [
             ("wharf_ports_used", "gauge", "External ports in use.", |port| port.used.into()),
             ("wharf_ports_free", "gauge", "External ports that nobody has.", |port| port.free.into()),
-            ("wharf_ports_given_up_total", "counter", "Ports that finished sessions have given up for new ones.", |port| {
-                port.given_up
-            }),
+            (
+                "wharf_ports_given_up_total",
+                "counter",
+                "Ports that finished sessions have given up for new ones.",
+                |port| port.given_up,
+            ),
         ];
         for (name, kind, help, value) in families {
             self.family(name, kind, help);
             for port in &stats.ports {
-                let Some(vpc) = resources.vpc_of(UplinkId(port.uplink.0)).filter(|vpc| sees(vpc)) else { continue };
+                let Some(vpc) = resources.vpc_of(UplinkId(port.uplink.0)).filter(|vpc| sees(vpc)) else {
+                    continue;
+                };
                 let labels: Labels<'_> = &[
                     ("tenant", &vpc.tenant),
                     ("vpc", &vpc.name),
@@ -198,7 +230,9 @@ impl Exposition {
         let families: [(&str, &str, &str, Value); 3] = [
             ("wharf_worker_sessions", "gauge", "Sessions in a worker's table.", |w| w.sessions),
             ("wharf_worker_wakeups_total", "counter", "Times that a worker woke up.", |w| w.wakeups),
-            ("wharf_worker_handed_off_total", "counter", "Frames handed to another worker.", |w| w.handed_off),
+            ("wharf_worker_handed_off_total", "counter", "Frames handed to another worker.", |w| {
+                w.handed_off
+            }),
         ];
         for (name, kind, help, value) in families {
             self.family(name, kind, help);

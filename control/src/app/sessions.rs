@@ -47,7 +47,11 @@ pub(crate) struct SessionItem {
 
 impl App {
     /// One page of live sessions.
-    pub(crate) async fn sessions(&self, caller: &Caller, params: SessionParams) -> Result<SessionPageView, Problem> {
+    pub(crate) async fn sessions(
+        &self,
+        caller: &Caller,
+        params: SessionParams,
+    ) -> Result<SessionPageView, Problem> {
         let filter = params.validate()?;
         let Some(mut query) = self.read(|resources| query(resources, caller, &filter))? else {
             return Ok(SessionPageView { items: Vec::new(), next_cursor: None });
@@ -69,18 +73,28 @@ impl App {
 }
 
 /// The gateway's query; `None` if what is asked for has no link yet and so no sessions.
-fn query(resources: &Resources, caller: &Caller, filter: &SessionFilter) -> Result<Option<SessionQuery>, Problem> {
+fn query(
+    resources: &Resources,
+    caller: &Caller,
+    filter: &SessionFilter,
+) -> Result<Option<SessionQuery>, Problem> {
     let mut query = SessionQuery { cursor: filter.cursor, remote: filter.remote, ..SessionQuery::default() };
     query.protocol = filter.protocol.map(convert::protocol);
     if let Some(name) = &filter.container {
-        let Some(link) = resources.container(&named(&caller.tenant, name, Kind::Container)?)?.life.link() else { return Ok(None) };
+        let Some(link) = resources.container(&named(&caller.tenant, name, Kind::Container)?)?.life.link()
+        else {
+            return Ok(None);
+        };
         query.attachment = Some(convert::attachment(link.attachment));
     }
     if let Some(name) = &filter.connector {
-        query.connector = Some(convert::connector(resources.connector(&named(&caller.tenant, name, Kind::Connector)?)?.id));
+        query.connector =
+            Some(convert::connector(resources.connector(&named(&caller.tenant, name, Kind::Connector)?)?.id));
     }
     if let Some(name) = &filter.vpc {
-        let Some(link) = resources.vpc(&named(&caller.tenant, name, Kind::Vpc)?)?.life.link() else { return Ok(None) };
+        let Some(link) = resources.vpc(&named(&caller.tenant, name, Kind::Vpc)?)?.life.link() else {
+            return Ok(None);
+        };
         query.uplink = Some(convert::uplink(link.uplink));
     }
     Ok(Some(query))

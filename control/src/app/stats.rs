@@ -82,7 +82,11 @@ impl App {
     pub(crate) async fn stats(&self, caller: &Caller) -> Result<StatsView, Problem> {
         let stats = self.gateway().stats().await.map_err(failure::of_call)?;
         let mut view = StatsView {
-            workers: if caller.is_local() { stats.workers.iter().map(WorkerStats::new).collect() } else { Vec::new() },
+            workers: if caller.is_local() {
+                stats.workers.iter().map(WorkerStats::new).collect()
+            } else {
+                Vec::new()
+            },
             containers: Vec::new(),
             vpcs: Vec::new(),
         };

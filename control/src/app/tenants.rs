@@ -9,9 +9,8 @@ impl App {
     pub(crate) async fn create_tenant(&self, call: Call, new: NewTenant) -> Result<TenantView, Problem> {
         let tenant = new.validate()?;
         let name = FullName::new(&tenant.name, &tenant.name);
-        let view = |resources: &Resources| {
-            resources.tenant(&name.name).map(|tenant| resources.tenant_view(tenant))
-        };
+        let view =
+            |resources: &Resources| resources.tenant(&name.name).map(|tenant| resources.tenant_view(tenant));
         if self.repeated(&call, Kind::Tenant)?.is_some() {
             return self.look_again(|resources| view(resources).ok());
         }

@@ -100,7 +100,11 @@ impl App {
             let token = resources.token(&name).map_err(|_| unknown())?;
             // Hashes of random secrets: how long it takes to compare them tells nothing of use.
             let right = token.hash == hash && !token.has_expired(now().as_secs());
-            if right { Ok(Principal::Token { role: token.role, token: name.clone() }) } else { Err(unknown()) }
+            if right {
+                Ok(Principal::Token { role: token.role, token: name.clone() })
+            } else {
+                Err(unknown())
+            }
         })
     }
 }

@@ -1,6 +1,8 @@
 //! VPCs.
 
-use control_core::{Caller, Change, ConnectorView, FullName, Kind, Life, NewVpc, Problem, Vpc, VpcSpec, VpcView};
+use control_core::{
+    Caller, Change, ConnectorView, FullName, Kind, Life, NewVpc, Problem, Vpc, VpcSpec, VpcView,
+};
 use gateway::{CallError, CommandError};
 
 use super::call::named;
@@ -21,7 +23,8 @@ impl App {
         let vpc = FullName::new(call.tenant(), &spec.name);
         if call.dry_run {
             let change = Change::ReserveVpc { tenant: vpc.tenant.clone(), spec };
-            let view = |resources: &control_core::Resources| resources.vpc(&vpc).map(|v| resources.vpc_view(v));
+            let view =
+                |resources: &control_core::Resources| resources.vpc(&vpc).map(|v| resources.vpc_view(v));
             return Ok(self.registry().try_out(change, None, view)??);
         }
         self.carry_out(|app| app.make_vpc(call, vpc, spec)).await
@@ -65,7 +68,8 @@ impl App {
         let vpc = call.named(name, Kind::Vpc)?;
         self.read(|resources| resources.vpc(&vpc).map(drop))?;
         if call.dry_run {
-            let expected = call.request("delete_vpc", Kind::Vpc, &vpc, Change::DeleteVpc(vpc.clone())).expected;
+            let expected =
+                call.request("delete_vpc", Kind::Vpc, &vpc, Change::DeleteVpc(vpc.clone())).expected;
             return Ok(self.registry().try_out(Change::DeleteVpc(vpc), expected.as_ref(), |_| ())?);
         }
         self.carry_out(|app| app.unmake_vpc(call, vpc)).await

@@ -41,8 +41,12 @@ impl App {
     fn resource(&self, resources: &Resources, kind: Kind, name: &FullName) -> Option<Value> {
         let value = match kind {
             Kind::Vpc => serde_json::to_value(resources.vpc_view(resources.vpc(name).ok()?)),
-            Kind::Connector => serde_json::to_value(self.connector_view(resources, resources.connector(name).ok()?)),
-            Kind::Container => serde_json::to_value(resources.container_view(resources.container(name).ok()?)),
+            Kind::Connector => {
+                serde_json::to_value(self.connector_view(resources, resources.connector(name).ok()?))
+            }
+            Kind::Container => {
+                serde_json::to_value(resources.container_view(resources.container(name).ok()?))
+            }
             Kind::Tenant | Kind::Token => return None,
         };
         value.ok()
@@ -90,7 +94,8 @@ impl Watching {
 
 impl From<TooOld> for Problem {
     fn from(TooOld: TooOld) -> Self {
-        let detail = "not all that has changed since is remembered; list again, and watch from the list's revision";
+        let detail =
+            "not all that has changed since is remembered; list again, and watch from the list's revision";
         Self::new(control_core::Code::RevisionTooOld, detail)
     }
 }

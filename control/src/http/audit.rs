@@ -44,7 +44,9 @@ async fn list(
     Query(params): Query<Params>,
 ) -> Result<Json<Items<EntryView>>, Failure> {
     caller.need(Role::Admin)?;
-    let limit = params.limit.map_or(Ok(PAGE_DEFAULT), |limit| Page::parse(Some(&limit), None).map(|page| page.limit))?;
+    let limit = params
+        .limit
+        .map_or(Ok(PAGE_DEFAULT), |limit| Page::parse(Some(&limit), None).map(|page| page.limit))?;
     let wrong = |_| Problem::new(Code::InvalidQuery, "it is the number of an entry").at("before");
     let before = params.before.map(|text| text.parse().map_err(wrong)).transpose()?;
     Ok(Json(Items { items: app.audit(&caller, limit, before) }))

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::extract::{from_json, json_body, from_query};
+use super::extract::{from_json, from_query, json_body};
 use super::failure::Failure;
 use super::observe::RequestId;
 use crate::app::{Call, Key, Page};
@@ -124,7 +124,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Ask {
         }
         // A client that comes back says where it was in the header.
         let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let since = last.or(since).map(|text| text.parse().map_err(|_| invalid("since", "it is no revision")));
+        let since =
+            last.or(since).map(|text| text.parse().map_err(|_| invalid("since", "it is no revision")));
         Ok(Self { caller, wish: Wish::Watch { since: since.transpose()? } })
     }
 }

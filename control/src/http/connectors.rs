@@ -1,9 +1,9 @@
 //! `/v1/connectors`
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use control_core::{ConnectorView, Kind, NewConnector, Problem};
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
@@ -29,7 +29,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 201, description = "Created.", body = ConnectorView), Failure)
 )]
-async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewConnector>) -> Result<Created<ConnectorView>, Failure> {
+async fn create(
+    State(app): State<App>,
+    DoWith(call, new): DoWith<NewConnector>,
+) -> Result<Created<ConnectorView>, Failure> {
     let view = app.create_connector(call, new).await?;
     Ok(Created { path: format!("/v1/connectors/{}", view.name), view })
 }
@@ -46,7 +49,11 @@ async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewConnector>)
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<ConnectorView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
-async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask) -> Result<Response, Failure> {
+async fn list(
+    State(app): State<App>,
+    ending: Ending,
+    Ask { caller, wish }: Ask,
+) -> Result<Response, Failure> {
     Ok(match wish {
         Wish::Page(page) => Json(List::from(app.connectors(&caller, &page))).into_response(),
         Wish::Watch { since } => sse::answer(app.watch(caller, Kind::Connector, since)?, ending),
@@ -58,7 +65,11 @@ async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask)
     get, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "show_connector", params(("name" = String, Path, description = "The connector's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "The connector.", body = ConnectorView), Failure)
 )]
-async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<String>) -> Result<Shown<ConnectorView>, Failure> {
+async fn show(
+    State(app): State<App>,
+    Look(caller): Look,
+    Path(name): Path<String>,
+) -> Result<Shown<ConnectorView>, Failure> {
     Ok(Shown(app.connector(&caller, &name)?))
 }
 
@@ -68,7 +79,11 @@ async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<Strin
     params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
-async fn delete(State(app): State<App>, Do(call): Do, Path(name): Path<String>) -> Result<StatusCode, Failure> {
+async fn delete(
+    State(app): State<App>,
+    Do(call): Do,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
     app.delete_connector(call, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

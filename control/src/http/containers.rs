@@ -1,9 +1,9 @@
 //! `/v1/containers`, their connectors and their drops
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use control_core::{ContainerView, Kind, NewContainer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,7 +17,11 @@ use crate::app::{App, AttachView, DetachView, DropItem};
 use crate::server::Ending;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete)).routes(routes!(attach, detach)).routes(routes!(drops))
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, delete))
+        .routes(routes!(attach, detach))
+        .routes(routes!(drops))
 }
 
 /// Creates a container and makes its link.
@@ -26,7 +30,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 201, description = "Created and ready.", body = ContainerView), Failure)
 )]
-async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewContainer>) -> Result<Created<ContainerView>, Failure> {
+async fn create(
+    State(app): State<App>,
+    DoWith(call, new): DoWith<NewContainer>,
+) -> Result<Created<ContainerView>, Failure> {
     let view = app.create_container(call, new).await?;
     Ok(Created { path: format!("/v1/containers/{}", view.name), view })
 }
@@ -43,7 +50,11 @@ async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewContainer>)
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<ContainerView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
-async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask) -> Result<Response, Failure> {
+async fn list(
+    State(app): State<App>,
+    ending: Ending,
+    Ask { caller, wish }: Ask,
+) -> Result<Response, Failure> {
     Ok(match wish {
         Wish::Page(page) => Json(List::from(app.containers(&caller, &page))).into_response(),
         Wish::Watch { since } => sse::answer(app.watch(caller, Kind::Container, since)?, ending),
@@ -55,7 +66,11 @@ async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask)
     get, path = "/v1/containers/{name}", tag = "containers", operation_id = "show_container", params(("name" = String, Path, description = "The container's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "The container.", body = ContainerView), Failure)
 )]
-async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<String>) -> Result<Shown<ContainerView>, Failure> {
+async fn show(
+    State(app): State<App>,
+    Look(caller): Look,
+    Path(name): Path<String>,
+) -> Result<Shown<ContainerView>, Failure> {
     Ok(Shown(app.container(&caller, &name)?))
 }
 
@@ -65,7 +80,11 @@ async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<Strin
     params(("name" = String, Path, description = "The container's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
-async fn delete(State(app): State<App>, Do(call): Do, Path(name): Path<String>) -> Result<StatusCode, Failure> {
+async fn delete(
+    State(app): State<App>,
+    Do(call): Do,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
     app.delete_container(call, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

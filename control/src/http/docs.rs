@@ -21,9 +21,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     responses((status = 200, description = "A page.", body = String, content_type = "text/html"))
 )]
 async fn docs() -> impl IntoResponse {
-    static PAGE: LazyLock<String> = LazyLock::new(|| {
-        page(&serde_json::to_value(super::openapi()).expect("the document is plain data"))
-    });
+    static PAGE: LazyLock<String> =
+        LazyLock::new(|| page(&serde_json::to_value(super::openapi()).expect("the document is plain data")));
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
@@ -74,7 +73,13 @@ fn operation(path: &str, method: &str, operation: &Value) -> String {
         for parameter in parameters {
             let (name, place) = (text(&parameter["name"]), text(&parameter["in"]));
             let description = text(&parameter["description"]);
-            _ = write!(html, "<tr><td><code>{}</code><td>{}<td>{}</tr>", escaped(name), escaped(place), escaped(description));
+            _ = write!(
+                html,
+                "<tr><td><code>{}</code><td>{}<td>{}</tr>",
+                escaped(name),
+                escaped(place),
+                escaped(description)
+            );
         }
         html.push_str("</table>");
     }
@@ -101,7 +106,12 @@ fn schema(name: &str, schema: &Value) -> String {
     for (field, property) in schema["properties"].as_object().into_iter().flatten() {
         let mark = if required.contains(&field.as_str()) { "" } else { "?" };
         let description = escaped(text(&property["description"]));
-        _ = write!(html, "<tr><td><code>{}</code>{mark}<td>{}<td>{description}</tr>", escaped(field), kind(property));
+        _ = write!(
+            html,
+            "<tr><td><code>{}</code>{mark}<td>{}<td>{description}</tr>",
+            escaped(field),
+            kind(property)
+        );
     }
     html + "</table></details>"
 }

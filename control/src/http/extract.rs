@@ -78,7 +78,9 @@ fn is_json(content_type: &[u8]) -> bool {
     let essence = content_type.split(|&b| b == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii();
     // RFC 7396 has a type of its own for patches, which are JSON all the same.
-    [&b"application/json"[..], b"application/merge-patch+json"].iter().any(|json| essence.eq_ignore_ascii_case(json))
+    [&b"application/json"[..], b"application/merge-patch+json"]
+        .iter()
+        .any(|json| essence.eq_ignore_ascii_case(json))
 }
 
 async fn read_body(body: HttpBody) -> Result<Bytes, Problem> {

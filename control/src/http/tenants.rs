@@ -11,7 +11,7 @@ use super::answer::{Created, List, Shown};
 use super::call::{Do, DoWith, Look, Paged};
 use super::extract::Path;
 use super::failure::Failure;
-use crate::app::{App};
+use crate::app::App;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete))
@@ -23,7 +23,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 201, description = "Created.", body = TenantView), Failure)
 )]
-async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewTenant>) -> Result<Created<TenantView>, Failure> {
+async fn create(
+    State(app): State<App>,
+    DoWith(call, new): DoWith<NewTenant>,
+) -> Result<Created<TenantView>, Failure> {
     call.caller.need_local()?;
     let view = app.create_tenant(call, new).await?;
     Ok(Created { path: format!("/v1/tenants/{}", view.name), view })
@@ -46,7 +49,11 @@ async fn list(State(app): State<App>, Paged(caller, page): Paged) -> Result<Json
     get, path = "/v1/tenants/{name}", tag = "access", operation_id = "show_tenant", params(("name" = String, Path, description = "The tenant's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "The tenant.", body = TenantView), Failure)
 )]
-async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<String>) -> Result<Shown<TenantView>, Failure> {
+async fn show(
+    State(app): State<App>,
+    Look(caller): Look,
+    Path(name): Path<String>,
+) -> Result<Shown<TenantView>, Failure> {
     caller.need_local()?;
     Ok(Shown(app.tenant(&name)?))
 }
@@ -57,7 +64,11 @@ async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<Strin
     params(("name" = String, Path, description = "The tenant's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
-async fn delete(State(app): State<App>, Do(call): Do, Path(name): Path<String>) -> Result<StatusCode, Failure> {
+async fn delete(
+    State(app): State<App>,
+    Do(call): Do,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
     call.caller.need_local()?;
     app.delete_tenant(call, &name).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,9 +1,9 @@
 //! `/v1/vpcs`, and who may join them
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use control_core::{ConnectorView, Kind, NewVpc, VpcView};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,7 +17,11 @@ use crate::app::App;
 use crate::server::Ending;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, delete)).routes(routes!(connectors)).routes(routes!(approve, revoke))
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, delete))
+        .routes(routes!(connectors))
+        .routes(routes!(approve, revoke))
 }
 
 /// Creates a VPC and makes its link.
@@ -26,7 +30,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 201, description = "Created and ready.", body = VpcView), Failure)
 )]
-async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewVpc>) -> Result<Created<VpcView>, Failure> {
+async fn create(
+    State(app): State<App>,
+    DoWith(call, new): DoWith<NewVpc>,
+) -> Result<Created<VpcView>, Failure> {
     let view = app.create_vpc(call, new).await?;
     Ok(Created { path: format!("/v1/vpcs/{}", view.name), view })
 }
@@ -43,7 +50,11 @@ async fn create(State(app): State<App>, DoWith(call, new): DoWith<NewVpc>) -> Re
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<VpcView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
-async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask) -> Result<Response, Failure> {
+async fn list(
+    State(app): State<App>,
+    ending: Ending,
+    Ask { caller, wish }: Ask,
+) -> Result<Response, Failure> {
     Ok(match wish {
         Wish::Page(page) => Json(List::from(app.vpcs(&caller, &page))).into_response(),
         Wish::Watch { since } => sse::answer(app.watch(caller, Kind::Vpc, since)?, ending),
@@ -55,7 +66,11 @@ async fn list(State(app): State<App>, ending: Ending, Ask { caller, wish }: Ask)
     get, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "show_vpc", params(("name" = String, Path, description = "The vpc's name."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "The vpc.", body = VpcView), Failure)
 )]
-async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<String>) -> Result<Shown<VpcView>, Failure> {
+async fn show(
+    State(app): State<App>,
+    Look(caller): Look,
+    Path(name): Path<String>,
+) -> Result<Shown<VpcView>, Failure> {
     Ok(Shown(app.vpc(&caller, &name)?))
 }
 
@@ -65,7 +80,11 @@ async fn show(State(app): State<App>, Look(caller): Look, Path(name): Path<Strin
     params(("name" = String, Path, description = "The vpc's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
-async fn delete(State(app): State<App>, Do(call): Do, Path(name): Path<String>) -> Result<StatusCode, Failure> {
+async fn delete(
+    State(app): State<App>,
+    Do(call): Do,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
     app.delete_vpc(call, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -112,7 +112,9 @@ fn resources(medium: &dyn Medium) -> Result<(Resources, u64), OpenError> {
 
 /// Events that were kept, what they are complete after, where revisions go on, and the keys of all of them.
 #[allow(clippy::type_complexity, reason = "four things that are found in one look")]
-fn events(medium: &dyn Medium) -> Result<(Vec<Event>, u64, u64, std::collections::VecDeque<String>), OpenError> {
+fn events(
+    medium: &dyn Medium,
+) -> Result<(Vec<Event>, u64, u64, std::collections::VecDeque<String>), OpenError> {
     let mut events = Vec::new();
     let mut keys = std::collections::VecDeque::new();
     let mut ceiling = 0;

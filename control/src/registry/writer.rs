@@ -237,7 +237,8 @@ impl Batch {
     }
 
     fn remembers(&self, key: &str) -> bool {
-        self.writes.iter().any(|write| write.table == Table::Replays && write.key == key && write.value.is_some())
+        self.writes
+            .iter()
+            .any(|write| write.table == Table::Replays && write.key == key && write.value.is_some())
     }
 }
-

@@ -96,7 +96,10 @@ impl Drop for Daemon {
 
 fn command(socket: &Path, log: &Path) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["serve", "--color", "never", "--socket"]).arg(socket).stdin(Stdio::null());
+    command
+        .args(["serve", "--color", "never", "--state", "none", "--socket"])
+        .arg(socket)
+        .stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(File::create(log)?);
     // Ctrl-C is for the demo, which then ends the daemon in its own order.
     command.process_group(0);
