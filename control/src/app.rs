@@ -19,6 +19,7 @@ mod linger;
 mod metrics;
 mod page;
 mod policies;
+mod random;
 mod reservation;
 mod sessions;
 mod stats;

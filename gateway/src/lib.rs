@@ -3,7 +3,7 @@
 //! [`Gateway::start`] starts the workers, [`Gateway::handle`] gives a [`Handle`] that adds and removes links, attaches
 //! connectors and takes snapshots. Dropping the [`Gateway`] stops the workers and closes every device; TAP devices
 //! live no longer than their descriptor, so nothing is left behind, however the process ends. Those that shall last
-//! ([`Lifetime::Lasting`]) stay where they are, however the process ends, for the next gateway to take again.
+//! ([`Lifetime::Lasting`]) stay where they are, just as surely, for the next gateway to take again.
 
 mod config;
 mod device;

@@ -12,6 +12,7 @@ use control_core::{
 };
 
 use super::allowances::Allowance;
+use super::random;
 
 const _: () = assert!(control_core::limits::PORT_BLOCK == gateway::limits::PORT_BLOCK);
 
@@ -77,7 +78,7 @@ pub(super) fn attachment_spec(
         device: spec.device.to_string(),
         addresses: std::iter::once(v4).chain(v6).collect(),
         mac: spec.mac.map(|mac| gateway::MacAddr(mac.0)).or_else(|| mac(&before?.mac)),
-        gateway_mac: before.and_then(|before| mac(&before.gateway_mac)),
+        gateway_mac: before.and_then(|before| mac(&before.gateway_mac)).or_else(random::mac),
         mtu: spec.mtu.bytes(),
         lifetime,
     }

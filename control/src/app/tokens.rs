@@ -1,7 +1,5 @@
 //! Tokens: given out once, kept as hashes.
 
-use std::io::Read;
-
 use control_core::{
     Caller, Change, Code, FullName, Kind, Name, NewToken, Principal, Problem, Token, TokenView,
 };
@@ -9,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::{App, Call, Page, Slice, now};
+use super::{App, Call, Page, Slice, now, random};
 use crate::registry::hexadecimal;
 
 /// A token that was just created. Its secret is shown this once.
@@ -111,9 +109,9 @@ impl App {
 
 /// A new secret and its hash. The token's name is in it, so that it is found without looking at all of them.
 fn secret(name: &FullName) -> Result<(String, String), Problem> {
-    let mut random = [0; SECRET_BYTES];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
-    read.map_err(|error| Problem::new(Code::Internal, format!("cannot read randomness: {error}")))?;
+    let random = random::bytes::<SECRET_BYTES>();
+    let random =
+        random.map_err(|error| Problem::new(Code::Internal, format!("cannot read randomness: {error}")))?;
     let secret = format!("{PREFIX}{}_{}_{}", name.tenant, name.name, hexadecimal(&random));
     let hash = hash(&secret);
     Ok((secret, hash))

@@ -47,8 +47,9 @@ mod tests {
 
     use super::*;
 
-    fn name(text: &str) -> Name {
-        Name::parse("name", text.into()).unwrap()
+    fn name(text: &str) -> FullName {
+        let name = control_core::Name::parse("name", text.into()).unwrap();
+        FullName::new(&name, &name)
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use gateway::{CallError, CommandError};
 
 use super::call::named;
 use super::reservation::Reservation;
-use super::{App, Call, Page, Slice, convert, failure};
+use super::{App, Call, Page, Slice, convert, failure, random};
 
 impl App {
     /// Reserves the name and makes the link. On failure nothing is left.
@@ -97,7 +97,8 @@ impl App {
         spec: &VpcSpec,
         mac: Option<control_core::MacAddr>,
     ) -> Result<(), Problem> {
-        let mac = mac.map(|mac| gateway::MacAddr(mac.0));
+        // The same after every restart, so that the VPC's hosts find the gateway where it was.
+        let mac = mac.map(|mac| gateway::MacAddr(mac.0)).or_else(random::mac);
         let made = self.gateway().add_uplink(convert::uplink_spec(spec, mac, self.0.lifetime)).await;
         let link = convert::vpc_link(made.map_err(|error| failure::of_vpc_link(error, &spec.uplink))?);
         let uplink = convert::uplink(link.uplink);

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use control_core::{Change, FullName, Name, NewTenant, Token};
 
 use super::*;
-use crate::medium::{Table, Write};
+use crate::medium::{Medium, Table, Write};
 
 /// A medium whose content outlives the registry, and which can be full.
 #[derive(Clone, Default)]

@@ -157,9 +157,9 @@ async fn tcp_is_served_beside_the_unix_socket_and_told_from_it() {
     let listeners = Listeners { unix: UnixListener::bind(&socket).unwrap(), tcp: Some(tcp) };
     let router = Router::new().route(
         "/",
-        get(async |Extension(transport): Extension<Transport>| match transport {
-            Transport::Unix => "unix",
-            Transport::Tcp => "tcp",
+        get(async |Extension(peer): Extension<Peer>| match peer {
+            Peer::Unix { .. } => "unix",
+            Peer::Loopback => "tcp",
         }),
     );
     let mut service = JoinSet::new();

@@ -66,9 +66,9 @@ pub(super) struct Wanted {
 }
 
 impl State {
-    /// Whether an earlier gateway has left the device. Somebody may still have its only queue open, whom the kernel does not tell of.
-    pub(super) fn is_left(&self) -> bool {
-        self.ours && self.tap.is_some_and(|tap| tap.persistent && tap.queues == 0)
+    /// Whether it is a device of ours that outlives its gateway, which may live.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.ours && self.tap.is_some_and(|tap| tap.persistent)
     }
 
     pub(super) fn shape(&self) -> Shape {
