@@ -49,8 +49,11 @@ impl Resources {
             return Err(Refusal::not_approved(to));
         }
         self.ready_vpc(to)?;
-        if from.connectors.contains_key(connector) {
-            return Ok(());
+        match from.connectors.get(connector) {
+            Some(Join::Attached) => return Ok(()),
+            // What was intended before a restart is told the gateway now.
+            Some(Join::Attaching) => return self.joined(container, connector),
+            None => {}
         }
         if !to.spec.may_be_used_by(&container.name) {
             let (container, connector) = (container.name.clone(), connector.clone());
