@@ -23,7 +23,7 @@ use crate::{
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewConnector {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
-    #[schema(example = "orders-db")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "orders-db")]
     pub name: String,
     /// The VPC that it joins; `tenant/name` for one of another tenant, which has to approve.
     #[schema(example = "orders")]

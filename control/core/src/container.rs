@@ -17,7 +17,7 @@ use crate::{
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewContainer {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
-    #[schema(example = "c1")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "c1")]
     pub name: String,
     /// The container's namespace.
     pub netns: NewNetns,
