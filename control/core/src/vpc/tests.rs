@@ -13,6 +13,8 @@ fn vpc() -> NewVpc {
         next_hop6: None,
         ports: None,
         port_blocks: None,
+        reserved_addresses: None,
+        approval: None,
         unsolicited_syn: None,
         uplink: NewUplink {
             kind: UplinkKind::Tap,
@@ -37,6 +39,12 @@ fn external(addresses: &[&str]) -> NewVpc {
 
 fn dual_external(addresses: &[&str]) -> NewVpc {
     NewVpc { external_addresses: external(addresses).external_addresses, ..dual() }
+}
+
+fn made(new: NewVpc) -> Vpc {
+    let spec = Arc::new(new.validate().unwrap());
+    let tenant = Name::parse("tenant", "default".into()).unwrap();
+    Vpc { name: FullName::new(&tenant, &spec.name), spec, life: Life::Creating, mac: None }
 }
 
 fn with_mtu(vpc: NewVpc, mtu: i64) -> NewVpc {
@@ -190,9 +198,8 @@ fn a_device_that_existed_has_to_be_large_enough_for_ipv6_only_where_it_is() {
 
 #[test]
 fn a_view_shows_the_link_once_it_is_made() {
-    let spec = vpc().validate().unwrap();
-    let mut vpc = Vpc { spec, life: Life::Creating, connectors: BTreeSet::new() };
-    let json = serde_json::to_value(vpc.view()).unwrap();
+    let mut vpc = made(vpc());
+    let json = serde_json::to_value(vpc.view(7)).unwrap();
     assert_eq!(json["state"], "creating");
     assert_eq!(json["uplink"]["kind"], "tap");
     assert_eq!(json["uplink"]["address"], "10.1.0.1/16");
@@ -200,7 +207,7 @@ fn a_view_shows_the_link_once_it_is_made() {
 
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     vpc.life = Life::Ready(VpcLink { uplink: UplinkId(1), mac, mtu: 9_000, offloads: vec!["csum".into()] });
-    let json = serde_json::to_value(vpc.view()).unwrap();
+    let json = serde_json::to_value(vpc.view(7)).unwrap();
     assert_eq!(json["state"], "ready");
     assert_eq!(json["mac"], "02:00:00:00:00:01");
     assert_eq!(json["mtu"], 9_000);
@@ -209,10 +216,7 @@ fn a_view_shows_the_link_once_it_is_made() {
 
 #[test]
 fn a_view_has_fields_for_the_families_that_there_are() {
-    let view = |new: NewVpc| {
-        let spec = new.validate().unwrap();
-        serde_json::to_value(Vpc { spec, life: Life::Creating, connectors: BTreeSet::new() }.view()).unwrap()
-    };
+    let view = |new: NewVpc| serde_json::to_value(made(new).view(7)).unwrap();
     let v6 = view(NewVpc {
         cidr: None,
         next_hop6: Some("fe80::1".into()),
