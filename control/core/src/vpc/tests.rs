@@ -151,6 +151,73 @@ fn external_addresses_are_bounded() {
 }
 
 #[test]
+fn reserved_addresses_count_with_the_others() {
+    let list = |from: u8, n: u8| (from..from + n).map(|i| format!("10.1.1.{i}")).collect::<Vec<_>>();
+    let vpc_of = |pool: u8, reserved: u8| NewVpc {
+        external_addresses: list(0, pool),
+        reserved_addresses: Some(list(pool, reserved)),
+        ..vpc()
+    };
+    for (pool, reserved, right) in
+        [(1, 0, true), (1, 63, true), (63, 1, true), (1, 64, false), (64, 1, false), (0, 1, false)]
+    {
+        match vpc_of(pool, reserved).validate() {
+            Ok(spec) => assert!(right && spec.reserved_addresses.len() == usize::from(reserved)),
+            Err(problem) => {
+                assert!(!right, "{problem}");
+                assert_eq!(
+                    (problem.code(), problem.field()),
+                    (Code::InvalidAddress, Some("external_addresses"))
+                );
+            }
+        }
+    }
+    for (reserved, code) in [
+        ("10.1.0.10", Code::DuplicateAddress),
+        ("10.2.0.1", Code::AddressOutsideVpc),
+        ("10.1.0.1", Code::InvalidAddress),
+        ("x", Code::InvalidAddress),
+    ] {
+        let new = NewVpc { reserved_addresses: Some(vec!["10.1.0.20".into(), reserved.into()]), ..vpc() };
+        let problem = new.validate().unwrap_err();
+        assert_eq!((problem.code(), problem.field()), (code, Some("reserved_addresses[1]")), "{reserved}");
+    }
+    let spec = vpc_of(1, 1).validate().unwrap();
+    assert_eq!(spec.port_count(), 64_512, "the pool's only");
+    assert!(spec.is_external("10.1.1.1".parse().unwrap()), "but external it is");
+}
+
+#[test]
+fn approval_is_automatic_or_manual() {
+    assert_eq!(vpc().validate().unwrap().approval, Approval::Automatic);
+    for (text, right) in [("automatic", true), ("manual", true), ("Manual", false), ("", false)] {
+        let parsed = NewVpc { approval: Some(text.into()), ..vpc() }.validate();
+        assert_eq!(parsed.is_ok(), right, "{text}");
+        if let Err(problem) = parsed {
+            assert_eq!((problem.code(), problem.field()), (Code::InvalidPolicy, Some("approval")));
+        }
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let wrong = NewVpc {
+        name: String::new(),
+        approval: Some("no".into()),
+        unsolicited_syn: Some("no".into()),
+        ports: Some(NewPorts { first: Some(0), last: Some(1), exclude: None }),
+        external_addresses: vec!["10.2.0.1".into(), "x".into()],
+        reserved_addresses: Some(vec!["y".into()]),
+        ..vpc()
+    };
+    let problem = wrong.validate().unwrap_err();
+    let fields: Vec<_> = problem.errors().map(|error| error.field().unwrap()).collect();
+    let addresses = ["external_addresses[0]", "external_addresses[1]", "reserved_addresses[0]"];
+    assert_eq!(fields[..4], ["name", "approval", "unsolicited_syn", "ports.first"]);
+    assert_eq!(fields[4..], addresses);
+}
+
+#[test]
 fn addresses_beside_the_edges_of_the_prefix_are_taken() {
     for good in ["10.1.0.2", "10.1.255.254", "fd00::1", "fd00::ffff:ffff:ffff:ffff"] {
         assert!(dual_external(&[good]).validate().is_ok(), "{good}");

@@ -184,11 +184,11 @@ fn check_restored(resources: &Resources, again: &Resources, told: &str) {
 #[test]
 fn every_change_is_whole_or_nothing_and_can_be_taken_back() {
     let (mut done, mut refused) = (0, 0);
-    for seed in 1..=24 {
-        let counts = walk(seed, 1_200);
+    for seed in 1..=8 {
+        let counts = walk(seed, 800);
         (done, refused) = (done + counts.0, refused + counts.1);
     }
-    assert!(done > 3_000 && refused > 3_000, "the walk goes nowhere: {done} done, {refused} refused");
+    assert!(done > 800 && refused > 800, "the walk goes nowhere: {done} done, {refused} refused");
 }
 
 #[test]
