@@ -1,28 +1,36 @@
 //! The command line: what can be asked for, and which file answers. One file per resource.
 
 mod attach;
+mod audit;
 mod connector;
 mod container;
 mod explain;
+mod global;
+mod join;
+mod metrics;
+mod mutation;
 mod netns;
+mod ports;
 mod resource;
 mod sessions;
 mod stats;
 mod store;
+mod tenant;
+mod token;
 mod vpc;
+mod watch;
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 pub(crate) use store::medium_failed;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::client::{self, Client, DEFAULT_SOCKET, Target};
+use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Color, Format};
+use crate::output;
 use crate::serve;
+use global::Global;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +41,7 @@ Examples:
   wharf attach c1 db                       from now on c1 reaches the VPC
   wharf explain c1 10.1.0.1:80             what would happen to this packet
   wharf sessions --watch                   what lives
+  wharf token add ci --role operator       who else may do what
 
 Exit codes:
   0  done
@@ -50,26 +59,6 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
-
-/// Flags of every command.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Global {
-    // Not clap's `env`: for the daemon, its config file goes between flag and environment.
-    /// The daemon's unix socket; $WHARF_SOCKET unless set, or else /run/wharf/wharf.sock
-    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL)]
-    pub(crate) socket: Option<PathBuf>,
-    /// The daemon's TCP listener, instead of its socket: http://127.0.0.1:PORT
-    #[arg(long, global = true, value_name = "URL", value_parser = api, help_heading = GLOBAL)]
-    api: Option<SocketAddr>,
-    /// Form of the output
-    #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "table|json", help_heading = GLOBAL)]
-    pub(crate) output: Format,
-    /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "auto|always|never", help_heading = GLOBAL)]
-    pub(crate) color: Color,
-}
-
-const GLOBAL: &str = "Global options";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -107,6 +96,10 @@ enum Request {
     /// Containers and their links
     #[command(subcommand)]
     Container(container::Container),
+    /// Let a connector join a VPC
+    Approve(join::Approve),
+    /// Let it join no more: all of its sessions end
+    Revoke(join::Revoke),
     /// Let a container use a connector
     Attach(attach::Attach),
     /// End that, and every session of the pair
@@ -117,6 +110,18 @@ enum Request {
     Explain(explain::Explain),
     /// Show counters of workers, containers, VPCs and ports
     Stats(stats::Stats),
+    /// Print what Prometheus is told
+    Metrics(metrics::Metrics),
+    /// Follow what changes
+    Watch(watch::Watch),
+    /// Those whom resources belong to
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Who may call from anywhere
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Show who changed what
+    Audit(audit::Audit),
 }
 
 const COMPLETIONS: &str = "\
@@ -143,28 +148,24 @@ impl Cli {
 impl Request {
     async fn run(self, global: &Global) -> Result<(), Failure> {
         let format = global.output;
-        let client = &mut Client::connect(global.target()).await?;
+        let client = &mut Client::connect(global.access()?).await?;
         match self {
             Self::Vpc(vpc) => vpc.run(client, format).await,
             Self::Connector(connector) => connector.run(client, format).await,
             Self::Container(container) => container.run(client, format).await,
+            Self::Approve(approve) => approve.run(client, format).await,
+            Self::Revoke(revoke) => revoke.run(client, format).await,
             Self::Attach(attach) => attach.run(client, format).await,
             Self::Detach(detach) => detach.run(client, format).await,
             Self::Sessions(sessions) => sessions.run(client, format).await,
             Self::Explain(explain) => explain.run(client, format).await,
             Self::Stats(stats) => stats.run(client, format).await,
+            Self::Metrics(metrics) => metrics.run(client, format).await,
+            Self::Watch(watch) => watch.run(client, format).await,
+            Self::Tenant(tenant) => tenant.run(client, format).await,
+            Self::Token(token) => token.run(client, format).await,
+            Self::Audit(audit) => audit.run(client, format).await,
         }
-    }
-}
-
-impl Global {
-    /// The daemon to ask.
-    fn target(&self) -> Target {
-        if let Some(address) = self.api {
-            return Target::Tcp(address);
-        }
-        let socket = self.socket.clone().or_else(client::socket_of_environment);
-        Target::Unix(socket.unwrap_or_else(|| DEFAULT_SOCKET.into()))
     }
 }
 
@@ -188,19 +189,6 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
     Ok(std::io::stdout().lock().write_all(&script)?)
-}
-
-fn api(url: &str) -> Result<SocketAddr, String> {
-    let authority = url.strip_prefix("http://").ok_or("must begin with http://")?;
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    let authority = authority.replace("localhost", "127.0.0.1");
-    let address: SocketAddr =
-        authority.parse().map_err(|_| "is not http://ADDRESS:PORT, such as http://127.0.0.1:8080")?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err("the API is served on loopback only".to_owned())
-    }
 }
 
 #[cfg(test)]

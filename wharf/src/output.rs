@@ -5,7 +5,7 @@
 pub(crate) mod picture;
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use comfy_table::{Attribute, Cell, Color as CellColor, Table as Grid};
 use serde_json::Value;
@@ -52,6 +52,11 @@ pub(crate) fn json(value: &Value) -> io::Result<()> {
 /// Prints one line.
 pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
     writeln!(anstream::stdout().lock(), "{text}")
+}
+
+/// Says something beside the output. A closed stderr leaves nobody to tell.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Rows under headings, without borders, one line a row whatever the terminal's width: made to be read and to be cut.
@@ -121,7 +126,8 @@ pub(crate) fn cell(value: impl std::fmt::Display) -> Cell {
 pub(crate) fn state(state: &str) -> Cell {
     let color = match state {
         "ready" => CellColor::Green,
-        "gone" => CellColor::Red,
+        "gone" | "failed" | "revoked" => CellColor::Red,
+        "idle" | "approved" => CellColor::Reset,
         _ => CellColor::Yellow,
     };
     Cell::new(state).fg(color)
@@ -137,6 +143,11 @@ pub(crate) fn joined(items: &[String]) -> String {
     if items.is_empty() { "-".to_owned() } else { items.join(",") }
 }
 
+/// Items with commas, if there are any.
+pub(crate) fn some_joined(items: &[String]) -> Option<String> {
+    (!items.is_empty()).then(|| joined(items))
+}
+
 /// A time in the unit that reads best.
 pub(crate) fn seconds(s: f64) -> String {
     let whole = Duration::try_from_secs_f64(s).unwrap_or_default().as_secs();
@@ -146,6 +157,14 @@ pub(crate) fn seconds(s: f64) -> String {
         60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
         _ => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
     }
+}
+
+/// A moment, in UTC; a dash for one that no calendar has.
+pub(crate) fn time(at: Option<SystemTime>) -> String {
+    // The year 9999 ends there.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    at.filter(|at| *at <= last)
+        .map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
 }
 
 /// A number of bytes in the unit that reads best.
@@ -179,6 +198,10 @@ mod tests {
         for (s, text) in times {
             assert_eq!(seconds(s), text);
         }
+        let after = |s| time(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s)));
+        assert_eq!(after(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(after(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!((after(253_402_300_800), after(u64::MAX)), ("-".into(), "-".into()));
         let sizes =
             [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (u64::MAX, "15.9 EiB")];
         for (n, text) in sizes {

@@ -3,8 +3,9 @@
 use clap::Args;
 use serde::Deserialize;
 
+use super::mutation::{Mutation, done};
 use super::resource;
-use crate::client::{Client, escaped};
+use crate::client::{Client, Run, escaped};
 use crate::failure::Failure;
 use crate::output::{self, Format};
 
@@ -24,6 +25,8 @@ Example:
 pub(super) struct Attach {
     #[command(flatten)]
     pair: Pair,
+    #[command(flatten)]
+    mutation: Mutation,
 }
 
 /// `wharf detach`.
@@ -32,6 +35,8 @@ pub(super) struct Attach {
 pub(super) struct Detach {
     #[command(flatten)]
     pair: Pair,
+    #[command(flatten)]
+    mutation: Mutation,
 }
 
 #[derive(Debug, Args)]
@@ -56,13 +61,20 @@ struct Detached {
 
 impl Attach {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
-        let answer = client.put(&self.pair.path()).await?;
+        let run = self.mutation.run();
+        let answer = client.put(&self.pair.path(), run).await?;
         match format {
             Format::Json => output::json(&answer)?,
             Format::Table => {
                 let Attached { attached_in_us } = resource::read(answer)?;
                 let Pair { container, connector } = &self.pair;
-                output::line(format_args!("{container} attached to {connector} in {attached_in_us} µs"))?;
+                let attached = done(run, "attached");
+                match run {
+                    Run::Real => output::line(format_args!(
+                        "{container} {attached} to {connector} in {attached_in_us} µs"
+                    ))?,
+                    Run::Dry => output::line(format_args!("{container} {attached} to {connector}"))?,
+                }
             }
         }
         Ok(())
@@ -71,15 +83,20 @@ impl Attach {
 
 impl Detach {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
-        let answer = client.delete(&self.pair.path()).await?;
+        let run = self.mutation.run();
+        let answer = client.delete(&self.pair.path(), run).await?;
         match format {
             Format::Json => output::json(&answer)?,
             Format::Table => {
                 let Detached { sessions_ended } = resource::read(answer)?;
                 let Pair { container, connector } = &self.pair;
-                output::line(format_args!(
-                    "{container} detached from {connector}; sessions ended: {sessions_ended}"
-                ))?;
+                let detached = done(run, "detached");
+                match run {
+                    Run::Real => output::line(format_args!(
+                        "{container} {detached} from {connector}; sessions ended: {sessions_ended}"
+                    ))?,
+                    Run::Dry => output::line(format_args!("{container} {detached} from {connector}"))?,
+                }
             }
         }
         Ok(())

@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::mutation::Creation;
 use super::netns::{self, Netns};
 use super::resource::{self, Name, Names, Resource};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{self, Format, Table, cell, joined};
+use crate::output::{self, Format, Table, cell, joined, some_joined};
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -67,12 +68,14 @@ pub(super) struct Add {
     /// MTU of its device, 1500 unless set
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u16>,
+    #[command(flatten)]
+    creation: Creation,
 }
 
 impl Container {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
         match self {
-            Self::Add(add) => resource::add::<Shown>(client, format, &add.body()).await,
+            Self::Add(add) => resource::add::<Shown>(client, format, &add.body(), &add.creation).await,
             Self::List => resource::list::<Shown>(client, format).await,
             Self::Show(name) => resource::show::<Shown>(client, format, &name).await,
             Self::Delete(names) => resource::delete::<Shown>(client, format, &names).await,
@@ -113,6 +116,9 @@ struct Shown {
     offloads: Vec<String>,
     #[serde(default)]
     connectors: Vec<String>,
+    #[serde(default)]
+    dns_servers: Vec<String>,
+    revision: Option<u64>,
 }
 
 impl Shown {
@@ -156,12 +162,17 @@ impl Resource for Shown {
             .property("mtu", self.mtu)
             .property_if("worker", self.worker)
             .property("offloads", joined(&self.offloads))
-            .property("connectors", joined(&self.connectors));
+            .property("connectors", joined(&self.connectors))
+            .property_if("dns servers", some_joined(&self.dns_servers))
+            .property_if("revision", self.revision);
         table
     }
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn summary(&self) -> String {
-        let addresses = joined(&self.addresses());
-        format!("container {} added: {} in {}, address {addresses}", self.name, self.device, self.netns)
+        format!("{} in {}, address {}", self.device, self.netns, joined(&self.addresses()))
     }
 }

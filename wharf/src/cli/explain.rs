@@ -127,7 +127,7 @@ struct Dropped {
 impl Explain {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
         let explained = match self.destination {
-            Some(destination) => Some(client.post("/v1/explain", &self.body(destination)?).await?),
+            Some(destination) => Some(client.ask("/v1/explain", &self.body(destination)?).await?),
             None => None,
         };
         let path = format!("/v1/containers/{}/drops", escaped(&self.container));

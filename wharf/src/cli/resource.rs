@@ -1,10 +1,11 @@
-//! What vpcs, connectors and containers have in common: list, show, delete, and how an addition is told.
+//! What resources have in common: list, show, delete, and how an addition or a change is told.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::client::{Client, ClientError, escaped};
+use super::mutation::{Creation, Mutation, done};
+use crate::client::{Client, ClientError, Run, escaped};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format, Table};
 
@@ -21,7 +22,10 @@ pub(super) trait Resource: DeserializeOwned {
     /// Everything about one.
     fn properties(&self) -> Table;
 
-    /// One line that says what was made.
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// What it is, in one line.
     fn summary(&self) -> String;
 }
 
@@ -39,30 +43,69 @@ pub(super) struct Names {
     /// Names of those to delete
     #[arg(required = true, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     names: Vec<String>,
+    #[command(flatten)]
+    mutation: Mutation,
 }
+
+/// Largest page that the API gives.
+const PAGE: usize = 1000;
 
 /// Makes one from `body`.
 pub(super) async fn add<R: Resource>(
     client: &mut Client,
     format: Format,
     body: &Value,
+    creation: &Creation,
 ) -> Result<(), Failure> {
-    let made = client.post(R::PATH, body).await?;
-    match format {
-        Format::Json => output::json(&made)?,
-        Format::Table => output::line(read::<R>(made)?.summary())?,
+    let run = creation.mutation.run();
+    let made = client.create(R::PATH, body, &creation.key()?, run).await?;
+    tell::<R>(made, format, run, "added")
+}
+
+/// Prints one to which something has happened.
+pub(super) fn tell<R: Resource>(
+    answer: Value,
+    format: Format,
+    run: Run,
+    participle: &str,
+) -> Result<(), Failure> {
+    if format == Format::Json {
+        return Ok(output::json(&answer)?);
     }
-    Ok(())
+    let it = read::<R>(answer)?;
+    let (kind, done) = (R::KIND, done(run, participle));
+    Ok(output::line(format_args!("{kind} {} {done}: {}", it.name(), it.summary()))?)
 }
 
 /// Prints all of them.
 pub(super) async fn list<R: Resource>(client: &mut Client, format: Format) -> Result<(), Failure> {
-    let items = items(client.get(R::PATH).await?);
+    let items = all(client, R::PATH).await?;
+    print::<R>(items, format)
+}
+
+/// Prints these.
+pub(super) fn print<R: Resource>(items: Value, format: Format) -> Result<(), Failure> {
     match format {
         Format::Json => output::json(&items)?,
         Format::Table => R::table(&read::<Vec<R>>(items)?).print()?,
     }
     Ok(())
+}
+
+/// Follows the pages to the end.
+async fn all(client: &mut Client, path: &str) -> Result<Value, ClientError> {
+    let mut all = Vec::new();
+    let mut next = String::new();
+    loop {
+        let mut page = client.get(&format!("{path}?limit={PAGE}{next}")).await?;
+        if let Some(Value::Array(items)) = page.get_mut("items") {
+            all.append(items);
+        }
+        match page["next_cursor"].as_str() {
+            Some(cursor) => next = format!("&cursor={}", escaped(cursor)),
+            None => return Ok(all.into()),
+        }
+    }
 }
 
 /// Prints one.
@@ -86,9 +129,12 @@ pub(super) async fn delete<R: Resource>(
     names: &Names,
 ) -> Result<(), Failure> {
     let mut failed: Option<Failure> = None;
+    let run = names.mutation.run();
     for name in &names.names {
-        match client.delete(&path::<R>(name)).await {
-            Ok(_) if format == Format::Table => output::line(format_args!("{} {name} deleted", R::KIND))?,
+        match client.delete(&path::<R>(name), run).await {
+            Ok(_) if format == Format::Table => {
+                output::line(format_args!("{} {name} {}", R::KIND, done(run, "deleted")))?;
+            }
             Ok(_) => {}
             Err(e @ ClientError::Refused(_)) => {
                 if let Some(earlier) = failed.replace(e.into()) {
@@ -121,6 +167,11 @@ pub(super) fn set(body: &mut Value, field: &str, value: Option<impl Serialize>) 
     }
 }
 
-fn path<R: Resource>(name: &str) -> String {
+/// The same of a list, which was not given if it is empty.
+pub(super) fn set_list<T: Serialize>(body: &mut Value, field: &str, values: &[T]) {
+    set(body, field, Some(values).filter(|values| !values.is_empty()));
+}
+
+pub(super) fn path<R: Resource>(name: &str) -> String {
     format!("{}/{}", R::PATH, escaped(name))
 }

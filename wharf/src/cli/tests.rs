@@ -3,6 +3,7 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
+use crate::client::{Target, Trust};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(std::iter::once("wharf").chain(line.split_whitespace()))
@@ -38,6 +39,23 @@ fn documented_examples_parse() {
         "vpc add dual --cidr 10.1.0.0/16 --cidr6 fd00::/64 --external 10.1.0.10,fd00::10 --on-link6 fd00::/64 --next-hop6 fe80::1 --uplink tap --device wharf0 --address 10.1.0.1/16 --address6 fd00::1/64",
         "vpc add v6 --cidr6 fd00::/64 --external fd00::10 --external fd00::11 --uplink packet --device eth1 --exclude-ports 8000-8100 --exclude-ports 9000-9000 --port-blocks --unsolicited-syn silent",
         "vpc delete orders billing",
+        "vpc delete orders --dry-run",
+        "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet --device w --reserved-address 10.1.0.20,10.1.0.21 --approval manual --dry-run",
+        "vpc connectors orders",
+        "approve orders acme/web",
+        "revoke orders web --dry-run",
+        "connector add k --vpc acme/shared --user web-*,cron --external-address 10.1.0.20 --dns-server 10.1.0.53 --linger 0",
+        "connector add k --vpc o --rule allow:tcp:10.1.0.0/24:80-90 --rule allow:[fd00::/64]:443,deny --bits-per-second 100M --packets-per-second 10k --sessions-per-second 50",
+        "connector add k --vpc o --idempotency-key k-1 --dry-run",
+        "connector set k --rule allow:tcp:80 --clear mapping,bits-per-second --if-match 42 --dry-run",
+        "tenant add acme --netns-prefix acme-",
+        "tenant delete acme",
+        "--tenant acme token add boss --role admin",
+        "token add ci --role operator --expires-in 90days",
+        "token list",
+        "audit --limit 1000 --before 4711",
+        "watch connectors --since 4711",
+        "metrics",
         "connector add k --vpc orders --destination 10.1.0.1/32 --destination 10.1.7.0/24",
         "connector add k --vpc orders --mapping address_dependent --udp-filtering endpoint_independent --udp-refresh both --port-quota 2000 --port-quota-per-container 100 --on-detach silent --publish tcp:80 --publish udp:[fd00::10]:53:5353",
         "connector add k --vpc orders --no-translation --destination 0.0.0.0/0,::/0",
@@ -51,6 +69,8 @@ fn documented_examples_parse() {
         "sessions --remote fd00::1",
         "explain c1 --drops",
         "--api http://127.0.0.1:8080 stats",
+        "--api https://wharf.example:8443/ --ca ca.pem --token-file ci.token stats",
+        "--api https://[fd00::1]:8443 --ca ca.pem --cert me.pem --key me.key stats",
         "vpc list --socket /tmp/w.sock --color never",
         "serve --state none",
         "serve --state /var/lib/wharf",
@@ -100,7 +120,22 @@ fn nonsense_is_a_usage_error() {
         "store export --replace",
         "store import a b",
         "--api http://10.0.0.1:80 stats",
-        "--api https://127.0.0.1:80 stats",
+        "--api https://127.0.0.1 stats",
+        "--api https://fd00::1:80 --ca ca.pem stats",
+        "--api https://wharf.example:8443 --ca ca.pem --cert me.pem stats",
+        "--api ftp://127.0.0.1:80 stats",
+        "connector add k --vpc o --rule allow:80:tcp",
+        "connector add k --vpc o --bits-per-second 1.5M",
+        "connector add k --vpc o --idempotency-key",
+        "connector set k --clear vpc",
+        "connector list --dry-run",
+        "vpc add o --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet --device w --approval maybe",
+        "approve orders",
+        "token add ci",
+        "token add ci --role root",
+        "token add ci --role reader --secret s",
+        "audit --limit 1001",
+        "watch tenants",
     ];
     for line in lines {
         assert_eq!(parse(line).expect_err(line).exit_code(), Exit::Usage as i32, "{line}");
@@ -128,8 +163,18 @@ fn namespaces_have_three_forms() {
 #[test]
 fn the_daemon_is_found_by_flag_or_default() {
     let target = |line: &str| parse(line).unwrap().global.target();
-    assert_eq!(target("stats --socket /tmp/w.sock"), Target::Unix("/tmp/w.sock".into()));
+    assert_eq!(target("stats --socket /tmp/w.sock").unwrap(), Target::Unix("/tmp/w.sock".into()));
     let tcp = Target::Tcp("127.0.0.1:80".parse().unwrap());
-    assert_eq!(target("stats --api http://127.0.0.1:80"), tcp);
-    assert_eq!(target("stats --api http://localhost:80/ --socket /tmp/w.sock"), tcp);
+    assert_eq!(target("stats --api http://127.0.0.1:80").unwrap(), tcp);
+    assert_eq!(target("stats --api http://localhost:80/ --socket /tmp/w.sock").unwrap(), tcp);
+    let tls = target("stats --api https://wharf.example:8443 --ca ca.pem").unwrap();
+    let trust = Trust { ca: "ca.pem".into(), own: None };
+    assert_eq!(tls, Target::Tls("wharf.example:8443".parse().unwrap(), trust));
+    for wrong in [
+        "stats --api https://wharf.example:8443",
+        "stats --ca ca.pem",
+        "stats --ca ca.pem --api http://127.0.0.1:80",
+    ] {
+        assert_eq!(target(wrong).unwrap_err().exit(), Exit::Usage, "{wrong}");
+    }
 }

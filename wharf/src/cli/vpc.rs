@@ -1,17 +1,17 @@
 //! `wharf vpc`: private networks and the uplinks to them.
 
-mod ports;
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
 
-use self::ports::{Ports, Range};
+use super::join;
+use super::mutation::Creation;
 use super::netns::{self, Netns};
+use super::ports::{self, Ports, Range};
 use super::resource::{self, Name, Names, Resource};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{self, Format, Table, cell, joined};
+use crate::output::{self, Format, Table, cell, joined, some_joined};
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -30,7 +30,16 @@ Examples:
         --device wharf0 --address 10.1.0.1/16 --address6 fd00::1/64
   Ports that others use left alone, and a log that tells of blocks of ports only:
     wharf vpc add edge --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet \\
-        --device eth1 --exclude-ports 8000-8100,9000 --port-blocks";
+        --device eth1 --exclude-ports 8000-8100,9000 --port-blocks
+  An address for one connector alone, and no connector without `wharf approve`:
+    wharf vpc add orders --cidr 10.1.0.0/16 --external 10.1.0.10 --uplink packet \\
+        --device eth1 --reserved-address 10.1.0.20 --approval manual";
+
+const CONNECTORS_EXAMPLES: &str = "\
+Examples:
+  wharf vpc connectors orders
+  wharf vpc connectors orders -o json | jq -r '.[] | select(.state == \"requested\") | .tenant + \"/\" + .name'
+The second lists what waits for `wharf approve`.";
 
 /// Subcommands of `wharf vpc`.
 #[derive(Debug, Subcommand)]
@@ -44,6 +53,13 @@ pub(super) enum Vpc {
     /// Show one VPC
     #[command(after_help = "Example:\n  wharf vpc show orders")]
     Show(Name),
+    /// List connectors of all tenants that have joined a VPC, or would like to
+    #[command(after_help = CONNECTORS_EXAMPLES)]
+    Connectors {
+        /// The VPC's name
+        #[arg(value_name = "VPC", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        vpc: String,
+    },
     /// Delete VPCs and their uplinks; connectors to them have to go first
     #[command(after_help = "Example:\n  wharf vpc delete orders billing")]
     Delete(Names),
@@ -109,7 +125,19 @@ pub(super) struct Add {
     /// What a SYN gets that nobody has asked for: ICMP port unreachable after 6 seconds, or nothing; icmp unless set
     #[arg(long, value_name = "icmp|silent", value_parser = UNSOLICITED_SYN, hide_possible_values = true)]
     unsolicited_syn: Option<String>,
+    /// More addresses of that kind, which only connectors appear as that name them by --external-address
+    #[arg(long = "reserved-address", value_name = "ADDRESS,...", value_delimiter = ',')]
+    reserved: Vec<String>,
+    /// Whether connectors of the same tenant may join at once, or wait for `wharf approve`, as those of others always
+    /// do; automatic unless set
+    #[arg(long, value_name = "automatic|manual", value_parser = APPROVAL, hide_possible_values = true)]
+    approval: Option<String>,
+    #[command(flatten)]
+    creation: Creation,
 }
+
+/// As the API writes them; the default first.
+const APPROVAL: [&str; 2] = ["automatic", "manual"];
 
 /// As the API writes them; the default first.
 const UNSOLICITED_SYN: [&str; 2] = ["icmp", "silent"];
@@ -123,9 +151,10 @@ enum Kind {
 impl Vpc {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
         match self {
-            Self::Add(add) => resource::add::<Shown>(client, format, &add.body()?).await,
+            Self::Add(add) => resource::add::<Shown>(client, format, &add.body()?, &add.creation).await,
             Self::List => resource::list::<Shown>(client, format).await,
             Self::Show(name) => resource::show::<Shown>(client, format, &name).await,
+            Self::Connectors { vpc } => join::list(client, format, &vpc).await,
             Self::Delete(names) => resource::delete::<Shown>(client, format, &names).await,
         }
     }
@@ -154,6 +183,8 @@ impl Add {
         resource::set(&mut body, "ports", self.ports());
         resource::set(&mut body, "port_blocks", self.port_blocks.then_some(true));
         resource::set(&mut body, "unsolicited_syn", self.unsolicited_syn.as_ref());
+        resource::set_list(&mut body, "reserved_addresses", &self.reserved);
+        resource::set(&mut body, "approval", self.approval.as_ref());
         Ok(body)
     }
 
@@ -195,6 +226,10 @@ struct Shown {
     mtu: Option<u16>,
     #[serde(default)]
     offloads: Vec<String>,
+    #[serde(default)]
+    reserved_addresses: Vec<String>,
+    approval: Option<String>,
+    revision: Option<u64>,
 }
 
 impl Shown {
@@ -244,12 +279,15 @@ impl Resource for Shown {
     fn properties(&self) -> Table {
         let mut table = Table::properties();
         let unsolicited_syn = self.unsolicited_syn.as_ref().filter(|word| *word != UNSOLICITED_SYN[0]);
+        let approval = self.approval.as_ref().filter(|word| *word != APPROVAL[0]);
         table
             .property("name", &self.name)
             .property("state", &self.state)
             .property_if("cidr", self.cidr.as_ref())
             .property_if("cidr6", self.cidr6.as_ref())
             .property("external addresses", joined(&self.external_addresses))
+            .property_if("reserved addresses", some_joined(&self.reserved_addresses))
+            .property_if("approval", approval)
             .property_if("external ports", self.ports.as_ref())
             .property_if("port blocks", self.port_blocks.then_some("yes"))
             .property_if("unsolicited syn", unsolicited_syn)
@@ -263,14 +301,19 @@ impl Resource for Shown {
             .property_if("uplink bridge", self.uplink.bridge.as_ref())
             .property_if("gateway mac", self.mac.as_ref())
             .property_if("mtu", self.mtu)
-            .property("offloads", joined(&self.offloads));
+            .property("offloads", joined(&self.offloads))
+            .property_if("revision", self.revision);
         table
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn summary(&self) -> String {
         let (uplink, external) = (self.uplink.describe(), joined(&self.external_addresses));
         let prefixes = joined(&self.prefixes());
-        format!("vpc {} added: {prefixes}, {uplink}, containers appear as {external}", self.name)
+        format!("{prefixes}, {uplink}, containers appear as {external}")
     }
 }
 

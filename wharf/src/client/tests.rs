@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::*;
+use crate::failure::{Exit, Failure};
 
 /// Answers one request at `path` with `answer`, and gives back what was asked.
 fn server(path: &Path, answer: &'static str) -> std::thread::JoinHandle<String> {
@@ -33,7 +34,7 @@ fn ask(answer: &'static str) -> (Result<Value, ClientError>, String) {
     let path = dir.path().join("wharf.sock");
     let server = server(&path, answer);
     let result = block_on(async {
-        let mut client = Client::connect(Target::Unix(path)).await.unwrap();
+        let mut client = Client::connect(Target::Unix(path).into()).await.unwrap();
         client.get("/v1/vpcs/orders").await
     });
     (result, server.join().unwrap())
@@ -77,17 +78,6 @@ fn refusals_become_exit_codes() {
 }
 
 #[test]
-fn a_refusal_names_code_and_field() {
-    let problem = Problem {
-        code: "invalid_cidr".into(),
-        detail: "use 10.1.0.0/16".into(),
-        field: Some("cidr".into()),
-        ..Problem::default()
-    };
-    assert_eq!(problem.to_string(), "use 10.1.0.0/16 [invalid_cidr, field cidr]");
-}
-
-#[test]
 fn foreign_servers_are_told_apart() {
     let foreign = refusal("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n<html>");
     assert_eq!(foreign.exit(), Exit::Failed);
@@ -105,14 +95,8 @@ fn a_connection_that_breaks_is_a_failure() {
 fn nobody_there_is_unreachable() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wharf.sock");
-    let connect = || block_on(Client::connect(Target::Unix(path.clone()))).err().map(Failure::from);
+    let connect = || block_on(Client::connect(Target::Unix(path.clone()).into())).err().map(Failure::from);
     assert_eq!(connect().expect("no socket").exit(), Exit::Unreachable);
     drop(UnixListener::bind(&path).unwrap());
     assert_eq!(connect().expect("no daemon").exit(), Exit::Unreachable);
-}
-
-#[test]
-fn segments_are_escaped() {
-    assert_eq!(escaped("orders-db_1.~"), "orders-db_1.~");
-    assert_eq!(escaped("../x?a=b#ü"), "..%2Fx%3Fa%3Db%23%C3%BC");
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::error::DemoError;
-use crate::client::{Client, ClientError, Target};
+use crate::client::{Client, ClientError, Run, Target};
 
 /// A connection and the runtime that drives it.
 pub(super) struct Api {
@@ -19,7 +19,7 @@ impl Api {
     pub(super) fn connect(socket: &Path) -> Result<Self, DemoError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(DemoError::system("start the async runtime"))?;
-        let client = runtime.block_on(Client::connect(Target::Unix(socket.to_owned())))?;
+        let client = runtime.block_on(Client::connect(Target::Unix(socket.to_owned()).into()))?;
         Ok(Self { runtime, client })
     }
 
@@ -28,13 +28,13 @@ impl Api {
         self.runtime.block_on(self.client.get(path))
     }
 
-    /// Makes a resource.
+    /// Makes a resource, or asks a question that needs a body.
     pub(super) fn post(&mut self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        self.runtime.block_on(self.client.post(path, body))
+        self.runtime.block_on(self.client.ask(path, body))
     }
 
     /// Makes something so.
     pub(super) fn put(&mut self, path: &str) -> Result<Value, ClientError> {
-        self.runtime.block_on(self.client.put(path))
+        self.runtime.block_on(self.client.put(path, Run::Real))
     }
 }
