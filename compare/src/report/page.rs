@@ -45,7 +45,8 @@ pub fn tables(results: &Results) -> String {
             Better::Higher => ratio > 1.0,
             Better::Lower => ratio < 1.0,
         };
-        let shown = format!("{ratio:.2}");
+        // Two decimals say nothing of what is a hundred times as good.
+        let shown = if ratio < 0.1 { short(ratio) } else { format!("{ratio:.2}") };
         Some(if wins { format!("**{shown}**") } else { shown })
     });
     text
