@@ -210,7 +210,7 @@ impl Handle {
         Ok(())
     }
 
-    /// What would happen to a packet from this link, by the engines' own decisions. Changes nothing.
+    /// What would happen to a packet from this link, by the engines' own decisions, and whether its way out is up. Changes nothing.
     ///
     /// An uplink's packet is explained by the worker that reads it, or by the one that it is handed to. What is said of a container's
     /// packet that comes back inside, to another worker, ends with [`Verdict::HandOff`]; so does a datagram that an uplink's last
@@ -231,7 +231,7 @@ impl Handle {
 
     async fn ask(&self, worker: u32, from: Link, question: &Question) -> Result<Explanation, CallError> {
         let question = question.clone();
-        Ok(self.call(worker, move |w| question.ask(w.engine(), w.now(), from)).await??)
+        Ok(self.call(worker, move |w| w.explain(from, &question)).await??)
     }
 
     /// The container's last drops, newest first.

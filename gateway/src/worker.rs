@@ -13,7 +13,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time;
 
-use gateway_core::{Applied, Command, CommandError, Engine, Instant, Link, Prepared, WorkerSlot};
+use gateway_core::{
+    Applied, Command, CommandError, Engine, Explanation, Instant, Link, Prepared, Reason, Verdict, WorkerSlot,
+};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 pub(crate) use inbox::{Inbox, Job};
@@ -21,7 +23,7 @@ pub(crate) use run::start;
 
 use crate::io::{Batch, Device};
 use crate::losses::Losses;
-use crate::{Spin, Spinning};
+use crate::{Question, Spin, Spinning};
 
 /// A worker's whole state. It belongs to its thread; jobs borrow it between batches.
 pub(crate) struct Worker {
@@ -103,6 +105,17 @@ impl Worker {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What would happen to a packet from this link: what the engine decides, and what its device says of that.
+    pub(crate) fn explain(&self, from: Link, question: &Question) -> Result<Explanation, CommandError> {
+        let mut explained = question.ask(&self.engine, self.now(), from)?;
+        if let Verdict::Forward(to) = explained.verdict
+            && self.devices.get(&to).is_none_or(|device| device.is_down())
+        {
+            explained.verdict = Verdict::Drop(Reason::EgressDown);
+        }
+        Ok(explained)
     }
 
     /// A command that concerns no device.

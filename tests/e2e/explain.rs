@@ -10,6 +10,7 @@ use std::process::Output;
 use etherparse::icmpv4::{DestUnreachableHeader, TimestampMessage};
 use etherparse::{Icmpv4Type, Ipv4Options};
 use gateway::Reason;
+use netlab::Namespace;
 use serde_json::{Value, json};
 use tests::{EXTERNAL, PATIENCE, SERVER, eventually};
 
@@ -30,7 +31,6 @@ const NOT_CAUSED: &[(Reason, &str)] = &[
     (Reason::FragmentTimeout, "takes 30 s, for which engines have virtual time: gateway/core/tests"),
     (Reason::SessionsExhausted, "takes millions of sessions: gateway/core's tests have a smaller table"),
     (Reason::EgressFull, "what a device says when it is written to, when all is decided"),
-    (Reason::EgressDown, "what a device says when it is written to, when all is decided"),
     (Reason::EgressRefused, "what a device says when it is written to, when all is decided"),
     (Reason::IngressRefused, "the kernel drops the frame, so that there is none to ask about"),
     (Reason::HandOffFull, "a worker that is far behind, which is over when `explain` has its answer"),
@@ -40,6 +40,7 @@ const NOT_CAUSED: &[(Reason, &str)] = &[
 #[test]
 fn every_reason_that_a_user_can_cause_is_foretold() {
     let mut world = World::start("explain");
+    let small = world.small_vpc();
     all_connectors(&world);
     let c1 = world.container("c1", &["all", "small"]);
     malformed(&mut world, &c1);
@@ -49,6 +50,7 @@ fn every_reason_that_a_user_can_cause_is_foretold() {
     from_the_vpc(&mut world, &c1);
     next_hops(&mut world, &c1);
     limits(&mut world, &c1);
+    down(&mut world, &c1, &small);
     let met = std::mem::take(&mut world.met);
     let not: BTreeSet<_> = NOT_CAUSED.iter().map(|&(reason, _)| reason).collect();
     assert_eq!(met.intersection(&not).next(), None, "it was met: take it out of the list");
@@ -59,7 +61,6 @@ fn every_reason_that_a_user_can_cause_is_foretold() {
 
 /// What the containers of the one world use.
 fn all_connectors(world: &World) {
-    let _small = world.small_vpc();
     let rules =
         json!([{"action": "deny", "protocol": "udp", "ports": {"first": 9, "last": 9}}, {"action": "allow"}]);
     let connector = |name: &str, more: Value| {
@@ -243,6 +244,20 @@ fn limits(world: &mut World, c1: &Port) {
     world.drops_packet(c1, Reason::PortsExhausted, &udp_to(small, 4001));
     let large = udp(SocketAddrV4::new(INTERNAL, 4000), small, &[0; 1_300]);
     world.drops_packet(c1, Reason::PacketTooBig, &large);
+}
+
+/// A device that is down is counted where the packet would have left.
+fn down(world: &mut World, c1: &Port, small: &Namespace) {
+    let packet = c1.frame(&udp_to(SocketAddrV4::new([10, 2, 0, 1].into(), 53), 4000));
+    assert_eq!(world.explain(c1, &packet)["verdict"], "forward");
+    small.down("wharf0").unwrap();
+    let said = world.explain(c1, &packet);
+    assert_eq!((&said["verdict"], &said["reason"]), (&json!("drop"), &json!("egress_down")));
+    c1.send(&packet);
+    eventually("the drop", || world.scene.vpc_stats("small")["drops"]["egress_down"] == 1);
+    small.up("wharf0").unwrap();
+    assert_eq!(world.explain(c1, &packet)["verdict"], "forward");
+    world.met.insert(Reason::EgressDown);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddrV6, UdpSocket};
 
-use gateway::{Event, Link, LinkError, UplinkDevice};
+use gateway::{Event, Link, LinkError, Probe, Protocol, Question, Reason, UplinkDevice, Verdict};
 use netlab::Lab;
 use netlab::traffic::{TcpEcho, UdpEcho, ping, tcp_exchange, udp_exchange};
 use tests::{EXTERNAL, PATIENCE, SERVER};
@@ -46,14 +46,22 @@ fn a_device_that_is_down_is_not_gone() {
     edge.veth("up0", &vpc, "eth0").unwrap();
     vpc.address("eth0", format!("{}/16", SERVER.ip()).parse().unwrap()).unwrap();
     let uplink = fixture.uplink(UplinkDevice::Packet { netns: Some(edge.netns()), name: "up0".into() });
-    fixture.attach(fixture.container(&container), uplink);
+    let id = fixture.container(&container);
+    fixture.attach(id, uplink);
     let udp = UdpEcho::start(&vpc, SERVER, "orders").unwrap();
     let send = |patience| container.run(|| udp_exchange(any_port(), udp.address(), b"x", patience));
+    let explained = || {
+        let question = Question::Probe(Probe::new(Protocol::Udp, udp.address()));
+        fixture.wait(fixture.handle.explain(Link::Attachment(id), question)).unwrap().verdict
+    };
     send(PATIENCE).unwrap();
+    assert_eq!(explained(), Verdict::Forward(Link::Uplink(uplink)));
     edge.down("up0").unwrap();
+    assert_eq!(explained(), Verdict::Drop(Reason::EgressDown));
     send(crate::fixture::SHORT).unwrap_err();
     edge.up("up0").unwrap();
     send(PATIENCE).unwrap();
+    assert_eq!(explained(), Verdict::Forward(Link::Uplink(uplink)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Packet, Tap};
 use crate::Lifetime;
@@ -57,6 +58,24 @@ impl Device {
     /// Whether the device behind a packet socket does not exist any more; TAP devices tell by themselves.
     pub(crate) fn has_gone(&self) -> bool {
         matches!(self, Self::Packet(packet) if !packet.is_bound())
+    }
+
+    /// Whether the device is down or gone, so that it would not take a frame. Sends none.
+    pub(crate) fn is_down(&self) -> bool {
+        match self {
+            // drivers/net/tun.c, `tun_chr_poll`: one that is up can be written to, as its buffer is as good as endless.
+            Self::Tap(_) => {
+                let mut ready = [PollFd::new(self.as_fd(), PollFlags::POLLOUT)];
+                let asked = poll(&mut ready, PollTimeout::ZERO);
+                let answer = ready[0].revents().unwrap_or(PollFlags::empty());
+                asked.is_ok() && !answer.contains(PollFlags::POLLOUT)
+            }
+            // net/packet/af_packet.c, `packet_snd`: that the device is down comes before that a vnet header is missing.
+            Self::Packet(_) => {
+                let refused = nix::unistd::write(self, &[]).err().map(|errno| self.not_written(errno));
+                matches!(refused, Some(Failure::Down | Failure::Gone))
+            }
+        }
     }
 
     /// Says whether a device of our own making outlives its descriptors; of another one, nothing is to be said.
