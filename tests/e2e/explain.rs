@@ -27,7 +27,7 @@ const NOT_CAUSED: &[(Reason, &str)] = &[
         Reason::VnetHeaderInvalid,
         "the API's frames have no vnet header: the kernel makes it, and makes a right one",
     ),
-    (Reason::FrameTruncated, "no kernel sends a frame without a whole Ethernet header"),
+    (Reason::FrameTruncated, "no kernel lets a frame out without a whole Ethernet header: EINVAL"),
     (Reason::FragmentTimeout, "takes 30 s, for which engines have virtual time: gateway/core/tests"),
     (Reason::SessionsExhausted, "takes millions of sessions: gateway/core's tests have a smaller table"),
     (Reason::EgressFull, "what a device says when it is written to, when all is decided"),

@@ -346,6 +346,9 @@ fn requests_that_fit_nothing_are_refused() {
         ("GET", "/v1/sessions?container=no-such", "", 404, "not_found"),
         ("GET", "/v1/containers/no-such/drops", "", 404, "not_found"),
         ("POST", "/v1/explain", &probe("no-such"), 404, "not_found"),
+        ("POST", "/v1/explain", "{\"vpc\": \"no-such\", \"packet\": \"45\"}", 404, "not_found"),
+        ("POST", "/v1/explain", "{\"vpc\": \"orders\", \"packet\": \"4\"}", 422, "invalid_packet"),
+        ("POST", "/v1/explain", "{\"packet\": \"45\"}", 422, "missing_field"),
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let body = Bytes::from(body.to_owned());

@@ -145,7 +145,8 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some(file) = text.strip_prefix('@') else { return Ok(Self(text.to_owned())) };
         let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        let digit = |value: u8| char::from_digit(value.into(), 16);
+        Ok(Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()))
     }
 }
 
