@@ -265,7 +265,7 @@ impl Mappings {
     }
 
     /// The container's mapping with this key that serves. One that packets have made comes before publications of the same
-    /// internal endpoint, which are as good as each other.
+    /// internal endpoint, of which it is the one with the lowest external endpoint.
     pub(crate) fn of_key(
         &self,
         attachment: AttachmentId,
