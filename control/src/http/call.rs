@@ -193,9 +193,10 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     if text == "*" {
         return Ok(None);
     }
-    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::parse);
-    match number {
-        Some(Ok(number)) => Ok(Some(number)),
+    // Whoever leaves the quotes out means the same.
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match quoted.unwrap_or(text).parse() {
+        Ok(number) => Ok(Some(number)),
         _ => {
             let detail = "If-Match is an ETag of the resource, such as \"42\", or *";
             Err(Problem::new(Code::InvalidHeader, detail))
