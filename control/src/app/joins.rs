@@ -78,6 +78,8 @@ impl App {
     }
 
     async fn join(self, call: Call, pair: Pair, started: Instant) -> Result<AttachView, Problem> {
+        // Whoever revokes the connector waits until the gateway has the permission, and then takes it.
+        let _share = self.0.connector_turns.share(&pair.full_connector()).await;
         let _turn = self.0.container_turns.take(&pair.container).await;
         let has = self.read(|resources| {
             resources.permission(&pair.container, &pair.connector).is_ok_and(|p| p.join == Join::Attached)
@@ -108,7 +110,7 @@ impl App {
                 Err(unkept.into())
             }
             (Err(problem), Ok(_)) => {
-                let connector = FullName::new(&pair.container.tenant, &pair.connector);
+                let connector = pair.full_connector();
                 let detail = problem.detail().to_owned();
                 self.commit(pair.detach()).await?;
                 self.commit(Change::ConnectorFailed { connector, detail }).await?;
@@ -125,6 +127,7 @@ impl App {
         connector: &Name,
     ) -> Result<(), Problem> {
         let pair = Pair { container: container.clone(), connector: connector.clone() };
+        let _share = self.0.connector_turns.share(&pair.full_connector()).await;
         let _turn = self.0.container_turns.take(&pair.container).await;
         let join = self.read(|resources| resources.permission(container, connector).map(|p| p.join))?;
         if join == Join::Attaching {
@@ -178,7 +181,7 @@ impl App {
             self.tell(&pair).await?;
             return Err(error.into());
         }
-        self.linger(FullName::new(&pair.container.tenant, &pair.connector));
+        self.linger(pair.full_connector());
         let sessions_ended = match outcome {
             Ok(applied) => applied.sessions_ended,
             // After a restart it was intended, and the gateway had not heard of it yet.
@@ -191,6 +194,10 @@ impl App {
 }
 
 impl Pair {
+    fn full_connector(&self) -> FullName {
+        FullName::new(&self.container.tenant, &self.connector)
+    }
+
     fn attach(&self) -> Change {
         Change::Attach { container: self.container.clone(), connector: self.connector.clone() }
     }

@@ -36,7 +36,7 @@ impl Lingering {
 
 impl App {
     /// Looks again when the connector's linger has passed, if nothing has it now.
-    pub(super) fn linger(&self, connector: FullName) {
+    pub(crate) fn linger(&self, connector: FullName) {
         let linger = self.read(|resources| {
             let found = resources.connector(&connector).ok()?;
             let unused = resources.attached_to(&connector).next().is_none();
