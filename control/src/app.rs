@@ -49,6 +49,7 @@ pub(crate) use watch::{Told, Watching};
 
 use crate::registry::{CommitError, Registry, Request};
 use allowances::Allowances;
+use linger::Lingering;
 use times::Times;
 use turns::Turns;
 
@@ -66,6 +67,7 @@ struct Parts {
     lifetime: Lifetime,
     allowances: Allowances,
     attach_times: Times,
+    lingering: Lingering,
     vpc_turns: Turns,
     connector_turns: Turns,
     container_turns: Turns,
@@ -73,7 +75,7 @@ struct Parts {
 
 impl App {
     pub(crate) fn new(registry: Registry, gateway: Handle, lifetime: Lifetime) -> Self {
-        let (allowances, attach_times) = Default::default();
+        let (allowances, attach_times, lingering) = Default::default();
         let (vpc_turns, connector_turns, container_turns) = Default::default();
         Self(Arc::new(Parts {
             registry,
@@ -81,6 +83,7 @@ impl App {
             lifetime,
             allowances,
             attach_times,
+            lingering,
             vpc_turns,
             connector_turns,
             container_turns,

@@ -35,7 +35,7 @@ impl State {
             Some(directory) => {
                 (Box::new(Redb::open(directory).map_err(StateError::Store)?), Lifetime::Lasting)
             }
-            None => (Box::new(Volatile::default()), Lifetime::Process),
+            None => (Box::new(Volatile), Lifetime::Process),
         };
         match Registry::open(medium) {
             Ok(registry) => Ok(Self { registry, lifetime }),

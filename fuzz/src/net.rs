@@ -9,8 +9,8 @@ use std::time::Duration;
 use gateway_core::limits::{EXPIRY_BATCH, OUTBOX, RESETS};
 use gateway_core::{
     Applied, AttachmentConfig, AttachmentId, Command, CommandError, ConnectorConfig, Engine, Explanation,
-    Instant, Link, LinkReport, PortUse, Prepared, Probe, SessionQuery, SessionView, Transmit, UplinkConfig,
-    Verdict, WorkerSlot,
+    Instant, Link, LinkReport, PortUse, Prepared, Probe, SessionQuery, SessionView, Step, Transmit,
+    UplinkConfig, Verdict, WorkerSlot,
 };
 
 use self::blocks::Blocks;
@@ -170,8 +170,8 @@ impl Net {
     }
 
     /// What would happen to a container's packet.
-    pub(crate) fn explain(&self, id: AttachmentId, probe: Probe) -> Result<Explanation, CommandError> {
-        self.engines[self.worker_of(id)].explain(self.now, id, probe)
+    pub(crate) fn explain(&self, id: AttachmentId, probe: &Probe) -> Result<Explanation, CommandError> {
+        self.engines[self.worker_of(id)].explain(self.now, Link::Attachment(id), probe)
     }
 
     /// Counters of every link in every engine.
@@ -227,6 +227,7 @@ impl Net {
     fn deliver(&mut self, worker: usize, from: Link, mut frame: Vec<u8>) -> Verdict {
         let before = frame.clone();
         let engine = &mut self.engines[worker];
+        let explained = engine.explain_frame(self.now, from, &frame);
         let verdict = if frame.len().is_multiple_of(2) {
             // As a worker does it with what it has read.
             engine.prepare(from, [&*frame], &mut self.prepared);
@@ -236,6 +237,7 @@ impl Net {
         };
         self.ledger.frame(from, verdict);
         trace(|| format!("{:?} worker {worker}, from {from}: {verdict:?}: {before:02x?}", self.now));
+        check_explained(&explained, verdict);
         let untouched = frame == before;
         match verdict {
             Verdict::Forward(to) => self.check_out(to, frame),
@@ -321,3 +323,12 @@ fn trace(step: impl FnOnce() -> String) {
 
 /// For every timer to be over that a link could have left behind.
 const TEAR_DOWN: Duration = Duration::from_secs(10_000);
+
+/// What was explained is what became of the frame. What leaves in other pieces than it came in is forwarded for `explain`; and who
+/// calls an endpoint of the gateway's by a new mapping can get that very port, or end the session that had it.
+fn check_explained(explained: &Explanation, verdict: Verdict) {
+    let leaves = matches!(explained.verdict, Verdict::Forward(_) | Verdict::HandOff { .. });
+    let by_chance = matches!(&explained.steps[..], [.., Step::MappingNew { .. }, Step::Hairpin]);
+    let same = explained.verdict == verdict || leaves && verdict == Verdict::Respond;
+    assert!(same || by_chance, "{verdict:?}, and {explained:?}");
+}

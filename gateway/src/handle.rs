@@ -213,7 +213,8 @@ impl Handle {
     /// What would happen to a packet of this container, by the engine's own decisions. Changes nothing.
     pub async fn explain(&self, attachment: AttachmentId, probe: Probe) -> Result<Explanation, CallError> {
         let worker = self.worker_of(attachment);
-        Ok(self.call(worker, move |w| w.engine().explain(w.now(), attachment, probe)).await??)
+        let from = Link::Attachment(attachment);
+        Ok(self.call(worker, move |w| w.engine().explain(w.now(), from, &probe)).await??)
     }
 
     /// The container's last drops, newest first.

@@ -28,7 +28,7 @@ pub use gateway_core::{
     DropView, Explanation, Filtering, Link, LinkCounters, LinkReport, MacAddr, MappingMode, OnDetach,
     PacketSummary, ParseMacError, PortQuota, PortSet, PortUse, Probe, Protocol, Publication, RateLimits,
     Rates, Reason, Rule, SessionPage, SessionQuery, SessionState, SessionView, Step, Traffic, UdpRefresh,
-    Unsolicited, UplinkId, limits,
+    Unsolicited, UplinkId, Verdict, limits,
 };
 pub use handle::{CallError, Handle};
 pub use identity::{NetnsIdentity, ParseNetnsIdentityError};

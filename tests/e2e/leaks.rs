@@ -13,9 +13,10 @@ use tests::{CIDR, Connection, EXTERNAL, PATIENCE, SERVER, eventually};
 use crate::fixture::{Repeated, Scene, any_port, port, udp_socket};
 use crate::footprint::{connections, descriptors, devices, resident_kib, staged_devices};
 
-/// Attaches and detaches in all, and those of them after which memory is looked at first.
-const ROUNDS: u32 = 10_000;
-const WARM_UP: u32 = 1_000;
+/// Attaches and detaches in all, and those of them after which memory is looked at first: the last changes and the audit log are then
+/// as long as they get.
+const ROUNDS: u32 = 16_000;
+const WARM_UP: u32 = 6_000;
 
 /// Containers made and deleted in all, and those of them after which memory is looked at first.
 const CONTAINERS: u32 = 50;

@@ -16,9 +16,9 @@ use gateway_core::{
 
 use crate::frame::Body;
 use crate::model::{Flow, Key, Model};
-use crate::random::Random;
 use crate::tcp::Connection;
 use crate::world::World;
+use tests::Random;
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,5 @@ mod floods;
 mod frame;
 mod model;
 mod modes;
-mod random;
 mod tcp;
 mod world;

@@ -5,7 +5,7 @@ use gateway_core::Reason;
 use crate::frame::Body;
 use crate::frame::flag::{ACK, FIN, RST, SYN};
 use crate::model::Segment;
-use crate::random::Random;
+use tests::Random;
 
 /// What both ends have said.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use gateway_core::{
-    AttachmentId, Command, CommandError, Engine, Instant, Link, MacAddr, Reason, SessionQuery, SessionView,
-    Transmit, UplinkId, Verdict, WorkerSlot,
+    AttachmentId, Command, CommandError, Engine, Explanation, Instant, Link, MacAddr, Reason, SessionQuery,
+    SessionView, Step, Transmit, UplinkId, Verdict, WorkerSlot,
 };
 
 use crate::frame::{self, Read};
@@ -94,7 +94,10 @@ impl World {
     pub(crate) fn deliver(&mut self, mut worker: usize, mut from: Link, frame: &mut [u8]) -> Outcome {
         self.sent.clear();
         for _ in 0..=self.engines.len() {
-            match self.engines[worker].handle_packet(self.now, from, frame) {
+            let explained = self.engines[worker].explain_frame(self.now, from, frame);
+            let verdict = self.engines[worker].handle_packet(self.now, from, frame);
+            assert!(is_as(&explained, verdict), "{verdict:?}, and {explained:?}");
+            match verdict {
                 Verdict::Forward(to) => {
                     let read = frame::read(frame);
                     self.drain();
@@ -218,4 +221,12 @@ impl World {
         let mut found = self.sessions(self.worker(id), &query).into_iter();
         found.find(|s| (s.internal, s.remote) == (internal, remote))
     }
+}
+
+/// Whether a verdict is what was explained beforehand. What leaves as the whole of pieces is forwarded for `explain`; and who calls
+/// an endpoint of the gateway's by a new mapping can get that very port, which chance decides.
+fn is_as(explained: &Explanation, verdict: Verdict) -> bool {
+    let whole = matches!(explained.verdict, Verdict::Forward(_) | Verdict::HandOff { .. });
+    let by_chance = matches!(&explained.steps[..], [.., Step::MappingNew { .. }, Step::Hairpin]);
+    explained.verdict == verdict || whole && verdict == Verdict::Respond || by_chance
 }

@@ -25,12 +25,19 @@ pub const EXTERNAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
 #[derive(Clone, Debug)]
 pub struct Api {
     socket: PathBuf,
+    /// The tenant that it acts for; the default one unless set.
+    tenant: Option<String>,
 }
 
 impl Api {
     /// A client of the daemon that listens at `socket`.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, tenant: None }
+    }
+
+    /// The same for another tenant.
+    pub fn for_tenant(&self, tenant: &str) -> Self {
+        Self { tenant: Some(tenant.to_owned()), ..self.clone() }
     }
 
     /// Reads.
@@ -132,12 +139,17 @@ impl Api {
 
     /// One request with any body, which need not be JSON, declared as JSON if there is one.
     pub fn send(&self, method: Method, path: &str, body: Bytes) -> io::Result<Answer> {
-        Connection::open(&self.socket)?.send(method, path, body)
+        Connection::open(&self.socket)?.send_as(self.tenant.as_deref(), method, path, body)
     }
 
     /// A connection to be kept for many requests.
     pub fn connect(&self) -> Connection {
         Connection::open(&self.socket).unwrap_or_else(|e| panic!("{}: {e}", self.socket.display()))
+    }
+
+    /// A connection to a daemon that may not be there.
+    pub fn try_connect(&self) -> io::Result<Connection> {
+        Connection::open(&self.socket)
     }
 
     fn expect_success(&self, path: &str, (status, body): Answer) -> Value {

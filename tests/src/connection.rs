@@ -39,7 +39,21 @@ impl Connection {
 
     /// One request with any body, which need not be JSON, declared as JSON if there is one.
     pub fn send(&mut self, method: Method, path: &str, body: Bytes) -> io::Result<Answer> {
+        self.send_as(None, method, path, body)
+    }
+
+    /// The same for a tenant.
+    pub(crate) fn send_as(
+        &mut self,
+        tenant: Option<&str>,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> io::Result<Answer> {
         let mut request = Request::builder().method(method).uri(path).header("host", "wharf");
+        if let Some(tenant) = tenant {
+            request = request.header("wharf-tenant", tenant);
+        }
         if !body.is_empty() {
             request = request.header("content-type", "application/json");
         }

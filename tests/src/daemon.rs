@@ -81,9 +81,14 @@ impl Daemon {
 
     /// Starts it again, on the same socket, after [`Self::stop`] or [`Self::kill`].
     pub fn restart(&mut self) {
+        self.start_anew();
+        self.wait_until_ready();
+    }
+
+    /// Ends it without a chance to clean up, and starts it again; it may not be ready yet.
+    pub fn start_anew(&mut self) {
         self.process.kill();
         self.process = spawn(&self.lab, self.directory.path(), &self.arguments);
-        self.wait_until_ready();
     }
 
     fn status(&self) -> Option<ExitStatus> {

@@ -18,9 +18,11 @@
 mod api;
 mod connection;
 mod daemon;
+mod random;
 mod wait;
 
 pub use api::{Api, CIDR, EXTERNAL, SERVER};
 pub use connection::{Answer, Connection};
 pub use daemon::Daemon;
+pub use random::Random;
 pub use wait::{PATIENCE, eventually};

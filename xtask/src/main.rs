@@ -1,5 +1,6 @@
 //! The project's own commands, run as `cargo xtask <command>`.
 
+mod api;
 mod bench_core;
 mod cargo;
 mod compare;
@@ -44,6 +45,16 @@ enum Command {
         /// Run only tests whose name contains one of these.
         filters: Vec<String>,
     },
+    /// Run schemathesis against a real daemon: the API does what its document says; exits with 1 on a finding.
+    #[command(after_help = API_EXAMPLES)]
+    Api {
+        /// Requests that each operation gets at most, in each phase.
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+        examples: u32,
+        /// Repeats a run.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+    },
     /// Build the fuzz targets and run each for some seconds; exits with 1 on a finding.
     #[command(after_help = FUZZ_EXAMPLES)]
     Fuzz {
@@ -71,6 +82,7 @@ fn main() -> ExitCode {
         Command::Demo { arguments } => demo::run(&arguments),
         Command::Compare { arguments } => compare::run(&arguments),
         Command::Test { filters } => test::run(&filters),
+        Command::Api { examples, seed } => api::run(examples, seed),
         Command::Fuzz { seconds, only } => fuzz::run(seconds, &only),
         Command::BenchCore(options) => bench_core::run(&options),
         Command::Tidy { root } => tidy::run(root.as_deref()),
@@ -102,6 +114,14 @@ Examples:
 
 Needs root and Linux: the end-to-end tests make network namespaces. Programs that they start and this
 machine lacks are installed with apt-get.";
+
+const API_EXAMPLES: &str = "\
+Examples:
+  cargo xtask api                              as .ci/run does it
+  cargo xtask api --examples 1000 --seed 7     a long run
+
+Needs root, python3 with venv, and pip: installs them with apt-get if they are missing, and schemathesis into
+target/schemathesis.";
 
 const FUZZ_EXAMPLES: &str = "\
 Examples:

@@ -58,6 +58,16 @@ pub(crate) fn for_fuzz() -> Result<(), SetupError> {
     get(FUZZ_PROGRAMS)
 }
 
+/// What schemathesis needs of the machine. Installs Python with what makes environments, if that is allowed.
+pub(crate) fn for_api() -> Result<(), SetupError> {
+    root()?;
+    tun()?;
+    get(PYTHON)?;
+    // Debian has this apart from Python, and no program tells of it.
+    let has_venv = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    if has_venv.is_ok_and(|output| output.status.success()) { Ok(()) } else { install(VENV) }
+}
+
 /// What counting instructions needs of the machine. Installs valgrind, if that is allowed.
 pub(crate) fn for_bench() -> Result<(), SetupError> {
     get(BENCH_PROGRAMS)
@@ -136,6 +146,12 @@ const PROGRAMS: &[Program] = &[
 
 /// Programs that the build of the fuzz targets starts.
 const FUZZ_PROGRAMS: &[Program] = &[Program { name: "c++", package: "g++" }];
+
+/// What schemathesis runs in.
+const PYTHON: &[Program] = &[Program { name: "python3", package: "python3" }];
+
+/// Debian's package for environments; its Python is that of [`PYTHON`].
+const VENV: &[Program] = &[Program { name: "python3", package: "python3-venv" }];
 
 /// Programs that `bench-core` starts.
 const BENCH_PROGRAMS: &[Program] = &[Program { name: "valgrind", package: "valgrind" }];

@@ -17,7 +17,7 @@ use crate::{
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewContainer {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
-    #[schema(example = "c1")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "c1")]
     pub name: String,
     /// The container's namespace.
     pub netns: NewNetns,
@@ -159,6 +159,9 @@ pub struct ContainerView {
     pub offloads: Vec<String>,
     /// Attached connectors.
     pub connectors: Vec<String>,
+    /// Connectors that it had before the daemon's restart, and that the gateway does not have yet again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attaching: Vec<String>,
     /// DNS servers of its connectors, in the order of their names, as a resolv.conf may list them.
     pub dns_servers: Vec<String>,
     /// Counts changes of what was asked for; the resource's ETag.
@@ -243,7 +246,10 @@ impl Container {
     /// What clients see.
     pub(crate) fn view(&self, dns_servers: Vec<String>, revision: u64) -> ContainerView {
         let (spec, link) = (&self.spec, self.life.link());
-        let attached = self.connectors.iter().filter(|&(_, &join)| join == Join::Attached);
+        let joined = |wanted: Join| {
+            let joins = self.connectors.iter().filter(move |&(_, &join)| join == wanted);
+            joins.map(|(name, _)| name.to_string()).collect()
+        };
         ContainerView {
             name: spec.name.to_string(),
             netns: spec.netns.view(),
@@ -257,7 +263,8 @@ impl Container {
             state: self.life.state(),
             worker: link.map(|l| l.worker),
             offloads: link.map(|l| l.offloads.clone()).unwrap_or_default(),
-            connectors: attached.map(|(name, _)| name.to_string()).collect(),
+            connectors: joined(Join::Attached),
+            attaching: joined(Join::Attaching),
             dns_servers,
             revision,
         }

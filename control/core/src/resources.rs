@@ -94,6 +94,9 @@ impl Resources {
 
     /// Applies one change, whole or not at all; what it touches is of this revision from now on.
     pub fn apply(&mut self, change: Change, revision: u64) -> Result<(Vec<Touched>, Undo), Refusal> {
+        // Not after the change, which could still be taken back.
+        self.lost_uplinks.forget_unless(self.index.vpcs_in_creation > 0);
+        self.lost_attachments.forget_unless(self.index.containers_in_creation > 0);
         if let Err(refusal) = self.carry_out(change) {
             let undo = self.abandon();
             self.restore_shelves(undo);
@@ -116,8 +119,6 @@ impl Resources {
             connectors: self.connectors.settle(revision, same_connector),
             containers: self.containers.settle(revision, same_container),
         };
-        self.lost_uplinks.forget_unless(self.index.vpcs_in_creation > 0);
-        self.lost_attachments.forget_unless(self.index.containers_in_creation > 0);
         Ok((touched, undo))
     }
 
@@ -236,13 +237,15 @@ impl Default for Resources {
     }
 }
 
-fn touched<T>(
+fn touched<T: PartialEq>(
     kind: Kind,
     (name, before, after): (&FullName, Option<&T>, Option<&T>),
     same_intent: fn(&T, &T) -> bool,
 ) -> Option<Touched> {
     let (operation, is_kept) = match (before, after) {
         (None, Some(_)) => (Operation::Created, true),
+        // What was asked for again and is so already is nothing that anybody has to hear of.
+        (Some(before), Some(after)) if before == after => return None,
         (Some(before), Some(after)) => (Operation::Changed, !same_intent(before, after)),
         (Some(_), None) => (Operation::Deleted, true),
         (None, None) => return None,

@@ -11,7 +11,7 @@ use crate::{Code, Faults, Name, NetnsSpec, Problem};
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewTenant {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
-    #[schema(example = "acme")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "acme")]
     pub name: String,
     /// Which network namespaces its tokens may name, for containers and uplinks: those of `ip netns` whose names begin so; at most 64
     /// bytes, empty for all namespaces there are. None unless given: the local administrator then makes its VPCs and containers.

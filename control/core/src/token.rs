@@ -23,7 +23,7 @@ pub enum Role {
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewToken {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
-    #[schema(example = "ci")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "ci")]
     pub name: String,
     /// What it may do.
     pub role: Role,

@@ -23,7 +23,7 @@ use crate::{
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewVpc {
     /// 1 to 63 of a–z, 0–9 and inner hyphens.
-    #[schema(example = "orders")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "orders")]
     pub name: String,
     /// The VPC's IPv4 addresses. Other VPCs may have the same. A VPC has `cidr`, `cidr6` or both.
     #[schema(example = "10.1.0.0/16")]

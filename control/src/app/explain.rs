@@ -3,7 +3,7 @@
 use control_core::{
     Caller, ConnectorId, FullName, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId,
 };
-use gateway::{DropView, Explanation, Probe, Step};
+use gateway::{DropView, Explanation, Probe, Step, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -54,6 +54,10 @@ pub(crate) enum StepFields {
     GatewayAnswers,
     /// The destination is an external address: the packet comes back inside.
     Hairpin,
+    /// It was the last fragment that was missing: what follows is about the datagram.
+    Reassembled { bytes: usize },
+    /// The connector lets a remote open a session.
+    LetIn { connector: String },
     /// A session carries it already.
     Session {
         /// Which one; absent if it ended meanwhile.
@@ -115,11 +119,8 @@ impl App {
     pub(crate) async fn explain(&self, caller: &Caller, new: NewProbe) -> Result<ExplanationView, Problem> {
         let spec = new.validate()?;
         let attachment = self.read(|resources| attachment(resources, caller, &spec.container))?;
-        let probe = Probe {
-            protocol: convert::protocol(spec.protocol),
-            source_port: spec.source_port,
-            remote: spec.remote,
-        };
+        let probe = Probe::new(convert::protocol(spec.protocol), spec.remote);
+        let probe = Probe { source_port: spec.source_port, ..probe };
         let explanation = self.gateway().explain(attachment, probe).await.map_err(failure::of_call)?;
         Ok(self.read(|resources| ExplanationView::new(resources, caller, &explanation)))
     }
@@ -146,15 +147,16 @@ fn attachment(
 
 impl ExplanationView {
     fn new(resources: &Resources, caller: &Caller, explanation: &Explanation) -> Self {
-        let verdict = match (explanation.reason, explanation.steps.last()) {
-            (Some(_), _) => VerdictView::Drop,
-            (None, Some(Step::GatewayAnswers)) => VerdictView::Respond,
-            (None, _) => VerdictView::Forward,
+        let verdict = match explanation.verdict {
+            Verdict::Drop(_) => VerdictView::Drop,
+            Verdict::Respond | Verdict::Share => VerdictView::Respond,
+            // What waits for its next hop leaves, if that answers.
+            Verdict::Forward(_) | Verdict::HandOff { .. } | Verdict::Hold => VerdictView::Forward,
         };
         Self {
             verdict,
-            reason: explanation.reason.map(gateway::Reason::code),
-            explanation: explanation.reason.map(gateway::Reason::explanation),
+            reason: explanation.reason().map(gateway::Reason::code),
+            explanation: explanation.reason().map(gateway::Reason::explanation),
             steps: explanation.steps.iter().map(|step| StepView::new(resources, caller, step)).collect(),
         }
     }
@@ -171,6 +173,15 @@ impl StepView {
                 let detail =
                     "to an external address, so back inside, to the container that has the mapping".into();
                 Self { detail, step: StepFields::Hairpin }
+            }
+            Step::Reassembled { bytes } => {
+                let detail = format!("the last missing fragment of a datagram of {bytes} bytes");
+                Self { detail, step: StepFields::Reassembled { bytes: *bytes } }
+            }
+            Step::LetIn { attachment: _, connector } => {
+                let connector = seen(caller, resources.connector_of(ConnectorId(connector.0)));
+                let detail = format!("connector {connector} lets the remote open a session");
+                Self { detail, step: StepFields::LetIn { connector } }
             }
             Step::Session(session) => Self::session(resources, caller, session),
             Step::Route { connector, prefix, uplink } => {
@@ -266,16 +277,22 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_agrees_with_the_last_step() {
-        let verdict = |steps, reason| {
-            let view = ExplanationView::new(&Resources::default(), &caller(), &Explanation { steps, reason });
-            serde_json::to_value(view).unwrap()["verdict"].clone()
+    fn the_verdict_is_the_engines() {
+        let view = |verdict| {
+            let explanation = Explanation { steps: vec![], verdict };
+            serde_json::to_value(ExplanationView::new(&Resources::default(), &caller(), &explanation)).unwrap()
         };
-        let next_hop = || Step::NextHop { address: IpAddr::from([10, 1, 0, 1]), mac: None };
-        assert_eq!(verdict(vec![next_hop()], None), "forward");
-        assert_eq!(verdict(vec![next_hop()], Some(Reason::EgressDown)), "drop");
-        assert_eq!(verdict(vec![Step::GatewayAnswers], None), "respond");
-        assert_eq!(verdict(vec![], Some(Reason::NoConnector)), "drop");
+        let uplink = gateway::Link::Uplink(gateway::UplinkId(1));
+        for (verdict, said) in [
+            (Verdict::Forward(uplink), "forward"),
+            (Verdict::Hold, "forward"),
+            (Verdict::Respond, "respond"),
+            (Verdict::Drop(Reason::NoConnector), "drop"),
+        ] {
+            assert_eq!(view(verdict)["verdict"], said);
+        }
+        assert_eq!(view(Verdict::Drop(Reason::NoConnector))["reason"], "no_connector");
+        assert!(view(Verdict::Hold).get("reason").is_none());
     }
 
     #[test]

@@ -179,7 +179,12 @@ impl App {
             return Err(error.into());
         }
         self.linger(FullName::new(&pair.container.tenant, &pair.connector));
-        let sessions_ended = outcome.map_err(failure::of_call)?.sessions_ended;
+        let sessions_ended = match outcome {
+            Ok(applied) => applied.sessions_ended,
+            // After a restart it was intended, and the gateway had not heard of it yet.
+            Err(_) if permission.join == Join::Attaching => 0,
+            Err(error) => return Err(failure::of_call(error)),
+        };
         tracing::info!(container = %pair.container, connector = %pair.connector, sessions_ended, "detached");
         Ok(pair.detached(sessions_ended))
     }

@@ -1,10 +1,38 @@
 //! Addresses of connectors that nobody uses are given back after a while.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control_core::{Change, ConnectorState, FullName};
+use tokio::time::Instant;
 
 use super::App;
+
+/// Connectors that nobody uses, and when their time is over. Each has one task that waits for it.
+#[derive(Default)]
+pub(super) struct Lingering(Mutex<HashMap<FullName, Instant>>);
+
+impl Lingering {
+    /// Sets a connector's end anew; whether nobody waits for it yet.
+    fn set(&self, connector: &FullName, end: Instant) -> bool {
+        self.all().insert(connector.clone(), end).is_none()
+    }
+
+    /// The end, if it is still to come; none any more if it has come.
+    fn next(&self, connector: &FullName, now: Instant) -> Option<Instant> {
+        let mut all = self.all();
+        let end = all.get(connector).copied().filter(|&end| end > now);
+        if end.is_none() {
+            all.remove(connector);
+        }
+        end
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<FullName, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl App {
     /// Looks again when the connector's linger has passed, if nothing has it now.
@@ -15,10 +43,13 @@ impl App {
             unused.then(|| Duration::from_secs(found.spec.linger_s))
         });
         let Some(linger) = linger else { return };
+        if !self.0.lingering.set(&connector, Instant::now() + linger) {
+            return;
+        }
         let app = self.clone();
         tokio::spawn(async move {
-            if !linger.is_zero() {
-                tokio::time::sleep(linger).await;
+            while let Some(end) = app.0.lingering.next(&connector, Instant::now()) {
+                tokio::time::sleep_until(end).await;
             }
             app.rest(connector).await;
         });
@@ -39,5 +70,24 @@ impl App {
             self.0.allowances.forget(id);
             tracing::info!(%connector, "idle: its addresses are given back");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control_core::Name;
+
+    use super::*;
+
+    #[test]
+    fn one_waits_for_each_connector_however_often_it_is_used() {
+        let (lingering, start) = (Lingering::default(), Instant::now());
+        let name = Name::parse("name", "k".into()).unwrap();
+        let (connector, second) = (FullName::new(&name, &name), Duration::from_secs(1));
+        assert!(lingering.set(&connector, start + second));
+        assert!(!lingering.set(&connector, start + 2 * second));
+        assert_eq!(lingering.next(&connector, start + second), Some(start + 2 * second));
+        assert_eq!(lingering.next(&connector, start + 2 * second), None);
+        assert!(lingering.set(&connector, start + 3 * second), "nobody waits any more");
     }
 }

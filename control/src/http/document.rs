@@ -1,6 +1,9 @@
 //! The OpenAPI document: made from the routes, and from what all of them have in common.
 
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::failure::{ErrorView, ProblemView};
@@ -43,5 +46,22 @@ pub(super) fn head() -> utoipa::openapi::OpenApi {
 
 /// The OpenAPI document of the API, made from the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    super::routes().into_openapi()
+    let mut document = super::routes().into_openapi();
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.parameters.iter_mut().flatten().for_each(without_null);
+        }
+    }
+    document
+}
+
+/// A parameter that need not be there is still never `null`: it is text.
+fn without_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+        && let SchemaType::Array(types) = &object.schema_type
+        && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
+    {
+        object.schema_type = SchemaType::Type(only.clone());
+    }
 }

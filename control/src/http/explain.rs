@@ -17,7 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Explains what would happen to a container's packet. Changes nothing.
 #[utoipa::path(
-    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe, params(("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
+    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe, params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "What would happen.", body = ExplanationView), Failure)
 )]
 async fn explain(

@@ -15,7 +15,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Shows counters of workers, containers and VPCs.
 #[utoipa::path(
-    get, path = "/v1/stats", tag = "live", operation_id = "stats", params(("wharf-tenant" = Option<String>, Header, description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/stats", tag = "live", operation_id = "stats", params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "Counters of everything.", body = StatsView), Failure)
 )]
 async fn show(State(app): State<App>, Look(caller): Look) -> Result<Json<StatsView>, Failure> {

@@ -81,7 +81,6 @@ fn keeps_what_was_written(medium: &dyn Medium) {
 
 #[test]
 fn a_medium_keeps_what_was_written_in_order_of_keys() {
-    keeps_what_was_written(&Volatile::default());
     let directory = tempfile::tempdir().unwrap();
     keeps_what_was_written(&Redb::open(directory.path()).unwrap());
 }

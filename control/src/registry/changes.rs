@@ -24,7 +24,7 @@ pub(crate) struct Event {
 pub(crate) struct TooOld;
 
 /// Events that are remembered.
-pub(super) const EVENTS: usize = 16_384;
+pub(super) const EVENTS: usize = 8_192;
 
 /// The latest events.
 #[derive(Debug)]

@@ -1,11 +1,13 @@
 //! The engine's verbs. What they decide is in the modules below.
 
 mod admission;
+mod arrival;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod configure;
 mod discovery;
 mod ending;
+mod foretelling;
 mod fragments;
 mod inbound;
 mod known;
@@ -13,6 +15,7 @@ mod links;
 mod opening;
 mod outbound;
 mod places;
+mod probing;
 mod publishing;
 mod report;
 mod revision;

@@ -129,6 +129,23 @@ impl Reassembly {
         }
     }
 
+    /// What [`Self::insert`] would say.
+    pub(crate) fn foresee(&self, from: Link, frame: &[u8]) -> Result<Option<Whole>, Reason> {
+        let fragment = Fragment::parse(frame)?;
+        if fragment.is_whole() {
+            return Whole::of(&fragment).map(Some);
+        }
+        let (key, bytes) = (Key { link: from, datagram: fragment.datagram }, Datagram::cost(&fragment));
+        let Some(datagram) = self.datagrams.get(&key) else {
+            return self.check_room(key, Burden { datagrams: 1, bytes: DATAGRAM + bytes }).map(|()| None);
+        };
+        let Place::At(index) = datagram.place(&fragment)? else { return Ok(None) };
+        self.check_room(key, Burden { datagrams: 0, bytes })?;
+        let mut datagram = datagram.clone();
+        datagram.keep(index, &fragment);
+        datagram.is_complete().then(|| datagram.assemble()).transpose()
+    }
+
     /// When [`Self::next_expired`] can have something to say.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|&(at, _)| at)
@@ -210,6 +227,21 @@ impl Reassembly {
             let fragments = self.remove(oldest).map_or(0, |datagram| datagram.fragments);
             let reason = Reason::FragmentsFull;
             self.evicted.push_back(Expired { from: oldest.link, fragments, reason, first: None });
+        }
+        Ok(())
+    }
+
+    /// What [`Self::take`] would say.
+    fn check_room(&self, key: Key, more: Burden) -> Result<(), Reason> {
+        let mut shares = self.burdens.shares(key.link, key.datagram.source);
+        let mut gone = BTreeSet::new();
+        while let Err(full) = shares.check(more) {
+            let mut order = self.order.get(&full).into_iter().flatten().map(|&(_, other)| other);
+            let oldest = order.find(|other| !gone.contains(other)).filter(|&oldest| oldest != key);
+            let oldest = oldest.ok_or(Reason::FragmentsFull)?;
+            let bytes = self.datagrams.get(&oldest).map_or(0, |datagram| datagram.bytes);
+            shares = shares.without(oldest.datagram.source, Burden { datagrams: 1, bytes });
+            gone.insert(oldest);
         }
         Ok(())
     }

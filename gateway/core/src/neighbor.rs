@@ -67,7 +67,11 @@ pub(crate) struct Held {
 /// What is known of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
-    Resolved(MacAddr),
+    Resolved {
+        mac: MacAddr,
+        /// Good until another one is forgotten.
+        place: u16,
+    },
     /// Being asked for: packets can be held.
     Pending,
     /// Not known; ask with [`Neighbors::begin`].
@@ -97,24 +101,13 @@ impl Neighbors {
         }
     }
 
-    /// Looks without noting that the neighbor is used.
+    /// What is known of a neighbor. That it is used is noted by [`Self::resolve_at`].
     pub(crate) fn peek(&self, address: IpAddr) -> Lookup {
-        match self.get(address).map(|n| &n.state) {
-            Some(State::Reachable { mac, .. }) => Lookup::Resolved(*mac),
-            Some(State::Incomplete { .. }) => Lookup::Pending,
-            Some(State::Failed) => Lookup::Failed,
-            None => Lookup::Unknown,
-        }
-    }
-
-    /// The neighbor's MAC address, to be used.
-    pub(crate) fn resolve(&mut self, address: IpAddr) -> Lookup {
-        match self.get_mut(address).map(|n| &mut n.state) {
-            Some(State::Reachable { mac, used, .. }) => {
-                *used = true;
-                Lookup::Resolved(*mac)
-            }
-            _ => self.peek(address),
+        let Some(&place) = self.places.get(&address) else { return Lookup::Unknown };
+        match self.entries[place].state {
+            State::Reachable { mac, .. } => Lookup::Resolved { mac, place: place as u16 },
+            State::Incomplete { .. } => Lookup::Pending,
+            State::Failed => Lookup::Failed,
         }
     }
 
@@ -160,8 +153,15 @@ impl Neighbors {
         let Some(Neighbor { state: State::Incomplete { held, .. }, .. }) = self.get(address) else {
             return Err(Reason::NextHopUnreachable);
         };
-        let full = held.len() >= HELD_PACKETS_PER_NEIGHBOR
-            || self.total.held_bytes + bytes > HELD_BYTES_PER_UPLINK
+        if held.len() >= HELD_PACKETS_PER_NEIGHBOR {
+            return Err(Reason::NextHopQueueFull);
+        }
+        self.check_bytes(by, bytes)
+    }
+
+    /// Whether a packet of `bytes` can be kept for a neighbor for whom none is kept yet.
+    pub(crate) fn check_bytes(&self, by: AttachmentId, bytes: usize) -> Result<(), Reason> {
+        let full = self.total.held_bytes + bytes > HELD_BYTES_PER_UPLINK
             || self.burden(by).held_bytes + bytes > HELD_BYTES_PER_ATTACHMENT;
         if full { Err(Reason::NextHopQueueFull) } else { Ok(()) }
     }
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_silent_neighbor_is_asked_three_times_then_fails_then_is_forgotten() {
         let mut n = neighbors();
-        assert_eq!(n.resolve(A), Lookup::Unknown);
+        assert_eq!(n.peek(A), Lookup::Unknown);
         n.begin(at(0), A, C).unwrap();
         n.hold(A, C, &[0; 60], None).unwrap();
         assert!(n.next_due(at(0)).is_none());
@@ -331,9 +331,9 @@ mod tests {
             assert!(n.next_due(at(second)).is_none());
         }
         assert!(matches!(n.next_due(at(3)), Some(Due::GaveUp(held)) if held.len() == 1));
-        assert_eq!((n.resolve(A), n.total.held_bytes), (Lookup::Failed, 0));
+        assert_eq!((n.peek(A), n.total.held_bytes), (Lookup::Failed, 0));
         assert!(matches!(n.next_due(at(6)), Some(Due::Forgotten)));
-        assert_eq!((n.resolve(A), n.by_attachment.len(), n.timers.len()), (Lookup::Unknown, 0, 0));
+        assert_eq!((n.peek(A), n.by_attachment.len(), n.timers.len()), (Lookup::Unknown, 0, 0));
     }
 
     #[test]
@@ -345,9 +345,10 @@ mod tests {
         }
         assert_eq!(n.hold(A, C, &[0; 60], None), Err(Reason::NextHopQueueFull));
         assert_eq!(n.learn(at(1), A, MAC).len(), HELD_PACKETS_PER_NEIGHBOR);
-        assert_eq!(n.resolve(A), Lookup::Resolved(MAC));
+        let Lookup::Resolved { mac: MAC, place } = n.peek(A) else { panic!("{:?}", n.peek(A)) };
+        assert_eq!(n.resolve_at(place), Some(MAC));
         assert!(matches!(n.next_due(at(61)), Some(Due::Ask(A))));
-        assert_eq!(n.resolve(A), Lookup::Resolved(MAC));
+        assert_eq!(n.resolve_at(place), Some(MAC));
         n.learn(at(62), A, MAC);
         assert!(n.next_due(at(121)).is_none());
     }

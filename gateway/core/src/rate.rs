@@ -46,14 +46,14 @@ pub(crate) struct Load {
     pub(crate) packets: u64,
     /// Of IP, on the wire.
     pub(crate) bytes: u64,
-    /// It opens a session.
-    pub(crate) opens: bool,
+    /// Sessions that begin with it.
+    pub(crate) sessions: u64,
 }
 
 impl Load {
     /// That of a packet, after segmentation. What came in fragments counts as the one packet that it is.
-    pub(crate) fn of(packet: &Packet, direction: Direction, opens: bool) -> Self {
-        Self { direction, packets: packet.segments() as u64, bytes: packet.bytes_on_wire() as u64, opens }
+    pub(crate) fn of(packet: &Packet, direction: Direction, sessions: u64) -> Self {
+        Self { direction, packets: packet.segments() as u64, bytes: packet.bytes_on_wire() as u64, sessions }
     }
 }
 
@@ -98,6 +98,11 @@ impl RateLimits {
         self.0.as_ref().is_some_and(|buckets| buckets.packets.is_some() || buckets.bits.is_some())
     }
 
+    /// Whether both count together.
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Some(own), Some(other)) if Arc::ptr_eq(own, other))
+    }
+
     /// Takes what a packet needs: all of it, or nothing.
     #[inline]
     pub(crate) fn take(&self, now: Instant, load: &Load) -> Result<(), Reason> {
@@ -107,26 +112,32 @@ impl RateLimits {
         }
     }
 
-    /// What [`Self::take`] would say.
-    #[cfg(test)]
-    pub(crate) fn check(&self, now: Instant, load: &Load) -> Result<(), Reason> {
+    /// What [`Self::take`] would say, once `ahead` has taken what it needs.
+    pub(crate) fn check(&self, now: Instant, load: &Load, ahead: Option<&Load>) -> Result<(), Reason> {
         let Some(buckets) = &self.0 else { return Ok(()) };
-        let refused = buckets.needs(load).find(|(bucket, tokens, _)| bucket.after(now, *tokens).is_none());
-        refused.map_or(Ok(()), |(.., reason)| Err(reason))
+        let taken = |bucket: &Bucket| {
+            let needs = ahead.into_iter().flat_map(|ahead| buckets.needs(ahead));
+            needs.filter(|(other, ..)| std::ptr::eq(*other, bucket)).map(|(_, tokens, _)| tokens).sum()
+        };
+        let is_short = |(bucket, tokens, _): &(&Bucket, u64, Reason)| {
+            let full = bucket.after(bucket.full.load(Relaxed), now, taken(bucket)).unwrap_or(u64::MAX);
+            bucket.after(full, now, *tokens).is_none()
+        };
+        buckets.needs(load).find(is_short).map_or(Ok(()), |(.., reason)| Err(reason))
     }
 }
 
 impl Buckets {
     /// What a packet needs, of which bucket, and what it is refused for if that has not enough.
     fn needs(&self, load: &Load) -> impl Iterator<Item = (&Bucket, u64, Reason)> {
-        let Load { direction, packets, bytes, opens } = *load;
+        let Load { direction, packets, bytes, sessions } = *load;
         let packet = self.packets.as_ref().map(|pair| &pair[direction as usize]);
         let bit = self.bits.as_ref().map(|pair| &pair[direction as usize]);
-        let session = self.sessions.as_ref().filter(|_| opens);
+        let session = self.sessions.as_ref().filter(|_| sessions > 0);
         [
             packet.map(|bucket| (bucket, packets, Reason::RateLimited)),
             bit.map(|bucket| (bucket, bytes * 8, Reason::RateLimited)),
-            session.map(|bucket| (bucket, 1, Reason::SessionRate)),
+            session.map(|bucket| (bucket, sessions, Reason::SessionRate)),
         ]
         .into_iter()
         .flatten()
@@ -158,22 +169,16 @@ impl Bucket {
         u64::try_from(cost).unwrap_or(u64::MAX)
     }
 
-    #[cfg(test)]
-    /// When it would be full if so many tokens were taken now; `None` if there are not so many. What is more than a whole
-    /// bucket is had from a full one, and has to be waited for afterwards.
-    fn after(&self, now: Instant, tokens: u64) -> Option<u64> {
-        self.after_from(self.full.load(Relaxed), now, self.cost(tokens))
-    }
-
-    fn after_from(&self, full: u64, now: Instant, cost: u64) -> Option<u64> {
-        let now = now.as_nanos().saturating_mul(TICKS);
+    /// When it will be full if it were at `full`, and so many tokens are taken now; `None` if there are not so many. What is more
+    /// than a whole bucket is had from a full one, and has to be waited for afterwards.
+    fn after(&self, full: u64, now: Instant, tokens: u64) -> Option<u64> {
+        let (now, cost) = (now.as_nanos().saturating_mul(TICKS), self.cost(tokens));
         let from = full.max(now);
         (from - now <= self.depth - cost.min(self.depth)).then(|| from.saturating_add(cost))
     }
 
     fn take(&self, now: Instant, tokens: u64) -> bool {
-        let cost = self.cost(tokens);
-        self.full.fetch_update(Relaxed, Relaxed, |full| self.after_from(full, now, cost)).is_ok()
+        self.full.fetch_update(Relaxed, Relaxed, |full| self.after(full, now, tokens)).is_ok()
     }
 
     fn give_back(&self, tokens: u64) {
@@ -197,14 +202,14 @@ mod tests {
     }
 
     fn load(direction: Direction, packets: u64, bytes: u64) -> Load {
-        Load { direction, packets, bytes, opens: false }
+        Load { direction, packets, bytes, sessions: 0 }
     }
 
     /// How many packets of one kind can be had now.
     fn had(limits: &RateLimits, now: Instant, load: &Load) -> u64 {
         let mut had = 0;
         loop {
-            let foreseen = limits.check(now, load);
+            let foreseen = limits.check(now, load, None);
             assert_eq!(limits.take(now, load), foreseen);
             if foreseen.is_err() {
                 return had;
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn a_packet_that_one_bucket_refuses_takes_nothing_from_the_others() {
         let limits = limits(64, 0, 1);
-        let opening = Load { opens: true, ..load(Direction::Outbound, 1, 100) };
+        let opening = Load { sessions: 1, ..load(Direction::Outbound, 1, 100) };
         assert_eq!(limits.take(Instant::ZERO, &opening), Ok(()));
         for _ in 0..100 {
             assert_eq!(limits.take(Instant::ZERO, &opening), Err(Reason::SessionRate));

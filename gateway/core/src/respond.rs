@@ -220,8 +220,8 @@ fn quotable(original: &[u8], family: Family) -> &[u8] {
     &ip[..length.min(ip.len()).min(limit - family.header_len() - 8)]
 }
 
-/// The IP header of a packet of the gateway's own that fills `frame`.
-fn put_header(frame: &mut [u8], protocol: u8, from: IpAddr, to: IpAddr) {
+/// The IP header of a packet that fills `frame`, as the gateway sends it itself.
+pub(crate) fn put_header(frame: &mut [u8], protocol: u8, from: IpAddr, to: IpAddr) {
     let length = frame.len() - IP;
     let ip = &mut frame[IP..];
     match from {
@@ -248,6 +248,20 @@ fn put_header(frame: &mut [u8], protocol: u8, from: IpAddr, to: IpAddr) {
             put_address(ip, 24, to);
         }
     }
+}
+
+/// Changes that header to one of somebody else. Don't Fragment is IPv4's.
+pub(crate) fn alter_header(frame: &mut [u8], ttl: u8, dont_fragment: bool) {
+    let ip = &mut frame[IP..];
+    if ip[0] >> 4 == 6 {
+        ip[7] = ttl;
+        return;
+    }
+    (ip[1], ip[8]) = (0, ttl);
+    put_u16(ip, 6, if dont_fragment { 0x4000 } else { 0 });
+    put_u16(ip, 10, 0);
+    let checksum = checksum(&ip[..IPV4_LEN]);
+    put_u16(ip, 10, checksum);
 }
 
 /// A TCP segment without payload, from one endpoint to another: sequence and acknowledgment number, flags.

@@ -46,11 +46,6 @@ pub(crate) struct NewSession {
 }
 
 impl Session {
-    /// As the VPC answers.
-    pub(crate) fn reply(&self) -> Tuple {
-        Tuple { protocol: self.inside.protocol, source: self.inside.destination, destination: self.external }
-    }
-
     /// Whether it has nothing more to carry, and can give up its port.
     pub(crate) const fn is_finished(&self) -> bool {
         table::is_finished(self.state)

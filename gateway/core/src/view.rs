@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{Action, AttachmentId, ConnectorId, MacAddr, Reason, UplinkId};
+use crate::wire::{OWN_TTL, tcp_flag};
+use crate::{Action, AttachmentId, ConnectorId, MacAddr, Reason, UplinkId, Verdict};
 
 /// A translated transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,15 +120,44 @@ pub struct DropView {
     pub packet: PacketSummary,
 }
 
-/// A packet to be explained: what would a container's packet to `remote` meet?
+/// A packet to be explained, of a container or, if that is asked, of a VPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Its protocol.
+    /// Its protocol. ICMP is an echo request, or a VPC's echo reply if the source port is open.
     pub protocol: Protocol,
-    /// Its source port or query id; `None` for one that no session uses.
+    /// The number of another IP protocol instead, without a transport header.
+    pub number: Option<u8>,
+    /// Its source address; `None` for the container's own one.
+    pub source: Option<IpAddr>,
+    /// Its source port or query id; `None` for one that nothing of the container has.
     pub source_port: Option<u16>,
-    /// Its destination; the port is ignored for ICMP.
-    pub remote: SocketAddr,
+    /// Its destination. The port is ignored for an echo request, and the query id of an echo reply.
+    pub destination: SocketAddr,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Whether nobody on the way may fragment it; always so with IPv6.
+    pub dont_fragment: bool,
+    /// The flags of a TCP segment, as they stand in its header (RFC 9293 §3.1).
+    pub tcp_flags: u8,
+    /// Bytes behind the transport header; not more than fit a packet.
+    pub payload_bytes: u16,
+}
+
+impl Probe {
+    /// The first packet of a conversation, as hosts send it, from a port that nothing else has.
+    pub const fn new(protocol: Protocol, destination: SocketAddr) -> Self {
+        Self {
+            protocol,
+            number: None,
+            source: None,
+            source_port: None,
+            destination,
+            ttl: OWN_TTL,
+            dont_fragment: true,
+            tcp_flags: tcp_flag::SYN,
+            payload_bytes: 0,
+        }
+    }
 }
 
 /// What would happen to a packet, and why.
@@ -135,8 +165,15 @@ pub struct Probe {
 pub struct Explanation {
     /// What the engine decides, in order, up to the one that ends the packet.
     pub steps: Vec<Step>,
-    /// `None`: the packet leaves through the uplink, or the gateway answers.
-    pub reason: Option<Reason>,
+    /// What it comes to. [`Verdict::HandOff`] names the worker that knows more.
+    pub verdict: Verdict,
+}
+
+impl Explanation {
+    /// Why the packet would end, if it would.
+    pub const fn reason(&self) -> Option<Reason> {
+        if let Verdict::Drop(reason) = self.verdict { Some(reason) } else { None }
+    }
 }
 
 /// One decision on a packet's way.
@@ -144,6 +181,18 @@ pub struct Explanation {
 pub enum Step {
     /// The gateway answers by itself; nothing leaves.
     GatewayAnswers,
+    /// It was the last fragment that was missing: what follows is about the datagram.
+    Reassembled {
+        /// Bytes of the datagram.
+        bytes: usize,
+    },
+    /// Its external endpoint leads to this container, and the connector lets the remote open a session.
+    LetIn {
+        /// Whose endpoint it is.
+        attachment: AttachmentId,
+        /// By which permission.
+        connector: ConnectorId,
+    },
     /// A session carries it already; the steps that made the session are not taken again.
     Session(Box<SessionView>),
     /// This connector's prefix is the longest that matches.

@@ -6,7 +6,7 @@ use super::{Resources, not_found};
 use crate::limits::CONNECTORS;
 use crate::{
     Approval, Connector, ConnectorId, ConnectorSpec, Fitted, FullName, Initialised, Kind, MayJoin, Name,
-    Refusal,
+    Refusal, Vpc,
 };
 
 impl Resources {
@@ -40,10 +40,7 @@ impl Resources {
             return Ok((MayJoin::Requested, None));
         }
         let Some(vpc) = self.vpcs.find(vpc) else { return Err(Refusal::VpcMissing(vpc.name.clone())) };
-        if vpc.life.ready().is_none() {
-            let (name, state) = (vpc.name.name.clone(), vpc.life.state());
-            return Err(Refusal::NotReady { kind: Kind::Vpc, name, state });
-        }
+        refuse_not_ready(vpc)?;
         let fitted = Arc::new(Fitted::new(spec, &vpc.spec)?);
         match vpc.spec.approval {
             Approval::Automatic => Ok((MayJoin::Approved, Some(fitted))),
@@ -77,7 +74,8 @@ impl Resources {
         for container in containers {
             self.refuse_misfit(&container, &name)?;
         }
-        self.refuse_external_of_others(&name)
+        // Who does not use its addresses may share them with who does.
+        if self.has_addresses(&name) { self.refuse_external_of_others(&name) } else { Ok(()) }
     }
 
     pub(crate) fn approve_connector(&mut self, name: &FullName) -> Result<(), Refusal> {
@@ -85,7 +83,10 @@ impl Resources {
         if connector.may_join == MayJoin::Approved {
             return Ok(());
         }
-        let fitted = Fitted::new(&connector.spec, &self.vpc(&connector.vpc)?.spec)?;
+        let vpc = self.vpc(&connector.vpc)?;
+        // One that is being made or removed may be no more in a moment.
+        refuse_not_ready(vpc)?;
+        let fitted = Fitted::new(&connector.spec, &vpc.spec)?;
         let connector = self.connectors.edit(name).expect("looked up");
         (connector.may_join, connector.fitted) = (MayJoin::Approved, Some(Arc::new(fitted)));
         Ok(())
@@ -128,4 +129,12 @@ impl Resources {
         self.connectors.remove(name);
         Ok(())
     }
+}
+
+fn refuse_not_ready(vpc: &Vpc) -> Result<(), Refusal> {
+    if vpc.life.ready().is_some() {
+        return Ok(());
+    }
+    let (name, state) = (vpc.name.name.clone(), vpc.life.state());
+    Err(Refusal::NotReady { kind: Kind::Vpc, name, state })
 }

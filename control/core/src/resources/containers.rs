@@ -31,7 +31,7 @@ impl Resources {
         if self.containers.find(name).filter(creating).is_none() {
             return;
         }
-        let gone = self.lost_attachments.take(&link.attachment);
+        let gone = self.lost_attachments.has(&link.attachment);
         let container = self.containers.edit(name).expect("looked up");
         container.life = if gone { Life::Gone(Some(link)) } else { Life::Ready(link) };
         container.origin = origin;

@@ -49,8 +49,11 @@ impl Resources {
             return Err(Refusal::not_approved(to));
         }
         self.ready_vpc(to)?;
-        if from.connectors.contains_key(connector) {
-            return Ok(());
+        match from.connectors.get(connector) {
+            Some(Join::Attached) => return Ok(()),
+            // What was intended before a restart is told the gateway now.
+            Some(Join::Attaching) => return self.joined(container, connector),
+            None => {}
         }
         if !to.spec.may_be_used_by(&container.name) {
             let (container, connector) = (container.name.clone(), connector.clone());
@@ -167,15 +170,20 @@ impl Resources {
         }
     }
 
+    /// Whether the connector has its external addresses at the time.
+    pub(super) fn has_addresses(&self, connector: &FullName) -> bool {
+        let found = self.connectors.find(connector);
+        found.is_some_and(|found| found.initialised == Initialised::Ready)
+            || self.index.attached(connector).next().is_some()
+    }
+
     /// Refuses external addresses that another connector has at the time.
     pub(super) fn refuse_external_of_others(&self, name: &FullName) -> Result<(), Refusal> {
         let connector = self.connector(name)?;
         let Some(own) = &connector.spec.external_addresses else { return Ok(()) };
         let others = self.index.joining(&connector.vpc).filter(|other| *other != name);
         for other in others.filter_map(|other| self.connectors.find(other)) {
-            let in_use =
-                other.initialised == Initialised::Ready || self.index.attached(&other.name).next().is_some();
-            let shared = own.iter().find(|&&address| in_use && other.names(address));
+            let shared = own.iter().find(|&&address| self.has_addresses(&other.name) && other.names(address));
             if let Some(&address) = shared {
                 // Whose it is, is nobody else's business.
                 let by = (other.name.tenant == name.tenant).then(|| other.name.name.clone());

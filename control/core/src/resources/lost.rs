@@ -15,9 +15,9 @@ impl<Id: Ord> Lost<Id> {
         self.0.insert(id);
     }
 
-    /// Whether the link that was made is gone already.
-    pub(super) fn take(&mut self, id: &Id) -> bool {
-        self.0.remove(id)
+    /// Whether the link that was made is gone already. It stays noted: the change that asks can be taken back.
+    pub(super) fn has(&self, id: &Id) -> bool {
+        self.0.contains(id)
     }
 
     /// Links are remembered only while somebody could still come for them.

@@ -41,7 +41,7 @@ pub(super) struct Shelf<T> {
     before: Undo<T>,
 }
 
-impl<T: Clone> Shelf<T> {
+impl<T: Clone + PartialEq> Shelf<T> {
     pub(super) fn find(&self, name: &FullName) -> Option<&T> {
         self.items.get(name).map(|kept| &*kept.value)
     }
@@ -109,6 +109,7 @@ impl<T: Clone> Shelf<T> {
         for (name, before) in &undo {
             let Some(kept) = self.items.get_mut(name) else { continue };
             kept.stamp = match before {
+                Some(before) if before.value == kept.value => before.stamp,
                 Some(before) if same_intent(&before.value, &kept.value) => {
                     Stamp { changed: revision, asked: before.stamp.asked }
                 }

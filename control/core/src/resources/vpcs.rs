@@ -27,7 +27,7 @@ impl Resources {
         if self.vpcs.find(name).filter(waits).is_none() {
             return;
         }
-        let gone = self.lost_uplinks.take(&link.uplink);
+        let gone = self.lost_uplinks.has(&link.uplink);
         let vpc = self.vpcs.edit(name).expect("looked up");
         vpc.mac = Some(link.mac);
         vpc.life = if gone { Life::Gone(Some(link)) } else { Life::Ready(link) };

@@ -13,6 +13,8 @@ fn vpc() -> NewVpc {
         next_hop6: None,
         ports: None,
         port_blocks: None,
+        reserved_addresses: None,
+        approval: None,
         unsolicited_syn: None,
         uplink: NewUplink {
             kind: UplinkKind::Tap,
@@ -37,6 +39,12 @@ fn external(addresses: &[&str]) -> NewVpc {
 
 fn dual_external(addresses: &[&str]) -> NewVpc {
     NewVpc { external_addresses: external(addresses).external_addresses, ..dual() }
+}
+
+fn made(new: NewVpc) -> Vpc {
+    let spec = Arc::new(new.validate().unwrap());
+    let tenant = Name::parse("tenant", "default".into()).unwrap();
+    Vpc { name: FullName::new(&tenant, &spec.name), spec, life: Life::Creating, mac: None }
 }
 
 fn with_mtu(vpc: NewVpc, mtu: i64) -> NewVpc {
@@ -143,6 +151,73 @@ fn external_addresses_are_bounded() {
 }
 
 #[test]
+fn reserved_addresses_count_with_the_others() {
+    let list = |from: u8, n: u8| (from..from + n).map(|i| format!("10.1.1.{i}")).collect::<Vec<_>>();
+    let vpc_of = |pool: u8, reserved: u8| NewVpc {
+        external_addresses: list(0, pool),
+        reserved_addresses: Some(list(pool, reserved)),
+        ..vpc()
+    };
+    for (pool, reserved, right) in
+        [(1, 0, true), (1, 63, true), (63, 1, true), (1, 64, false), (64, 1, false), (0, 1, false)]
+    {
+        match vpc_of(pool, reserved).validate() {
+            Ok(spec) => assert!(right && spec.reserved_addresses.len() == usize::from(reserved)),
+            Err(problem) => {
+                assert!(!right, "{problem}");
+                assert_eq!(
+                    (problem.code(), problem.field()),
+                    (Code::InvalidAddress, Some("external_addresses"))
+                );
+            }
+        }
+    }
+    for (reserved, code) in [
+        ("10.1.0.10", Code::DuplicateAddress),
+        ("10.2.0.1", Code::AddressOutsideVpc),
+        ("10.1.0.1", Code::InvalidAddress),
+        ("x", Code::InvalidAddress),
+    ] {
+        let new = NewVpc { reserved_addresses: Some(vec!["10.1.0.20".into(), reserved.into()]), ..vpc() };
+        let problem = new.validate().unwrap_err();
+        assert_eq!((problem.code(), problem.field()), (code, Some("reserved_addresses[1]")), "{reserved}");
+    }
+    let spec = vpc_of(1, 1).validate().unwrap();
+    assert_eq!(spec.port_count(), 64_512, "the pool's only");
+    assert!(spec.is_external("10.1.1.1".parse().unwrap()), "but external it is");
+}
+
+#[test]
+fn approval_is_automatic_or_manual() {
+    assert_eq!(vpc().validate().unwrap().approval, Approval::Automatic);
+    for (text, right) in [("automatic", true), ("manual", true), ("Manual", false), ("", false)] {
+        let parsed = NewVpc { approval: Some(text.into()), ..vpc() }.validate();
+        assert_eq!(parsed.is_ok(), right, "{text}");
+        if let Err(problem) = parsed {
+            assert_eq!((problem.code(), problem.field()), (Code::InvalidPolicy, Some("approval")));
+        }
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let wrong = NewVpc {
+        name: String::new(),
+        approval: Some("no".into()),
+        unsolicited_syn: Some("no".into()),
+        ports: Some(NewPorts { first: Some(0), last: Some(1), exclude: None }),
+        external_addresses: vec!["10.2.0.1".into(), "x".into()],
+        reserved_addresses: Some(vec!["y".into()]),
+        ..vpc()
+    };
+    let problem = wrong.validate().unwrap_err();
+    let fields: Vec<_> = problem.errors().map(|error| error.field().unwrap()).collect();
+    let addresses = ["external_addresses[0]", "external_addresses[1]", "reserved_addresses[0]"];
+    assert_eq!(fields[..4], ["name", "approval", "unsolicited_syn", "ports.first"]);
+    assert_eq!(fields[4..], addresses);
+}
+
+#[test]
 fn addresses_beside_the_edges_of_the_prefix_are_taken() {
     for good in ["10.1.0.2", "10.1.255.254", "fd00::1", "fd00::ffff:ffff:ffff:ffff"] {
         assert!(dual_external(&[good]).validate().is_ok(), "{good}");
@@ -190,9 +265,8 @@ fn a_device_that_existed_has_to_be_large_enough_for_ipv6_only_where_it_is() {
 
 #[test]
 fn a_view_shows_the_link_once_it_is_made() {
-    let spec = vpc().validate().unwrap();
-    let mut vpc = Vpc { spec, life: Life::Creating, connectors: BTreeSet::new() };
-    let json = serde_json::to_value(vpc.view()).unwrap();
+    let mut vpc = made(vpc());
+    let json = serde_json::to_value(vpc.view(7)).unwrap();
     assert_eq!(json["state"], "creating");
     assert_eq!(json["uplink"]["kind"], "tap");
     assert_eq!(json["uplink"]["address"], "10.1.0.1/16");
@@ -200,7 +274,7 @@ fn a_view_shows_the_link_once_it_is_made() {
 
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     vpc.life = Life::Ready(VpcLink { uplink: UplinkId(1), mac, mtu: 9_000, offloads: vec!["csum".into()] });
-    let json = serde_json::to_value(vpc.view()).unwrap();
+    let json = serde_json::to_value(vpc.view(7)).unwrap();
     assert_eq!(json["state"], "ready");
     assert_eq!(json["mac"], "02:00:00:00:00:01");
     assert_eq!(json["mtu"], 9_000);
@@ -209,10 +283,7 @@ fn a_view_shows_the_link_once_it_is_made() {
 
 #[test]
 fn a_view_has_fields_for_the_families_that_there_are() {
-    let view = |new: NewVpc| {
-        let spec = new.validate().unwrap();
-        serde_json::to_value(Vpc { spec, life: Life::Creating, connectors: BTreeSet::new() }.view()).unwrap()
-    };
+    let view = |new: NewVpc| serde_json::to_value(made(new).view(7)).unwrap();
     let v6 = view(NewVpc {
         cidr: None,
         next_hop6: Some("fe80::1".into()),

@@ -38,8 +38,8 @@ impl World {
         let macs = (gateway_mac(id), container_mac(id));
         let packet = Packet::new(macs, SocketAddr::new(own, port), remote, carries);
         let explained = protocol.map(|protocol| {
-            let probe = Probe { protocol, source_port: Some(port), remote };
-            self.net.explain(id, probe).expect("the container is there")
+            let probe = Probe { source_port: Some(port), ..Probe::new(protocol, remote) };
+            self.net.explain(id, &probe).expect("the container is there")
         });
         let changed = bits & 0x40 != 0;
         let (verdict, plain) = self.send_packet(input, Link::Attachment(id), packet, changed);
@@ -290,7 +290,7 @@ impl World {
 
 /// Compares what was explained with what became of the packet.
 fn compare(explained: &Explanation, verdict: Verdict) {
-    match (explained.reason, verdict) {
+    match (explained.reason(), verdict) {
         (Some(reason), _) => assert_eq!(verdict, Verdict::Drop(reason), "as in {explained:?}"),
         // What waits for the next hop is full by bytes, too.
         (None, Verdict::Drop(Reason::NextHopQueueFull)) => {}

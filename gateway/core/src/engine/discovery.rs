@@ -2,41 +2,42 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::arrival::Arrival;
+use super::links::Uplink;
 use super::outbound::Way;
-use super::{Engine, MacPair, Refusal};
+use super::{Engine, Refusal};
 use crate::limits::{ROUTER_ADVERTISEMENT, ROUTER_LIFETIME};
 use crate::nd::{self, Nd, Role};
-use crate::neighbor::{self, Held, Lookup};
+use crate::neighbor::{self, Held};
 use crate::packet::Packet;
 use crate::respond::Arp;
 use crate::wire::{Carried, Ethernet, Family, IP, addresses};
-use crate::{AttachmentId, Instant, Link, MacAddr, Reason, UplinkId, Verdict};
+use crate::{AttachmentConfig, AttachmentId, Instant, Link, MacAddr, Reason, UplinkId, Verdict};
 
 impl Engine {
-    /// MAC addresses for a frame that leaves; `None` after the frame has been kept because they are not known yet.
-    pub(super) fn resolve(
+    /// Keeps a frame until its neighbor, which has been asked for, answers.
+    pub(super) fn keep(&mut self, way: Way, id: AttachmentId, frame: &[u8]) -> Result<Verdict, Refusal> {
+        let whole = self.whole;
+        let uplink = self.uplinks.get_mut(&way.uplink).ok_or(Reason::EgressDown)?;
+        uplink.neighbors.hold(way.hop.next, id, frame, whole)?;
+        Ok(Verdict::Hold)
+    }
+
+    /// Asks for a neighbor, even if the frame cannot wait for the answer because there is no `room`.
+    pub(super) fn ask_and_keep(
         &mut self,
         now: Instant,
         way: Way,
         id: AttachmentId,
         frame: &[u8],
-    ) -> Result<Option<MacPair>, Reason> {
-        let whole = self.whole;
+        room: Result<(), Reason>,
+    ) -> Result<Verdict, Refusal> {
         let uplink = self.uplinks.get_mut(&way.uplink).ok_or(Reason::EgressDown)?;
-        match uplink.neighbors.resolve(way.hop.next) {
-            Lookup::Resolved(mac) => return Ok(Some((mac, uplink.config.mac))),
-            Lookup::Failed => return Err(Reason::NextHopUnreachable),
-            Lookup::Pending => uplink.neighbors.hold(way.hop.next, id, frame, whole)?,
-            Lookup::Unknown => {
-                uplink.neighbors.begin(now, way.hop.next, id)?;
-                // The neighbor is asked for even if this packet cannot wait for the answer.
-                let held = uplink.neighbors.hold(way.hop.next, id, frame, whole);
-                self.ask(way.uplink, way.hop.next);
-                self.arm(way.uplink);
-                held?;
-            }
-        }
-        Ok(None)
+        uplink.neighbors.begin(now, way.hop.next, id)?;
+        let kept = room.map_err(Refusal::from).and_then(|()| self.keep(way, id, frame));
+        self.ask(way.uplink, way.hop.next);
+        self.arm(way.uplink);
+        kept
     }
 
     /// Asks again for neighbors of `uplink`, and gives up on those that stay silent.
@@ -89,31 +90,27 @@ impl Engine {
     }
 
     /// ARP of a container: answered for the gateway's address, if the container speaks for itself (RFC 5227 probes too).
-    pub(super) fn outbound_arp(&mut self, id: AttachmentId, frame: &[u8]) -> Result<Verdict, Refusal> {
+    pub(super) fn read_outbound_arp(config: &AttachmentConfig, frame: &[u8]) -> Result<Arrival, Reason> {
         let arp = Arp::parse(frame)?;
-        let config = &self.attachments[&id].config;
         let addressing = config.addresses.iter().find(|a| a.gateway == arp.target);
         let own = arp.sender.is_unspecified() || config.addresses.iter().any(|a| a.address == arp.sender);
         if arp.sender_mac != config.mac || !own {
-            return Err(Reason::ArpInvalid.into());
+            return Err(Reason::ArpInvalid);
         }
         if !arp.is_request || addressing.is_none() {
-            return Err(Reason::ArpNotForGateway.into());
+            return Err(Reason::ArpNotForGateway);
         }
-        let reply = arp.reply(config.gateway_mac);
-        self.transmit(Link::Attachment(id), reply);
-        Ok(Verdict::Respond)
+        Ok(Arrival::answered(Some(arp.reply(config.gateway_mac))))
     }
 
     /// Neighbor Discovery of a container: solicitations for the gateway are answered, and so are those for routers.
-    pub(super) fn outbound_discovery(
-        &mut self,
-        id: AttachmentId,
+    pub(super) fn read_outbound_discovery(
+        config: &AttachmentConfig,
         packet: &Packet,
         frame: &[u8],
-    ) -> Result<Verdict, Refusal> {
-        let message = self.discovery_message(frame)?;
-        let config = &self.attachments[&id].config;
+        whole: Option<u16>,
+    ) -> Result<Arrival, Reason> {
+        let message = discovery_message(frame, whole)?;
         let own = match packet.source {
             IpAddr::V6(source) => {
                 source.is_unspecified()
@@ -123,24 +120,20 @@ impl Engine {
             IpAddr::V4(_) => false,
         };
         let gateway = gateway_of(config.addresses.iter().map(|a| a.gateway));
-        let (Some(gateway), true) = (gateway, own) else { return Err(Reason::NdInvalid.into()) };
-        let reply = match message {
+        let (Some(gateway), true) = (gateway, own) else { return Err(Reason::NdInvalid) };
+        Ok(Arrival::answered(match message {
             // Duplicate address detection: the container is alone on its link, and the gateway's own address is taken.
             Nd::Solicitation { source, target, .. } if target == gateway => {
                 Some(nd::advertisement(target, config.gateway_mac, (config.mac, source), Role::Router))
             }
             Nd::Solicitation { source, .. } if !source.is_unspecified() => {
-                return Err(Reason::NdNotForGateway.into());
+                return Err(Reason::NdNotForGateway);
             }
             Nd::RouterSolicitation { .. } => {
                 Some(router_advertisement(config.gateway_mac, gateway, config.mtu))
             }
             Nd::Solicitation { .. } | Nd::Advertisement { .. } | Nd::Other => None,
-        };
-        if let Some(reply) = reply {
-            self.transmit(Link::Attachment(id), reply);
-        }
-        Ok(Verdict::Respond)
+        }))
     }
 
     /// Tells a container of its router, and when to do it again.
@@ -156,58 +149,35 @@ impl Engine {
     }
 
     /// ARP of the VPC: requests for the external addresses are answered, answers are learned from, by every worker.
-    pub(super) fn inbound_arp(
-        &mut self,
-        now: Instant,
-        id: UplinkId,
-        frame: &[u8],
-    ) -> Result<Verdict, Refusal> {
+    pub(super) fn read_inbound_arp(uplink: &Uplink, frame: &[u8]) -> Result<Arrival, Reason> {
         let arp = Arp::parse(frame)?;
-        let uplink = &self.uplinks[&id];
         let for_us = uplink.is_external(arp.target.into());
         // RFC 5227 §1.1: an announcement has its sender as its target; an answer to a probe has nobody.
         let answers_probe = !arp.is_request && arp.target.is_unspecified();
         if !for_us && !answers_probe && arp.target != arp.sender {
-            return Err(Reason::ArpNotForGateway.into());
+            return Err(Reason::ArpNotForGateway);
         }
-        if for_us && arp.is_request {
-            let reply = arp.reply(uplink.config.mac);
-            self.transmit(Link::Uplink(id), reply);
-        }
-        self.learn_neighbor(now, id, arp.sender.into(), arp.sender_mac);
-        Ok(self.shared())
+        let answer = (for_us && arp.is_request).then(|| arp.reply(uplink.config.mac));
+        Ok(Arrival::ForUs { answer, told: Some((arp.sender.into(), arp.sender_mac)) })
     }
 
     /// Neighbor Discovery of the VPC: the same.
-    pub(super) fn inbound_discovery(
-        &mut self,
-        now: Instant,
-        id: UplinkId,
+    pub(super) fn read_inbound_discovery(
+        uplink: &Uplink,
         packet: &Packet,
         frame: &[u8],
-    ) -> Result<Verdict, Refusal> {
-        let message = self.discovery_message(frame)?;
-        let uplink = &self.uplinks[&id];
+        whole: Option<u16>,
+    ) -> Result<Arrival, Reason> {
+        let message = discovery_message(frame, whole)?;
+        let mut answer = None;
         if let Nd::Solicitation { source, target, source_mac } = message {
             if !uplink.is_external(target.into()) && target != nd::link_local(uplink.config.mac) {
-                return Err(Reason::NdNotForGateway.into());
+                return Err(Reason::NdNotForGateway);
             }
             let sender = source_mac.unwrap_or(Ethernet::parse(frame)?.0.source);
-            let reply = nd::advertisement(target, uplink.config.mac, (sender, source), Role::Host);
-            self.transmit(Link::Uplink(id), reply);
+            answer = Some(nd::advertisement(target, uplink.config.mac, (sender, source), Role::Host));
         }
-        // What teaches nothing is nobody else's business.
-        let Some((address, mac)) = told_by(&message, packet.source) else { return Ok(Verdict::Respond) };
-        self.learn_neighbor(now, id, address, mac);
-        Ok(self.shared())
-    }
-
-    /// RFC 6980 §5: what came in fragments is no Neighbor Discovery.
-    fn discovery_message(&self, frame: &[u8]) -> Result<Nd, Reason> {
-        if self.whole.is_some() {
-            return Err(Reason::NdInvalid);
-        }
-        Nd::parse(frame).map_err(|_| Reason::NdInvalid)
+        Ok(Arrival::ForUs { answer, told: told_by(&message, packet.source) })
     }
 
     /// A frame that another worker has answered: only what it tells matters.
@@ -227,11 +197,6 @@ impl Engine {
         }
     }
 
-    /// What to do with what every worker needs to hear.
-    const fn shared(&self) -> Verdict {
-        if self.slot.count() > 1 { Verdict::Share } else { Verdict::Respond }
-    }
-
     /// Learns where an address is, and sends what waited for it.
     pub(super) fn learn_neighbor(&mut self, now: Instant, id: UplinkId, address: IpAddr, mac: MacAddr) {
         let Some(uplink) = self.uplinks.get_mut(&id) else { return };
@@ -244,6 +209,14 @@ impl Engine {
             self.outbound_held(now, held);
         }
     }
+}
+
+/// RFC 6980 §5: what came in fragments is no Neighbor Discovery.
+fn discovery_message(frame: &[u8], whole: Option<u16>) -> Result<Nd, Reason> {
+    if whole.is_some() {
+        return Err(Reason::NdInvalid);
+    }
+    Nd::parse(frame).map_err(|_| Reason::NdInvalid)
 }
 
 /// Who says where they are.

@@ -72,7 +72,7 @@ impl Engine {
                 let remote = session.inside.destination.ip();
                 let hop = uplink.hop_now(remote);
                 let mac = match uplink.neighbors.peek(hop.next) {
-                    Lookup::Resolved(mac) => mac,
+                    Lookup::Resolved { mac, .. } => mac,
                     _ if hop.back => uplink.config.mac,
                     _ => return None,
                 };

@@ -42,16 +42,6 @@ impl Engine {
         }
     }
 
-    /// Whether a packet can be sent out of a link with this MTU, whole, in segments or in fragments (RFC 4787 REQ-13).
-    pub(super) fn check_fits(&self, packet: &Packet, mtu: u16) -> Result<(), Refusal> {
-        // What came in fragments may leave in fragments of the same size.
-        let size = self.whole.map_or_else(|| packet.largest_on_wire(), usize::from);
-        if size > mtu.into() && packet.dont_fragment {
-            return Err(Refusal { reason: Reason::PacketTooBig, mtu });
-        }
-        Ok(())
-    }
-
     /// Whether a translated frame fits its link, so that the caller can send it. If it does not, its pieces are queued.
     pub(super) fn depart(&mut self, to: Link, frame: &[u8]) -> bool {
         let whole = self.whole.map_or(usize::MAX, usize::from);
@@ -78,4 +68,15 @@ impl Engine {
         }
         false
     }
+}
+
+/// Whether a packet can be sent out of a link with this MTU, whole, in segments or in fragments (RFC 4787 REQ-13). `whole` is as in
+/// [`Engine`].
+pub(super) fn check_fits(packet: &Packet, whole: Option<u16>, mtu: u16) -> Result<(), Refusal> {
+    // What came in fragments may leave in fragments of the same size.
+    let size = whole.map_or_else(|| packet.largest_on_wire(), usize::from);
+    if size > mtu.into() && packet.dont_fragment {
+        return Err(Refusal { reason: Reason::PacketTooBig, mtu });
+    }
+    Ok(())
 }

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::arrival::Arrival;
+use super::fragments::check_fits;
 use super::links::{Attached, Attachment};
 use super::outbound::check_opens;
 use super::{Engine, MacPair, Refusal};
@@ -14,14 +16,12 @@ use crate::session::tcp::{Direction, Segment};
 use crate::session::{Exit, NewSession, Owner};
 use crate::translate::{self, Changes, Side};
 use crate::wire::{Carried, Ethernet};
-use crate::{
-    AttachmentId, Filtering, Instant, Link, MacAddr, Protocol, Reason, UdpRefresh, UplinkId, Verdict, route,
-};
+use crate::{AttachmentId, Filtering, Instant, Link, Protocol, Reason, UdpRefresh, UplinkId, Verdict, route};
 
 /// How a remote's session would be made. To decide on one changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    owner: Owner,
+    pub(super) owner: Owner,
     udp_refresh: UdpRefresh,
     mapping: Target,
 }
@@ -36,13 +36,22 @@ enum Target {
 
 /// By which session a packet comes in.
 #[derive(Clone, Copy, Debug)]
-enum Passage {
+pub(super) enum Passage {
     Known(usize),
     New(Entry),
 }
 
+/// Where a packet that has come in goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entrance {
+    /// To the worker that has the external endpoint.
+    Elsewhere(u16),
+    /// To this container, by this session, with these MAC addresses.
+    Here { passage: Passage, attachment: AttachmentId, macs: MacPair },
+}
+
 impl Passage {
-    fn connector(self, engine: &Engine) -> Option<&Attached> {
+    pub(super) fn connector(self, engine: &Engine) -> Option<&Attached> {
         match self {
             Self::Known(key) => Some(engine.connector_of(key)),
             Self::New(entry) => engine.connector_by(&entry.owner),
@@ -65,41 +74,55 @@ impl Engine {
         id: UplinkId,
         frame: &mut [u8],
     ) -> Result<Verdict, Refusal> {
-        let config = &self.uplinks.get(&id).ok_or(Reason::UnknownLink)?.config;
-        let (ethernet, carried) = Ethernet::parse(frame)?;
-        let to_us = ethernet.destination == config.mac;
-        if !to_us && ethernet.destination.is_unicast() {
-            return Err(Reason::NotForGateway.into());
+        let link = Link::Uplink(id);
+        match self.read_inbound(id, frame, self.whole)? {
+            Arrival::ForUs { answer, told } => Ok(self.attend(now, link, answer, told)),
+            Arrival::Fragment => self.take_fragment(now, link, frame),
+            Arrival::Error(packet, embedded) => self.inbound_error(now, id, frame, &packet, &embedded),
+            Arrival::Flow(packet, tuple) => self.inbound_flow(now, id, frame, &packet, tuple),
         }
-        let Carried::Ip(family) = carried else { return self.inbound_arp(now, id, frame) };
+    }
+
+    /// What a frame of a VPC is for, if it may come in. `whole` is that of a datagram that was put together.
+    pub(super) fn read_inbound(
+        &self,
+        id: UplinkId,
+        frame: &[u8],
+        whole: Option<u16>,
+    ) -> Result<Arrival, Reason> {
+        let uplink = self.uplinks.get(&id).ok_or(Reason::UnknownLink)?;
+        let (ethernet, carried) = Ethernet::parse(frame)?;
+        let to_us = ethernet.destination == uplink.config.mac;
+        if !to_us && ethernet.destination.is_unicast() {
+            return Err(Reason::NotForGateway);
+        }
+        let Carried::Ip(family) = carried else { return Self::read_inbound_arp(uplink, frame) };
         let Some(packet) = Packet::parse(frame, family)? else {
-            return if to_us {
-                self.take_fragment(now, Link::Uplink(id), frame)
-            } else {
-                Err(Reason::NotExternalAddress.into())
-            };
+            return if to_us { Ok(Arrival::Fragment) } else { Err(Reason::NotExternalAddress) };
         };
         match packet.transport {
-            Transport::NeighborDiscovery => return self.inbound_discovery(now, id, &packet, frame),
-            Transport::ListenerDiscovery => return Ok(Verdict::Respond),
+            Transport::NeighborDiscovery => {
+                return Self::read_inbound_discovery(uplink, &packet, frame, whole);
+            }
+            Transport::ListenerDiscovery => return Ok(Arrival::answered(None)),
             _ => {}
         }
-        let space = &config.space;
+        let space = &uplink.config.space;
         let external = space.index_of(packet.destination).is_some();
         let routed = if external { None } else { space.routed(packet.destination) };
         if !to_us || !(external || routed.is_some()) {
-            return Err(Reason::NotExternalAddress.into());
+            return Err(Reason::NotExternalAddress);
         }
         // Link-local ones are the link's own: nobody may come in as a container's gateway (RFC 3927 §7, RFC 4291 §2.5.6).
         if route::is_forbidden(packet.source) {
-            return Err(Reason::SourceInvalid.into());
+            return Err(Reason::SourceInvalid);
         }
         match (packet.transport, packet.tuple()) {
-            (Transport::IcmpError(embedded), _) => self.inbound_error(now, id, frame, &packet, &embedded),
+            (Transport::IcmpError(embedded), _) => Ok(Arrival::Error(packet, embedded)),
             // Only answers come in; and with the query id 0 a request would look like one.
-            (Transport::EchoRequest { .. }, _) if external => Err(Reason::NoMapping.into()),
-            (_, Some(tuple)) => self.inbound_flow(now, id, frame, &packet, tuple),
-            (_, None) => Err(Reason::ProtocolUnsupported.into()),
+            (Transport::EchoRequest { .. }, _) if external => Err(Reason::NoMapping),
+            (_, Some(tuple)) => Ok(Arrival::Flow(packet, tuple)),
+            (_, None) => Err(Reason::ProtocolUnsupported),
         }
     }
 
@@ -118,7 +141,7 @@ impl Engine {
         owner.ok_or(Reason::NotExternalAddress)
     }
 
-    /// A packet for a session. Its external endpoint says whose it is.
+    /// A packet for a session.
     fn inbound_flow(
         &mut self,
         now: Instant,
@@ -127,22 +150,17 @@ impl Engine {
         packet: &Packet,
         tuple: Tuple,
     ) -> Result<Verdict, Refusal> {
-        let owner = self.owner_of(id, tuple.protocol, tuple.destination)?;
-        if owner != self.slot.index() {
-            return Ok(Verdict::HandOff { to: owner, from: id });
-        }
-        let passage = match self.find_outside(id, &tuple) {
-            Some(key) => Passage::Known(key),
-            None => Passage::New(self.admit_stranger(now, id, frame, packet, tuple)?),
+        let (passage, attachment, macs) = match self.entrance(id, packet, tuple, self.whole) {
+            Ok(Entrance::Elsewhere(to)) => return Ok(Verdict::HandOff { to, from: id }),
+            Ok(Entrance::Here { passage, attachment, macs }) => (passage, attachment, macs),
+            Err(refusal) => {
+                self.note_unasked(now, id, frame, packet, tuple, refusal.reason);
+                return Err(refusal);
+            }
         };
-        if packet.ttl <= 1 {
-            return Err(Reason::TtlExpired.into());
-        }
-        let (attachment, macs, mtu) = self.inside(passage.attachment(self))?;
-        self.check_fits(packet, mtu)?;
-        let opens = matches!(passage, Passage::New(_));
-        let limits = &passage.connector(self).ok_or(Reason::NoMapping)?.config.limits;
-        limits.take(now, &Load::of(packet, Direction::Inbound, opens))?;
+        let sessions = u64::from(matches!(passage, Passage::New(_)));
+        let limits = &passage.connector(self).ok_or(Reason::EgressDown)?.config.limits;
+        limits.take(now, &Load::of(packet, Direction::Inbound, sessions))?;
         let key = match passage {
             Passage::Known(key) => key,
             Passage::New(entry) => self.open_inbound(now, tuple, entry),
@@ -154,6 +172,71 @@ impl Engine {
         let changes = Changes { macs, mss_limit, ip_id: None };
         translate::packet(frame, packet, tuple.protocol, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
+    }
+
+    /// Where a packet of a session, or of one that a remote would like to open, goes. Its external endpoint says whose it is.
+    pub(super) fn entrance(
+        &self,
+        id: UplinkId,
+        packet: &Packet,
+        tuple: Tuple,
+        whole: Option<u16>,
+    ) -> Result<Entrance, Refusal> {
+        let owner = self.owner_of(id, tuple.protocol, tuple.destination)?;
+        if owner != self.slot.index() {
+            return Ok(Entrance::Elsewhere(owner));
+        }
+        let passage = match self.find_outside(id, &tuple) {
+            Some(key) => Passage::Known(key),
+            None => {
+                let entry = self.admit_inbound(id, tuple)?;
+                check_opens(packet)?;
+                Passage::New(entry)
+            }
+        };
+        self.enter(passage, packet, whole)
+    }
+
+    /// The same for an ICMP error about a packet that a container sent (RFC 5508 REQ-4). Any router may have made it.
+    pub(super) fn entrance_of_error(
+        &self,
+        id: UplinkId,
+        packet: &Packet,
+        embedded: &Embedded,
+        whole: Option<u16>,
+    ) -> Result<Entrance, Refusal> {
+        let external = embedded.tuple.source;
+        if external.ip() != packet.destination {
+            return Err(Reason::IcmpErrorUnrelated.into());
+        }
+        let owner = self.owner_of(id, embedded.tuple.protocol, external)?;
+        if owner != self.slot.index() {
+            return Ok(Entrance::Elsewhere(owner));
+        }
+        let key = self.find_outside(id, &embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
+        self.enter(Passage::Known(key), packet, whole)
+    }
+
+    /// To the container of a session, if the packet lives long enough and fits its link.
+    fn enter(&self, passage: Passage, packet: &Packet, whole: Option<u16>) -> Result<Entrance, Refusal> {
+        let attachment = passage.attachment(self);
+        let macs = self.enter_link(attachment, packet, whole)?;
+        Ok(Entrance::Here { passage, attachment, macs })
+    }
+
+    /// MAC addresses for a packet that goes on to this container.
+    pub(super) fn enter_link(
+        &self,
+        attachment: AttachmentId,
+        packet: &Packet,
+        whole: Option<u16>,
+    ) -> Result<MacPair, Refusal> {
+        if packet.ttl <= 1 {
+            return Err(Reason::TtlExpired.into());
+        }
+        let config = &self.attachments.get(&attachment).ok_or(Reason::EgressDown)?.config;
+        check_fits(packet, whole, config.mtu)?;
+        Ok((config.mac, config.gateway_mac))
     }
 
     /// Remembers whether a session's remote is behind this gateway, unless more is known.
@@ -171,27 +254,25 @@ impl Engine {
         }
     }
 
-    /// A packet without a session: whether it may open one. A SYN that may not is remembered.
-    fn admit_stranger(
+    /// Remembers a SYN that may not open a session.
+    fn note_unasked(
         &mut self,
         now: Instant,
         id: UplinkId,
         frame: &[u8],
         packet: &Packet,
         tuple: Tuple,
-    ) -> Result<Entry, Reason> {
-        let entry = self.admit_inbound(id, tuple);
-        let opens = check_opens(packet);
+        reason: Reason,
+    ) {
         // A hairpinned one has its sender inside.
         let from_outside = self.uplinks.get(&id).is_some_and(|uplink| !uplink.turns_back(packet.source));
-        if from_outside && opens.is_ok() && matches!(entry, Err(Reason::NoMapping | Reason::Filtered)) {
+        let unasked = matches!(reason, Reason::NoMapping | Reason::Filtered);
+        if from_outside && unasked && check_opens(packet).is_ok() {
             self.remember_unasked(now, id, tuple, frame);
         }
-        let entry = entry?;
-        opens.map(|()| entry)
     }
 
-    /// An ICMP error about a packet that a container sent (RFC 5508 REQ-4). Any router may have made it.
+    /// An ICMP error about a packet that a container sent.
     fn inbound_error(
         &mut self,
         now: Instant,
@@ -200,23 +281,14 @@ impl Engine {
         packet: &Packet,
         embedded: &Embedded,
     ) -> Result<Verdict, Refusal> {
-        let external = embedded.tuple.source;
-        if external.ip() != packet.destination {
-            return Err(Reason::IcmpErrorUnrelated.into());
-        }
-        let owner = self.owner_of(id, embedded.tuple.protocol, external)?;
-        if owner != self.slot.index() {
-            return Ok(Verdict::HandOff { to: owner, from: id });
-        }
-        let key = self.find_outside(id, &embedded.tuple.reversed()).ok_or(Reason::IcmpErrorUnrelated)?;
-        if packet.ttl <= 1 {
-            return Err(Reason::TtlExpired.into());
-        }
-        let to = self.translated_destination(key);
-        let (attachment, macs, mtu) = self.inside(Passage::Known(key).attachment(self))?;
-        self.check_fits(packet, mtu)?;
+        let (key, attachment, macs) = match self.entrance_of_error(id, packet, embedded, self.whole)? {
+            Entrance::Elsewhere(to) => return Ok(Verdict::HandOff { to, from: id }),
+            Entrance::Here { passage: Passage::Known(key), attachment, macs } => (key, attachment, macs),
+            Entrance::Here { passage: Passage::New(_), .. } => unreachable!("an error opens nothing"),
+        };
         let limits = &self.connector_of(key).config.limits;
-        limits.take(now, &Load::of(packet, Direction::Inbound, false))?;
+        limits.take(now, &Load::of(packet, Direction::Inbound, 0))?;
+        let to = self.translated_destination(key);
         let changes = Changes { macs, mss_limit: None, ip_id: None };
         translate::icmp_error(frame, packet, embedded, Side::Destination, to, &changes);
         Ok(Verdict::Forward(Link::Attachment(attachment)))
@@ -226,13 +298,6 @@ impl Engine {
     fn translated_destination(&self, key: usize) -> Option<SocketAddr> {
         let entry = self.sessions.entry(key);
         entry.is_translated().then(|| self.mappings[entry.mapping()].key.internal)
-    }
-
-    /// The inside end of a session: whose it is, MAC addresses and MTU of the link.
-    fn inside(&self, id: AttachmentId) -> Result<(AttachmentId, MacPair, u16), Reason> {
-        let config = &self.attachments.get(&id).ok_or(Reason::EgressDown)?.config;
-        let macs: (MacAddr, MacAddr) = (config.mac, config.gateway_mac);
-        Ok((id, macs, config.mtu))
     }
 
     /// Whether a remote may open a session to a mapping (RFC 4787 REQ-8, RFC 5382 REQ-3): it has to be among the destinations of

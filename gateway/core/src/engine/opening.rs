@@ -46,7 +46,7 @@ impl Engine {
         let Hop { next, back: false, epoch } = admission.hop else { return None };
         let neighbor = uplink.neighbors.place(next)?;
         uplink.neighbors.resolve_at(neighbor)?;
-        let load = Load { direction: Direction::Outbound, packets: 1, bytes: 0, opens: true };
+        let load = Load { direction: Direction::Outbound, packets: 1, bytes: 0, sessions: 1 };
         limits.take(now, &load).ok()?;
         let session = self.open_session(now, id, tuple, admission).ok()?;
         self.sessions.set_exit(session, epoch, session::Exit::Neighbor(neighbor));

@@ -34,6 +34,16 @@ pub(super) struct Burdens {
     by_remote: HashMap<(Link, IpAddr), Burden, ahash::RandomState>,
 }
 
+/// What counts when one datagram of one source on one link grows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shares {
+    link: Link,
+    source: IpAddr,
+    total: Burden,
+    of_link: Burden,
+    of_remote: Burden,
+}
+
 /// The most that there may be of all links, of one, and of one remote address of an uplink.
 const TOTAL: Burden = Burden { datagrams: REASSEMBLIES, bytes: REASSEMBLY_BYTES };
 const LINK: Burden = Burden { datagrams: REASSEMBLIES_PER_LINK, bytes: REASSEMBLY_BYTES_PER_LINK };
@@ -57,22 +67,25 @@ impl Burdens {
 
     /// Lets `source` on `link` cause `more`, if everybody's bounds allow it.
     pub(super) fn take(&mut self, link: Link, source: IpAddr, more: Burden) -> Result<(), Scope> {
-        let link_burden = self.by_link.get(&link).copied().unwrap_or_default();
-        let remote_burden = self.by_remote.get(&(link, source)).copied().unwrap_or_default();
-        let crowded = self.total.datagrams > TOTAL.datagrams / 2 || self.total.bytes > TOTAL.bytes / 2;
-        if !remote_burden.and(more).is_within(REMOTE) {
-            return Err(Scope::Remote(link, source));
-        }
-        let link_bound = if crowded { LINK_CROWDED } else { LINK };
-        if !self.total.and(more).is_within(TOTAL) || !link_burden.and(more).is_within(link_bound) {
-            return Err(Scope::Link(link));
-        }
-        self.total = self.total.and(more);
-        self.by_link.insert(link, link_burden.and(more));
+        let shares = self.shares(link, source);
+        shares.check(more)?;
+        self.total = shares.total.and(more);
+        self.by_link.insert(link, shares.of_link.and(more));
         if is_uplink(link) {
-            self.by_remote.insert((link, source), remote_burden.and(more));
+            self.by_remote.insert((link, source), shares.of_remote.and(more));
         }
         Ok(())
+    }
+
+    /// What [`Self::take`] looks at.
+    pub(super) fn shares(&self, link: Link, source: IpAddr) -> Shares {
+        Shares {
+            link,
+            source,
+            total: self.total,
+            of_link: self.by_link.get(&link).copied().unwrap_or_default(),
+            of_remote: self.by_remote.get(&(link, source)).copied().unwrap_or_default(),
+        }
     }
 
     /// Takes back what [`Self::take`] granted, or a part of it.
@@ -96,6 +109,29 @@ impl Burdens {
     #[cfg(test)]
     pub(super) fn entries(&self) -> (usize, usize) {
         (self.by_link.len(), self.by_remote.len())
+    }
+}
+
+impl Shares {
+    /// Whether everybody's bounds allow `more`.
+    pub(super) fn check(&self, more: Burden) -> Result<(), Scope> {
+        let Self { link, source, total, of_link, of_remote } = *self;
+        let crowded = total.datagrams > TOTAL.datagrams / 2 || total.bytes > TOTAL.bytes / 2;
+        if !of_remote.and(more).is_within(REMOTE) {
+            return Err(Scope::Remote(link, source));
+        }
+        let link_bound = if crowded { LINK_CROWDED } else { LINK };
+        if !total.and(more).is_within(TOTAL) || !of_link.and(more).is_within(link_bound) {
+            return Err(Scope::Link(link));
+        }
+        Ok(())
+    }
+
+    /// As if a datagram of the same link, from this source, gave way.
+    pub(super) fn without(self, source: IpAddr, less: Burden) -> Self {
+        let same = is_uplink(self.link) && source == self.source;
+        let of_remote = if same { self.of_remote.without(less) } else { self.of_remote };
+        Self { total: self.total.without(less), of_link: self.of_link.without(less), of_remote, ..self }
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Whole {
 }
 
 /// A datagram that is not complete.
+#[derive(Clone)]
 pub(super) struct Datagram {
     /// When it is given up.
     pub(super) due: Instant,
@@ -49,7 +50,7 @@ pub(super) struct Datagram {
 }
 
 /// What all fragments of a datagram together decide.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Seen {
     largest: u16,
     dont_fragment: bool,
@@ -57,6 +58,7 @@ struct Seen {
     ecn: u8,
 }
 
+#[derive(Clone)]
 struct Piece {
     offset: u16,
     /// What stands in `bytes` in front of the payload: the whole frame's headers in the first piece, else nothing.

@@ -93,13 +93,6 @@ pub(crate) enum Exit {
     Back,
 }
 
-impl Exit {
-    /// To the neighbor at this place, if it is known.
-    pub(crate) fn to(neighbor: Option<u16>) -> Self {
-        neighbor.map_or(Self::Unresolved, Self::Neighbor)
-    }
-}
-
 impl Entry {
     pub(crate) const fn attachment(&self) -> usize {
         self.word.attachment() as usize

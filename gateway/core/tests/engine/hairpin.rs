@@ -121,14 +121,14 @@ fn a_container_of_another_worker_gets_it_by_hand_off() {
 #[test]
 fn explain_foresees_hairpinning() {
     let (rig, [_, ext2]) = rig();
-    let probe = |remote| gateway_core::Probe {
-        protocol: gateway_core::Protocol::Udp,
-        source_port: Some(4000),
-        remote,
+    let explain = |remote| {
+        let probe = gateway_core::Probe::new(gateway_core::Protocol::Udp, remote);
+        let probe = gateway_core::Probe { source_port: Some(4000), ..probe };
+        rig.engine.explain(rig.now, inside(C1), &probe).expect("the container exists")
     };
-    let explanation = rig.engine.explain(rig.now, C1, probe(ext2)).expect("the container exists");
-    assert_eq!((explanation.steps.last(), explanation.reason), (Some(&Step::Hairpin), None));
+    let explanation = explain(ext2);
+    let arrives = Verdict::Forward(inside(C2));
+    assert_eq!((explanation.steps.last(), explanation.verdict), (Some(&Step::Hairpin), arrives));
     let nobody = endpoint(EXTERNAL, ext2.port() ^ 1);
-    let explanation = rig.engine.explain(rig.now, C1, probe(nobody)).expect("the container exists");
-    assert_eq!(explanation.reason, Some(Reason::NoMapping));
+    assert_eq!(explain(nobody).reason(), Some(Reason::NoMapping));
 }

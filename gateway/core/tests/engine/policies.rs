@@ -136,12 +136,11 @@ fn a_finished_connection_does_not_end_for_a_port_that_it_cannot_give() {
     finished(&mut rig, 4000);
     rig.forward(inside(C1), &udp(C1, 4000));
     let probe = gateway_core::Probe {
-        protocol: Protocol::Udp,
         source_port: Some(4001),
-        remote: endpoint(SERVER, 53),
+        ..gateway_core::Probe::new(Protocol::Udp, endpoint(SERVER, 53))
     };
-    let explained = rig.engine.explain(rig.now, C1, probe).expect("the container exists");
-    assert_eq!(explained.reason, Some(Reason::PortsExhausted), "a TCP port is no UDP port");
+    let explained = rig.engine.explain(rig.now, inside(C1), &probe).expect("the container exists");
+    assert_eq!(explained.reason(), Some(Reason::PortsExhausted), "a TCP port is no UDP port");
     rig.refused(inside(C1), udp(C1, 4001).frame(), Reason::PortsExhausted);
     assert_eq!(rig.engine.session_count(), 2, "the TCP connection is still there");
 }

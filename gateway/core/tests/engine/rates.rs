@@ -167,3 +167,23 @@ fn a_packet_that_waits_for_its_neighbor_is_counted_once() {
     assert_eq!(rig.deliver(outside(VPC_A), answer).sent.len(), 10);
     assert_eq!(passed(&mut rig, inside(C1), &out.frame(), 100), limits::PACKET_BURST as usize - 10);
 }
+
+#[test]
+fn a_hairpin_opens_two_sessions_and_needs_twice_the_rate() {
+    for (sessions, passes) in [(1, false), (20, true)] {
+        let mut rig = Rig::new();
+        let limits = limits_of(0, 0, sessions);
+        for id in [C1, C2] {
+            let open = gateway_core::Filtering::EndpointIndependent;
+            rig.attach_with(id, ConnectorConfig { udp_filtering: open, ..with(&limits) });
+        }
+        let callee = rig.open(C2, Carries::Udp, 4000, endpoint(SERVER, 53));
+        rig.now = rig.now + seconds(10);
+        let call = Packet::outbound(C1, Carries::Udp, 4000, callee);
+        let verdict = rig.deliver(inside(C1), call.frame()).verdict;
+        let arrives = Verdict::Forward(inside(C2));
+        assert_eq!(verdict, if passes { arrives } else { Verdict::Drop(Reason::SessionRate) });
+        rig.now = rig.now + seconds(1);
+        assert_eq!(rig.deliver(inside(C1), call.frame()).verdict, arrives, "the caller's session is there");
+    }
+}

@@ -184,14 +184,14 @@ fn explain_names_the_rule() {
         (endpoint(SERVER, 54), Some(4), Action::Allow),
         (endpoint(FAR, 54), None, Action::Deny),
     ] {
-        let probe = Probe { protocol: Protocol::Udp, source_port: Some(4000), remote };
-        let explained = rig.engine.explain(rig.now, C1, probe).expect("the container exists");
+        let probe = Probe::new(Protocol::Udp, remote);
+        let explained = rig.engine.explain(rig.now, inside(C1), &probe).expect("the container exists");
         assert_eq!(explained.steps[1], Step::Rule { connector: TO_A, index, action }, "{remote}");
         let denied = (action == Action::Deny).then_some(Reason::PolicyDenied);
-        assert_eq!(explained.reason, denied, "{remote}");
+        assert_eq!(explained.reason(), denied, "{remote}");
     }
     rig.attach(C1, TO_A, VPC_A);
-    let probe = Probe { protocol: Protocol::Udp, source_port: Some(4000), remote: endpoint(SERVER, 53) };
-    let explained = rig.engine.explain(rig.now, C1, probe).expect("the container exists");
+    let probe = Probe::new(Protocol::Udp, endpoint(SERVER, 53));
+    let explained = rig.engine.explain(rig.now, inside(C1), &probe).expect("the container exists");
     assert!(!explained.steps.iter().any(|step| matches!(step, Step::Rule { .. })), "there is none");
 }

@@ -11,8 +11,8 @@ fn vpc_with(external: &[&str], port_blocks: bool) -> Resources {
         ..dual_vpc(external)
     };
     let mut resources = Resources::default();
-    apply(&mut resources, Change::ReserveVpc(new.validate().unwrap())).unwrap();
-    apply(&mut resources, Change::VpcReady { vpc: name("v"), link: uplink(1) }).unwrap();
+    apply(&mut resources, reserve_vpc(new.validate().unwrap())).unwrap();
+    apply(&mut resources, vpc_ready("v", 1)).unwrap();
     resources
 }
 
@@ -47,15 +47,17 @@ fn refused(resources: &mut Resources, new: NewConnector) -> String {
 }
 
 fn refusal(resources: &mut Resources, new: NewConnector) -> Problem {
-    let refusal = resources.apply(Change::AddConnector(new.validate().unwrap())).expect_err("refused");
-    assert!(resources.connector("k").is_err() && resources.vpc("v").unwrap().connectors.is_empty());
+    let change = add_connector(new.validate().unwrap());
+    apply(resources, change.clone()).expect_err("refused");
+    let refusal = resources.apply(change, 1).expect_err("refused");
+    assert!(resources.connector(&full("k")).is_err() && resources.joining(&full("v")).next().is_none());
     refusal.into()
 }
 
 fn added(resources: &mut Resources, new: NewConnector) -> ConnectorView {
-    apply(resources, Change::AddConnector(new.validate().unwrap())).unwrap();
-    let view = resources.connector_view(resources.connector("k").unwrap(), 7);
-    apply(resources, Change::RemoveConnector(name("k"))).unwrap();
+    apply(resources, add_connector(new.validate().unwrap())).unwrap();
+    let view = resources.connector_view(resources.connector(&full("k")).unwrap(), |_| 7);
+    apply(resources, Change::RemoveConnector(full("k"))).unwrap();
     view
 }
 
@@ -102,8 +104,8 @@ fn a_destination_is_of_a_family_that_the_vpc_has() {
         (NewVpc { cidr: None, ..dual_vpc(&["fd00::10"]) }.validate().unwrap(), "::/0", "10.1.0.0/16"),
     ] {
         let mut resources = Resources::default();
-        apply(&mut resources, Change::ReserveVpc(vpc)).unwrap();
-        apply(&mut resources, Change::VpcReady { vpc: name("v"), link: uplink(1) }).unwrap();
+        apply(&mut resources, reserve_vpc(vpc)).unwrap();
+        apply(&mut resources, vpc_ready("v", 1)).unwrap();
         assert_eq!(added(&mut resources, to(&[good])).destinations, [good]);
         let problem = refusal(&mut resources, to(&[good, bad]));
         assert_eq!((problem.code(), problem.field()), (Code::InvalidCidr, Some("destinations[1]")));
@@ -139,8 +141,8 @@ fn a_container_is_not_seen_with_an_address_that_the_vpc_depends_on() {
     };
     let (next_hop, next_hop6) = (Some("10.1.0.1".into()), Some("fd00::1".into()));
     let vpc = NewVpc { uplink: uplink_ends, next_hop, next_hop6, ..dual_vpc(&["10.1.0.10"]) };
-    apply(&mut resources, Change::ReserveVpc(vpc.validate().unwrap())).unwrap();
-    apply(&mut resources, Change::VpcReady { vpc: name("v"), link: uplink(1) }).unwrap();
+    apply(&mut resources, reserve_vpc(vpc.validate().unwrap())).unwrap();
+    apply(&mut resources, vpc_ready("v", 1)).unwrap();
     for (connector, translation, destinations) in [
         ("translated", true, &["10.1.0.0/16", "fd00::/64"][..]),
         ("routed", false, &["10.1.0.0/17", "fd00::/65"]),
@@ -153,7 +155,7 @@ fn a_container_is_not_seen_with_an_address_that_the_vpc_depends_on() {
             translation: Some(translation),
             ..new()
         };
-        apply(&mut resources, Change::AddConnector(new.validate().unwrap())).unwrap();
+        apply(&mut resources, add_connector(new.validate().unwrap())).unwrap();
     }
     for (id, (address, address6, refused)) in [
         ("10.1.0.3", "fd00::3", &[][..]),
@@ -174,8 +176,8 @@ fn a_container_is_not_seen_with_an_address_that_the_vpc_depends_on() {
             }),
             ..container(&text)
         };
-        apply(&mut resources, Change::ReserveContainer(new)).unwrap();
-        apply(&mut resources, Change::ContainerReady { container: name(&text), link: link(id) }).unwrap();
+        apply(&mut resources, reserve_container(new)).unwrap();
+        apply(&mut resources, container_ready(&text, id)).unwrap();
         for connector in ["translated", "routed", "routed4", "routed6"] {
             let outcome = apply(&mut resources, attach(&text, connector));
             let expected = if refused.contains(&connector) { Err(Code::AddressTaken) } else { Ok(()) };
@@ -232,7 +234,8 @@ fn a_view_shows_what_holds_and_leaves_out_what_does_not() {
     let json = |view| serde_json::to_value::<ConnectorView>(view).unwrap();
     let shown = json(added(&mut resources, published(&[("udp", None, 53)])));
     let expected = serde_json::json!({
-        "name": "k", "vpc": "v", "destinations": ["10.1.0.0/16", "fd00::/64"], "translation": true,
+        "name": "k", "tenant": "default", "vpc": "v", "state": "approved", "rules": [], "rate_limits": {}, "dns_servers": [],
+        "linger_s": 60, "revision": 1, "destinations": ["10.1.0.0/16", "fd00::/64"], "translation": true,
         "mapping": "endpoint_independent", "filtering": "address_dependent", "udp_refresh": "outbound", "ports_used": 7,
         "on_detach": "reset", "containers": [],
         "publications": [
@@ -258,10 +261,10 @@ fn a_view_shows_what_holds_and_leaves_out_what_does_not() {
 fn a_permission_carries_the_policy() {
     let mut resources = vpc_with(&["10.1.0.10"], false);
     let new = NewConnector { port_quota: Some(7), ..published(&[("tcp", None, 80)]) };
-    apply(&mut resources, Change::AddConnector(new.validate().unwrap())).unwrap();
+    apply(&mut resources, add_connector(new.validate().unwrap())).unwrap();
     make_container(&mut resources, "c", 1);
     apply(&mut resources, attach("c", "k")).unwrap();
-    let permission = resources.permission(&name("c"), &name("k")).unwrap();
-    assert_eq!(permission.policy.translation.unwrap().port_quota, Some(7));
-    assert_eq!(permission.publications[0].external, "10.1.0.10:80".parse().unwrap());
+    let permission = resources.permission(&full("c"), &name("k")).unwrap();
+    assert_eq!(permission.spec.policy.translation.as_ref().unwrap().port_quota, Some(7));
+    assert_eq!(permission.fitted.publications[0].external, "10.1.0.10:80".parse().unwrap());
 }

@@ -239,7 +239,10 @@ proptest! {
             let mut frames = vec![(INSIDE, outbound(sent))];
             while let Some((from, frame)) = frames.pop() {
                 let (mut one, mut other) = (frame.clone(), frame);
+                let explained = short.explain_frame(now, from, &one);
                 let verdict = short.handle_packet(now, from, &mut one);
+                let left_in_pieces = matches!((explained.verdict, verdict), (Verdict::Forward(_), Verdict::Respond));
+                prop_assert!(left_in_pieces || explained.verdict == verdict, "{:?}, and {:?}", explained, verdict);
                 let one = outcome(&mut short, verdict, one);
                 let verdict = long.handle_any(now, from, &mut other);
                 let other = outcome(&mut long, verdict, other);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use gateway_core::{
     AddressSpace, Addressing, AttachmentConfig, AttachmentId, Command, ConnectorConfig, ConnectorId, Engine,
-    Filtering, Instant, Link, LinkCounters, PortSet, PortUse, Protocol, Reason, SessionQuery, SessionView,
-    Traffic, Transmit, Unsolicited, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot, limits,
+    Explanation, Filtering, Instant, Link, LinkCounters, PortSet, PortUse, Protocol, Reason, SessionQuery,
+    SessionView, Traffic, Transmit, Unsolicited, UplinkConfig, UplinkId, VNET_LEN, Verdict, WorkerSlot,
+    limits,
 };
 
 use super::arp::Arp;
@@ -60,6 +61,19 @@ pub(crate) struct Step {
     pub(crate) handed: Vec<Handed>,
     /// Drops that were counted.
     pub(crate) drops: Vec<(Link, Reason, u64)>,
+}
+
+impl Step {
+    /// Whether it is what was explained beforehand. What leaves in pieces, or as the whole of pieces, is forwarded for `explain`.
+    fn is_as(&self, explained: &Explanation) -> bool {
+        match (explained.verdict, self.verdict) {
+            (Verdict::Forward(to), Verdict::Respond) => self.sent.iter().any(|sent| sent.to == to),
+            (Verdict::HandOff { to, .. }, Verdict::Respond) => {
+                self.handed.iter().any(|handed| handed.worker == to)
+            }
+            (explained, verdict) => explained == verdict,
+        }
+    }
 }
 
 impl Rig {
@@ -233,11 +247,14 @@ impl Rig {
 
     fn deliver_uncounted(&mut self, from: Link, mut frame: Vec<u8>) -> Step {
         let (before, length) = (self.counters(), frame.len());
+        let explained = self.engine.explain_frame(self.now, from, &frame);
         let verdict = self.engine.handle_packet(self.now, from, &mut frame);
         assert_eq!(frame.len(), length);
         let (sent, handed) = (self.drain(), std::mem::take(&mut self.handed));
         let drops = drops_since(&before, &self.counters());
-        Step { verdict, frame, sent, handed, drops }
+        let step = Step { verdict, frame, sent, handed, drops };
+        assert!(step.is_as(&explained), "{explained:?}, and {step:?}");
+        step
     }
 
     /// Gives a packet to the engine, which must send it on, and returns what arrives where.
