@@ -280,7 +280,8 @@ mod tests {
     fn the_verdict_is_the_engines() {
         let view = |verdict| {
             let explanation = Explanation { steps: vec![], verdict };
-            serde_json::to_value(ExplanationView::new(&Resources::default(), &caller(), &explanation)).unwrap()
+            serde_json::to_value(ExplanationView::new(&Resources::default(), &caller(), &explanation))
+                .unwrap()
         };
         let uplink = gateway::Link::Uplink(gateway::UplinkId(1));
         for (verdict, said) in [

@@ -1,6 +1,7 @@
 //! Where clients come in, and how many at a time.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,6 +27,14 @@ pub enum Tcp {
     Plain(TcpListener),
     /// For any address.
     Tls(TcpListener, Tls),
+}
+
+impl Tcp {
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let (Self::Plain(listener) | Self::Tls(listener, _)) = self;
+        listener.local_addr()
+    }
 }
 
 /// The listeners, and the places behind each: whoever fills those of TCP does not keep the local administrator out.

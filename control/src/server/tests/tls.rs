@@ -114,6 +114,9 @@ impl Daemon {
     }
 }
 
+/// All that there are but those that nobody should use.
+static ALL: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+
 #[derive(Clone, Copy)]
 struct Client<'a> {
     versions: &'a [&'static SupportedProtocolVersion],
@@ -122,7 +125,7 @@ struct Client<'a> {
 
 impl Default for Client<'_> {
     fn default() -> Self {
-        Self { versions: &[&version::TLS13, &version::TLS12], signed_by: None }
+        Self { versions: ALL, signed_by: None }
     }
 }
 
