@@ -168,11 +168,11 @@ impl Measure<'_> {
     fn populated(&mut self, programs: &Programs) -> Result<Ground, SubjectError> {
         let containers = self.plan.scale.containers;
         eprintln!("making {containers} namespaces with a link each");
-        let start = Instant::now();
         let mut ground = Ground::new("control", programs)?;
         let flush = flush_time(ground.state());
+        let start = Instant::now();
         ground.grow(containers)?;
-        self.record["link_ms"] = json!(milliseconds(start.elapsed()) / containers as f64);
+        self.record["link_ms"] = json!(milliseconds(start.elapsed()) / f64::from(containers as u32));
         self.record["store_flush_us"] = json!(flush.map(microseconds));
         Ok(ground)
     }
@@ -215,7 +215,9 @@ impl Measure<'_> {
         match rates::reads(ground, self.plan.scale.runs, self.plan.scale.window) {
             Ok((rates, connections)) => {
                 self.record["read_connections"] = connections.into();
-                rates.into_iter().for_each(|rate| self.add(Metric::ApiReads, "wharf", rate));
+                for rate in rates {
+                    self.add(Metric::ApiReads, "wharf", rate);
+                }
             }
             Err(error) => self.refuse(Part::Reads, 1, &error),
         }
@@ -227,7 +229,11 @@ impl Measure<'_> {
         }
         for (metric, connections) in [(Metric::ApiWrites, rates::WRITERS), (Metric::ApiWritesAlone, 1)] {
             match rates::writes(ground, connections, self.plan.scale.runs, self.plan.scale.window) {
-                Ok(rates) => rates.into_iter().for_each(|rate| self.add(metric, "wharf", rate)),
+                Ok(rates) => {
+                    for rate in rates {
+                        self.add(metric, "wharf", rate);
+                    }
+                }
                 Err(error) => self.results.refuse("wharf", &[metric], 1, &error),
             }
         }
