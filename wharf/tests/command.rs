@@ -215,3 +215,11 @@ fn whoever_stops_reading_an_export_ends_it_without_an_error() {
     assert!(child.wait().unwrap().success());
     assert_eq!(into_closed_pipe(wharf(&["store", "export", "--state", state])), (Some(0), String::new()));
 }
+
+#[test]
+fn the_document_in_the_repository_is_that_of_the_code() {
+    let (code, stdout, _) = output(&mut wharf(&["openapi"]));
+    assert_eq!(code, Some(0));
+    let checked_in = include_str!("../../docs/openapi.json");
+    assert!(stdout == checked_in, "it is old: `cargo run -p wharf -- openapi > docs/openapi.json`");
+}
