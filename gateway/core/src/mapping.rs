@@ -147,12 +147,12 @@ pub(crate) enum Class {
 
 impl Class {
     /// What a mapping with this key, on this address, would need.
-    pub(crate) const fn port(key: MappingKey, address: IpAddr, tenant: Option<AttachmentId>) -> Self {
+    pub(crate) const fn port(key: MappingKey, address: IpAddr, holder: Option<AttachmentId>) -> Self {
         let remote = match key.scope {
             Scope::Endpoint(remote) => Some(remote),
             Scope::Any | Scope::Address(_) | Scope::Own => None,
         };
-        Self::Port(key.uplink, address, remote, tenant)
+        Self::Port(key.uplink, address, remote, holder)
     }
 }
 
