@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::attach::Way;
 use crate::bout::Lengths;
+use crate::control::{Part, Scale};
 use crate::metric::{Metric, Traffic};
 use crate::subject::{Programs, Subject};
 
@@ -18,7 +19,7 @@ pub struct Arguments {
     #[arg(long)]
     pub quick: bool,
     /// Only these subjects and metrics, in any order. Subjects: wharf, raw, nft, ovs, pasta, slirp4netns, direct, cni.
-    /// Metrics: as the JSON has them. None of a kind means all of it.
+    /// Metrics: as the JSON has them, or control for those of the control plane. None of a kind means all of it.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_choice)]
     pub only: Vec<Choice>,
     /// Write all numbers and settings to this file.
@@ -50,6 +51,8 @@ pub enum Choice {
     Cni,
     /// A metric.
     Metric(Metric),
+    /// All metrics of the control plane.
+    Control,
 }
 
 /// What is to be done.
@@ -73,16 +76,23 @@ pub struct Plan {
     pub attachments: usize,
     /// Tables that are filled.
     pub crowds: usize,
+    /// What is measured of the control plane, and of whom.
+    pub parts: Vec<Part>,
+    /// How much of it.
+    pub scale: Scale,
 }
 
 impl Arguments {
     /// What they ask for.
     pub fn plan(&self) -> Plan {
         let chosen = |wanted: &dyn Fn(&Choice) -> bool| self.only.iter().any(wanted);
-        let (any_subject, any_metric) =
-            (!chosen(&|c| !matches!(c, Choice::Metric(_))), !chosen(&|c| matches!(c, Choice::Metric(_))));
+        let is_metric = |choice: &Choice| matches!(choice, Choice::Metric(_) | Choice::Control);
+        let (any_subject, any_metric) = (!chosen(&|c| !is_metric(c)), !chosen(&is_metric));
         let has_subject = |subject| any_subject || chosen(&|c| *c == Choice::Subject(subject));
-        let has_metric = |metric| any_metric || chosen(&|c| *c == Choice::Metric(metric));
+        let has_metric = |metric| {
+            let by_group = chosen(&|c| *c == Choice::Control) && Metric::CONTROL.contains(&metric);
+            any_metric || by_group || chosen(&|c| *c == Choice::Metric(metric))
+        };
         let has_way = |way: Way| match way {
             Way::Cni => any_subject || chosen(&|c| *c == Choice::Cni),
             Way::Wharf | Way::WharfCold => has_subject(Subject::Wharf),
@@ -94,6 +104,8 @@ impl Arguments {
         let warm_up = Duration::from_secs_f64(warm_up).min(window);
         let runs = self.runs.map(usize::from);
         let own_lengths = self.runs.is_some() || self.seconds.is_some();
+        let has_part = |part: Part| has_way(part.way()) && part.metrics().iter().any(|m| has_metric(*m));
+        let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
         Plan {
             subjects: Subject::ALL.into_iter().filter(|s| has_subject(*s)).collect(),
             ways: Way::ALL.into_iter().filter(|way| attaches && has_way(*way)).collect(),
@@ -108,6 +120,8 @@ impl Arguments {
             budget: if own_lengths { Duration::MAX } else { Duration::from_secs(budget) },
             attachments: runs.unwrap_or(attachments),
             crowds: runs.map_or(crowds, |runs| runs.min(crowds)),
+            parts: Part::ALL.into_iter().filter(|part| has_part(*part)).collect(),
+            scale: scale.with(runs, self.seconds),
         }
     }
 
@@ -125,14 +139,18 @@ impl Arguments {
     }
 }
 
+/// The word for all metrics of the control plane.
+const CONTROL: &str = "control";
+
 fn parse_choice(word: &str) -> Result<Choice, String> {
     let subject = Subject::named(word).map(Choice::Subject);
     let metric = || Metric::named(word).map(Choice::Metric);
     let cni = || (word == Way::Cni.name()).then_some(Choice::Cni);
-    subject.or_else(metric).or_else(cni).ok_or_else(|| {
+    let control = || (word == CONTROL).then_some(Choice::Control);
+    subject.or_else(metric).or_else(cni).or_else(control).ok_or_else(|| {
         let subjects = Subject::ALL.iter().map(|subject| subject.name());
         let metrics = Metric::ALL.iter().map(|metric| metric.name());
-        let known: Vec<_> = subjects.chain([Way::Cni.name()]).chain(metrics).collect();
+        let known: Vec<_> = subjects.chain([Way::Cni.name(), CONTROL]).chain(metrics).collect();
         format!("there are {}", known.join(", "))
     })
 }
@@ -148,10 +166,11 @@ fn parse_seconds(word: &str) -> Result<Duration, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask compare                                    everything, into docs/benchmarks; 25 minutes at most
+  cargo xtask compare                                    everything, into docs/benchmarks; 35 minutes at most
   cargo xtask compare --quick --json f.json              an impression, and its numbers in a file
   cargo xtask compare --quick --only wharf,nft           two subjects, all metrics
   cargo xtask compare --only wharf,raw,udp_64_pps --runs 20   two subjects, one metric, many runs
+  cargo xtask compare --only control --json f.json       the control plane
 
 Needs root and Linux. Installs the peers' Debian packages with apt-get, without starting their services. A peer that
 cannot run is listed with its reason. Everything else that it makes is gone at the end, also after Ctrl-C.
@@ -168,7 +187,7 @@ mod tests {
     #[test]
     fn subjects_and_metrics_are_chosen_apart() {
         let all = plan(&[]);
-        assert_eq!((all.subjects.len(), all.metrics.len(), all.ways.len()), (7, 15, 3));
+        assert_eq!((all.subjects.len(), all.metrics.len(), all.ways.len()), (7, 25, 3));
         assert_eq!(all.traffics, Traffic::ALL);
 
         assert!(all.budget < plan(&["--runs", "20"]).budget);
@@ -179,6 +198,14 @@ mod tests {
 
         let attach = plan(&["--only", "cni,wharf,attach_to_first_byte_ms"]);
         assert_eq!((attach.ways, attach.traffics.len()), (Way::ALL.to_vec(), 0));
+        assert_eq!(attach.parts, []);
+
+        let control = plan(&["--only", "control"]);
+        assert_eq!((control.traffics.len(), control.ways.len()), (0, 0));
+        assert_eq!((control.metrics, control.parts), (Metric::CONTROL.to_vec(), Part::ALL.to_vec()));
+        assert_eq!(plan(&["--only", "cni,control"]).parts, [Part::Plugin]);
+        assert_eq!(plan(&["--only", "wharf,restart_live_ms"]).parts, [Part::Restart]);
+        assert_eq!(plan(&["--only", "nft,control"]).parts, []);
     }
 
     #[test]

@@ -14,18 +14,13 @@ use std::time::{Duration, Instant};
 
 use netlab::Namespace;
 use netlab::traffic::{self, Http};
-use serde_json::{Value, json};
 
 use crate::contest::turned;
-use crate::end::MTU;
 use crate::metric::Metric;
 use crate::packages;
-use crate::program;
+use crate::plugins::Plugins;
 use crate::result::Results;
-use crate::subject::{CLIENT_NET, Daemon, EXTERNAL, Programs, SERVER, Site, SubjectError};
-
-/// Where the plugins are.
-const PLUGINS: &str = "/usr/lib/cni";
+use crate::subject::{Daemon, EXTERNAL, Programs, SERVER, Site, SubjectError};
 
 /// How long one attachment may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,32 +135,14 @@ fn by_wharf(
 }
 
 fn by_plugins(site: &Site, name: &str, namespace: &Namespace) -> Result<Duration, SubjectError> {
-    let bridge = json!({
-        "cniVersion": "0.4.0", "name": "compare", "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
-        "mtu": MTU,
-        "ipam": {
-            "type": "host-local", "dataDir": site.directory.join("ipam"), "ranges": [[{"subnet": CLIENT_NET.to_string()}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
-        },
-    });
-    let mut portmap = json!({
-        "cniVersion": "0.4.0", "name": "compare", "type": "portmap",
-        "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
-    });
-    let plugin = |command: &str, kind: &str, config: &Value| {
-        let mut plugin = site.middle.command(&format!("{PLUGINS}/{kind}"));
-        plugin.env("CNI_COMMAND", command).env("CNI_CONTAINERID", name).env("CNI_IFNAME", "eth0");
-        plugin.env("CNI_NETNS", format!("/run/netns/{}", namespace.name())).env("CNI_PATH", PLUGINS);
-        program::output_with(&mut plugin, &config.to_string())
-    };
+    let plugins = Plugins::new(site, name, namespace);
     let start = Instant::now();
-    let made = plugin("ADD", "bridge", &bridge)?;
-    portmap["prevResult"] = serde_json::from_str(&made).unwrap_or_default();
-    plugin("ADD", "portmap", &portmap)?;
+    let made = plugins.add_bridge()?;
+    plugins.add_port(&made)?;
     let answered = first_byte(namespace);
     let took = start.elapsed();
-    plugin("DEL", "portmap", &portmap)?;
-    plugin("DEL", "bridge", &bridge)?;
+    plugins.remove_port(&made)?;
+    plugins.remove_bridge()?;
     answered.map(|()| took)
 }
 

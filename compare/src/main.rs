@@ -10,7 +10,7 @@ use compare::metric::Metric;
 use compare::packages::{self, Package};
 use compare::result::Results;
 use compare::subject::{Programs, Subject};
-use compare::{attach, contest, crowd, report, settings};
+use compare::{attach, contest, control, crowd, report, settings};
 
 /// Where a whole run writes to, in the workspace that this was built from.
 const OUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks");
@@ -64,6 +64,7 @@ fn measure(plan: &Plan, programs: &Programs) -> Results {
         contest::rounds(&stands, plan, &mut results);
     }
     attach::measure(&plan.ways, programs, plan.attachments, &mut results);
+    control::measure(plan, programs, &mut results);
     if plan.metrics.contains(&Metric::BytesPerSession) {
         crowd::measure(&plan.subjects, programs, plan.crowds, &mut results);
     }
@@ -71,8 +72,11 @@ fn measure(plan: &Plan, programs: &Programs) -> Results {
 }
 
 fn install(plan: &Plan) {
-    let peers = plan.subjects.iter().flat_map(|subject| subject.packages());
-    let cni: &[Package] = if plan.ways.contains(&attach::Way::Cni) { packages::CNI } else { &[] };
+    // Attaching and the control plane are Wharf's and CNI's alone.
+    let carries = !plan.traffics.is_empty() || plan.metrics.contains(&Metric::BytesPerSession);
+    let peers = plan.subjects.iter().filter(|_| carries).flat_map(|subject| subject.packages());
+    let plugins = plan.ways.contains(&attach::Way::Cni) || plan.parts.contains(&control::Part::Plugin);
+    let cni: &[Package] = if plugins { packages::CNI } else { &[] };
     packages::install(&packages::LAB.iter().chain(peers).chain(cni).copied().collect::<Vec<_>>());
 }
 

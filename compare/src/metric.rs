@@ -33,6 +33,27 @@ pub enum Metric {
     BytesPerSession,
     /// From asking for the attachment to the first byte of a server's answer. Milliseconds.
     AttachToFirstByte,
+    /// Half of the attachments by Wharf's API are answered, and durable, within this time; of CNI, so many `ADD`s of `bridge` have
+    /// ended. Microseconds.
+    AttachMedian,
+    /// 99 of 100 are.
+    AttachTail,
+    /// From the arrival of the request to the worker's acknowledgement, half of the attachments. Microseconds.
+    AttachLiveMedian,
+    /// 99 of 100.
+    AttachLiveTail,
+    /// Resources that the API shows. Per second.
+    ApiReads,
+    /// Resources that are durably made or deleted, by many clients at a time. Per second.
+    ApiWrites,
+    /// The same by one client.
+    ApiWritesAlone,
+    /// From the start of a daemon that was killed until it says that it is ready. Milliseconds.
+    RestartReady,
+    /// The same until all its containers have their connector again.
+    RestartLive,
+    /// Resident memory of the daemon with all attachments. Megabytes.
+    DaemonRss,
 }
 
 /// Which values are good.
@@ -73,7 +94,7 @@ pub enum Traffic {
 
 impl Metric {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 25] = [
         Self::TcpUp,
         Self::TcpDown,
         Self::TcpFour,
@@ -89,7 +110,20 @@ impl Metric {
         Self::CpuPerMillionPackets,
         Self::BytesPerSession,
         Self::AttachToFirstByte,
+        Self::AttachMedian,
+        Self::AttachTail,
+        Self::AttachLiveMedian,
+        Self::AttachLiveTail,
+        Self::ApiReads,
+        Self::ApiWrites,
+        Self::ApiWritesAlone,
+        Self::RestartReady,
+        Self::RestartLive,
+        Self::DaemonRss,
     ];
+
+    /// Those of the control plane, which `--only control` asks for.
+    pub const CONTROL: &[Self] = Self::ALL.split_at(15).1;
 
     /// As the result has it.
     pub const fn name(self) -> &'static str {
@@ -109,6 +143,16 @@ impl Metric {
             Self::CpuPerMillionPackets => "cpu_s_per_mpkt",
             Self::BytesPerSession => "bytes_per_session",
             Self::AttachToFirstByte => "attach_to_first_byte_ms",
+            Self::AttachMedian => "attach_p50_us",
+            Self::AttachTail => "attach_p99_us",
+            Self::AttachLiveMedian => "attach_live_p50_us",
+            Self::AttachLiveTail => "attach_live_p99_us",
+            Self::ApiReads => "api_reads_per_s",
+            Self::ApiWrites => "api_writes_per_s",
+            Self::ApiWritesAlone => "api_writes_alone_per_s",
+            Self::RestartReady => "restart_ready_ms",
+            Self::RestartLive => "restart_live_ms",
+            Self::DaemonRss => "daemon_rss_mb",
         }
     }
 
@@ -130,6 +174,16 @@ impl Metric {
             Self::CpuPerMillionPackets => "CPU of the machine per million packets, s",
             Self::BytesPerSession => "Memory per session, bytes",
             Self::AttachToFirstByte => "Attach to first byte, ms",
+            Self::AttachMedian => "Attach, asked to durable, p50, µs",
+            Self::AttachTail => "Attach, asked to durable, p99, µs",
+            Self::AttachLiveMedian => "Attach, asked to live, p50, µs",
+            Self::AttachLiveTail => "Attach, asked to live, p99, µs",
+            Self::ApiReads => "API, reads per second",
+            Self::ApiWrites => "API, durable writes per second, many clients",
+            Self::ApiWritesAlone => "API, durable writes per second, one client",
+            Self::RestartReady => "Restart until ready, ms",
+            Self::RestartLive => "Restart until all is attached, ms",
+            Self::DaemonRss => "Memory of the daemon, MB",
         }
     }
 
@@ -143,7 +197,10 @@ impl Metric {
             | Self::UdpSmall
             | Self::UdpLarge
             | Self::UdpSmallSocket
-            | Self::Crr => Better::Higher,
+            | Self::Crr
+            | Self::ApiReads
+            | Self::ApiWrites
+            | Self::ApiWritesAlone => Better::Higher,
             _ => Better::Lower,
         }
     }
@@ -206,7 +263,8 @@ mod tests {
     fn every_metric_has_one_source_and_a_name_of_its_own() {
         for metric in Metric::ALL {
             let sources = Traffic::ALL.iter().filter(|traffic| traffic.metrics().contains(&metric)).count();
-            let apart = matches!(metric, Metric::BytesPerSession | Metric::AttachToFirstByte);
+            let apart = matches!(metric, Metric::BytesPerSession | Metric::AttachToFirstByte)
+                || Metric::CONTROL.contains(&metric);
             assert_eq!(sources, usize::from(!apart), "{}", metric.name());
             assert_eq!(Metric::named(metric.name()), Some(metric));
         }

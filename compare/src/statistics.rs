@@ -1,5 +1,7 @@
 //! Few numbers about some runs.
 
+use std::time::Duration;
+
 /// What is said about the runs of one subject.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -29,6 +31,12 @@ impl Summary {
     }
 }
 
+/// The smallest of the sorted times that so many of a hundred do not exceed.
+pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +54,14 @@ mod tests {
             assert_eq!(summary.runs, values.len());
         }
         assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn percentiles_are_ranks() {
+        let times: Vec<_> = (1..=200).map(Duration::from_micros).collect();
+        assert_eq!(percentile(&times, 50), Some(Duration::from_micros(100)));
+        assert_eq!(percentile(&times, 99), Some(Duration::from_micros(198)));
+        assert_eq!(percentile(&times[..1], 99), Some(Duration::from_micros(1)));
+        assert_eq!(percentile(&[], 50), None);
     }
 }

@@ -22,7 +22,7 @@ use crate::rest::RestError;
 pub use nft::kernel_gateway;
 pub use ovs::{Ovs, Port};
 pub use stand::{CLIENT_NET, EXTERNAL, SERVER, SYSCTLS, Site, Stand, VPC, neighbors_for, veth};
-pub use wharf::Daemon;
+pub use wharf::{Daemon, NAME};
 
 /// Something that carries packets between the client and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

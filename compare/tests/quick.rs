@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use compare::metric::Metric;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -93,6 +94,37 @@ fn a_peer_that_cannot_run_is_listed_with_its_reason() {
     assert_eq!(absent["subject"], "raw");
     assert!(absent["reason"].as_str().expect("a text").contains("/no/such/raw"), "{absent}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("| raw |"), "the table has its column");
+}
+
+#[test]
+fn the_control_plane_has_all_its_numbers_and_leaves_nothing() {
+    let (directory, files) = (directory(), directory());
+    let json = files.path().join("f.json");
+    let words = ["--quick", "--only", "control", "--runs", "1", "--seconds", "0.1", "--json"];
+    let mut command = compare(&directory, &words);
+    let child = command.arg(&json).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let pid = child.id();
+    let output = child.wait_with_output().expect("our own child");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
+    let metrics = written["metrics"].as_object().expect("an object");
+    let names: Vec<_> = Metric::CONTROL.iter().map(|metric| metric.name()).collect();
+    assert!(names.iter().all(|name| metrics.contains_key(*name)) && metrics.len() == names.len(), "{said}");
+    for (name, metric) in metrics {
+        let value = metric["wharf"][0].as_f64().unwrap_or_else(|| panic!("{name}: {said}"));
+        assert!(value > 0.0 && metric["wharf"][1].is_null(), "{name}: {metric}");
+    }
+    // The machine may be without the plugin, but then it says so.
+    let absent = written["settings"]["absent"].as_array().expect("a list");
+    let plugin = &metrics["attach_p50_us"]["cni"][0];
+    assert!(plugin.is_f64() || absent.iter().any(|absent| absent["subject"] == "cni"), "{said}");
+    assert_eq!(written["settings"]["refused"], Value::Array(vec![]));
+    let value = |name: &str| metrics[name]["wharf"][0].as_f64().expect("checked above");
+    assert!(value("attach_live_p50_us") <= value("attach_p50_us"), "{metrics:?}");
+    assert!(value("restart_ready_ms") <= value("restart_live_ms"), "{metrics:?}");
+    assert_eq!(namespaces(pid), Vec::<String>::new());
+    assert!(is_empty(directory.path()));
 }
 
 #[test]

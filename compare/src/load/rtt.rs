@@ -13,6 +13,7 @@ use super::pattern::PacketPattern;
 use super::socket;
 use super::tcp::{Direction, Streams, TcpPlan};
 use super::window::Control;
+use crate::statistics::percentile;
 
 /// What carries the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,12 +240,6 @@ fn summary(mut times: Vec<Duration>, lost: usize) -> Rtt {
     Rtt { p50_us: at(50), p99_us: at(99), samples: times.len(), lost }
 }
 
-/// The smallest of the sorted times that so many of a hundred do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
-}
-
 /// For errors.
 const WHAT: &str = "request and response";
 
@@ -260,15 +255,6 @@ const MOST_LOST: u32 = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_ranks() {
-        let times: Vec<_> = (1..=200).map(Duration::from_micros).collect();
-        assert_eq!(percentile(&times, 50), Some(Duration::from_micros(100)));
-        assert_eq!(percentile(&times, 99), Some(Duration::from_micros(198)));
-        assert_eq!(percentile(&times[..1], 99), Some(Duration::from_micros(1)));
-        assert_eq!(percentile(&[], 50), None);
-    }
 
     #[test]
     fn what_is_lost_counts_as_slow() {

@@ -45,7 +45,8 @@ pub fn tables(results: &Results) -> String {
             Better::Higher => ratio > 1.0,
             Better::Lower => ratio < 1.0,
         };
-        let shown = format!("{ratio:.2}");
+        // Two decimals say nothing of what is a hundred times as good.
+        let shown = if ratio < 0.1 { short(ratio) } else { format!("{ratio:.2}") };
         Some(if wins { format!("**{shown}**") } else { shown })
     });
     text
@@ -148,6 +149,8 @@ mod tests {
             results.add(Metric::RttMedian, "wharf", value);
         }
         results.add(Metric::AttachToFirstByte, "cni", 80.5);
+        results.add(Metric::AttachMedian, "wharf", 300.0);
+        results.add(Metric::AttachMedian, "cni", 60_000.0);
         results.absent("ovs", None, &"ovs-vswitchd is missing");
         results.refuse("nft", &[Metric::RttMedian, Metric::RttTail], 2, &"wrong bytes");
         results
@@ -162,6 +165,7 @@ mod tests {
             "| Request latency, p50, µs ↓ | 22.0 (20.0–30.0) | – | – | – |",
             "| Attach to first byte, ms ↓ | – | – | – | 80.5 |",
             "| TCP, one stream up, Gbit/s ↑ | – | **1.23** | – | – |",
+            "| Attach, asked to durable, p50, µs ↓ | – | – | – | **0.00500** |",
         ] {
             assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
         }

@@ -24,7 +24,7 @@ pub struct Daemon {
 }
 
 /// Name of the VPC and of the connector.
-const NAME: &str = "vpc";
+pub const NAME: &str = "vpc";
 
 pub(super) fn stand(site: Site, program: &Path) -> Result<Stand, SubjectError> {
     let mut daemon = Daemon::start(&site, program)?;
@@ -36,15 +36,21 @@ pub(super) fn stand(site: Site, program: &Path) -> Result<Stand, SubjectError> {
 impl Daemon {
     /// Starts it, and makes the VPC and the connector.
     pub fn start(site: &Site, program: &Path) -> Result<Self, SubjectError> {
-        if !program.exists() {
-            let reason = "build it with `cargo build --release -p wharf`".into();
-            return Err(SubjectError::Missing { program: program.display().to_string(), reason });
-        }
         let socket = site.directory.join("wharf.sock");
-        let mut command = Command::new(program);
-        command
-            .args(["serve", "--color", "never", "--log", "warn", "--state", "none", "--socket"])
-            .arg(&socket);
+        let mut command = command(program, &socket)?;
+        command.args(["--log", "warn", "--state", "none"]);
+        Self::run(site, command, socket)
+    }
+
+    /// The same of a daemon that keeps its resources in a directory, and does everything else as it does by default.
+    pub fn keeping(site: &Site, program: &Path, state: &Path) -> Result<Self, SubjectError> {
+        let socket = site.directory.join("wharf.sock");
+        let mut command = command(program, &socket)?;
+        command.arg("--state").arg(state);
+        Self::run(site, command, socket)
+    }
+
+    fn run(site: &Site, command: Command, socket: PathBuf) -> Result<Self, SubjectError> {
         let process = site.start(command, LOG)?;
         let connect = || Rest::connect(&socket).and_then(|mut rest| rest.get("/readyz").map(|_| rest));
         let mut answering = None;
@@ -61,6 +67,14 @@ impl Daemon {
         daemon.rest.make("vpcs", &vpc)?;
         daemon.rest.post("/v1/connectors", &json!({"name": NAME, "vpc": NAME}))?;
         Ok(daemon)
+    }
+
+    /// Starts it again, after its process has ended, with what it has kept. Returns when there is a process, which is not ready yet.
+    pub fn start_again(&mut self, site: &Site, program: &Path, state: &Path) -> Result<(), SubjectError> {
+        let mut command = command(program, &self.socket)?;
+        command.arg("--state").arg(state);
+        self.process = site.start(command, LOG)?;
+        Ok(())
     }
 
     /// Gives a namespace a link to the gateway.
@@ -82,4 +96,14 @@ impl Daemon {
     pub fn socket(&self) -> &Path {
         &self.socket
     }
+}
+
+fn command(program: &Path, socket: &Path) -> Result<Command, SubjectError> {
+    if !program.exists() {
+        let reason = "build it with `cargo build --release -p wharf`".into();
+        return Err(SubjectError::Missing { program: program.display().to_string(), reason });
+    }
+    let mut command = Command::new(program);
+    command.args(["serve", "--color", "never", "--socket"]).arg(socket);
+    Ok(command)
 }
