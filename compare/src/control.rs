@@ -75,9 +75,12 @@ impl Part {
     /// The metrics that it gives.
     pub const fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Attach => {
-                &[Metric::AttachMedian, Metric::AttachTail, Metric::AttachLiveMedian, Metric::AttachLiveTail]
-            }
+            Self::Attach => &[
+                Metric::AttachMedian,
+                Metric::AttachTail,
+                Metric::AttachDurableMedian,
+                Metric::AttachDurableTail,
+            ],
             Self::Plugin => &[Metric::AttachMedian, Metric::AttachTail],
             Self::Reads => &[Metric::ApiReads],
             Self::Writes => &[Metric::ApiWrites, Metric::ApiWritesAlone],
@@ -194,8 +197,9 @@ impl Measure<'_> {
         for run in 1..=self.plan.scale.runs {
             match ground.map(attach::by_wharf) {
                 Some(Ok(times)) => {
-                    self.times("wharf", [Metric::AttachMedian, Metric::AttachTail], times.answered);
-                    self.times("wharf", [Metric::AttachLiveMedian, Metric::AttachLiveTail], times.live);
+                    self.times("wharf", [Metric::AttachMedian, Metric::AttachTail], times.live);
+                    let durable = [Metric::AttachDurableMedian, Metric::AttachDurableTail];
+                    self.times("wharf", durable, times.answered);
                 }
                 Some(Err(error)) => self.refuse(Part::Attach, run, &error),
                 None => {}

@@ -17,6 +17,8 @@ pub(crate) struct AttachView {
     connector: String,
     /// From the request's arrival to the worker's acknowledgement, in microseconds; 0 if nothing was to be done.
     attached_in_us: u64,
+    /// The same until it was written down too, in microseconds.
+    durable_in_us: u64,
 }
 
 /// A container no longer has a connector.
@@ -47,7 +49,7 @@ impl App {
         let pair = self.pair(&call, container, connector)?;
         if call.dry_run {
             self.registry().try_out(pair.attach(), None, |_| ())?;
-            return Ok(pair.attached(0));
+            return Ok(pair.attached([0, 0]));
         }
         self.carry_out(|app| app.join(call, pair, started)).await
     }
@@ -85,7 +87,7 @@ impl App {
             resources.permission(&pair.container, &pair.connector).is_ok_and(|p| p.join == Join::Attached)
         });
         if has {
-            return Ok(pair.attached(0));
+            return Ok(pair.attached([0, 0]));
         }
         let mut request = call.request("attach", Kind::Container, &pair.container, pair.attach());
         if let Some(entry) = &mut request.audit {
@@ -102,7 +104,7 @@ impl App {
                 self.read(|resources| pair.still(resources))?;
                 self.attach_times().add(acknowledged);
                 tracing::info!(container = %pair.container, connector = %pair.connector, attached_in_us, "attached");
-                Ok(pair.attached(attached_in_us))
+                Ok(pair.attached([attached_in_us, started.elapsed().as_micros() as u64]))
             }
             (Ok((attachment, connector)), Err(unkept)) => {
                 // What the gateway says to it: it cannot have it any more, in any case.
@@ -206,9 +208,9 @@ impl Pair {
         Change::Detached { container: self.container.clone(), connector: self.connector.clone() }
     }
 
-    fn attached(&self, attached_in_us: u64) -> AttachView {
+    fn attached(&self, [attached_in_us, durable_in_us]: [u64; 2]) -> AttachView {
         let (container, connector) = (self.container.name.to_string(), self.connector.to_string());
-        AttachView { container, connector, attached_in_us }
+        AttachView { container, connector, attached_in_us, durable_in_us }
     }
 
     fn detached(&self, sessions_ended: usize) -> DetachView {
