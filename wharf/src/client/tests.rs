@@ -1,5 +1,7 @@
 //! The client against a real, tiny server on a unix socket.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
