@@ -84,12 +84,12 @@ async fn serve(
     handle: gateway::Handle,
     state: State,
 ) -> Result<(), Failure> {
-    let stop = stop_signal().map_err(no_signals)?;
+    let stop = stop_signal().map_err(|e| no_signals(&e))?;
     let listeners = listeners(settings, socket).await?;
     let listen = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map(tracing::field::display);
     let mut background = JoinSet::new();
     if let Some(control::Tcp::Tls(_, tls)) = &listeners.tcp {
-        let again = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let again = signal(SignalKind::hangup()).map_err(|e| no_signals(&e))?;
         background.spawn(reload(tls.clone(), again));
     }
     tracing::info!(socket = %settings.socket.display(), listen, "ready");
@@ -146,7 +146,7 @@ async fn reload(tls: Tls, mut again: Signal) {
     }
 }
 
-fn no_signals(error: io::Error) -> Failure {
+fn no_signals(error: &io::Error) -> Failure {
     Failure::new(Exit::Failed, format_args!("cannot listen for signals: {error}"))
 }
 

@@ -170,7 +170,7 @@ fn the_daemon_is_found_by_flag_or_default() {
     assert_eq!(target("stats --api http://localhost:80/ --socket /tmp/w.sock").unwrap(), tcp);
     let tls = target("stats --api https://wharf.example:8443 --ca ca.pem").unwrap();
     let trust = Trust { ca: "ca.pem".into(), own: None };
-    assert_eq!(tls, Target::Tls("wharf.example:8443".parse().unwrap(), trust));
+    assert_eq!(tls, Target::Tls("wharf.example:8443".parse().unwrap(), trust.into()));
     for wrong in [
         "stats --api https://wharf.example:8443",
         "stats --ca ca.pem",

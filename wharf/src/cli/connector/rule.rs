@@ -43,21 +43,21 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str =
             "is not such as allow:tcp:10.1.0.0/24:80-90, allow:udp:53, deny:[fd00::/64] or allow";
-        let mut parts = parts(text).ok_or(WRONG)?.into_iter().peekable();
-        let action = match parts.next() {
+        let mut rest = parts(text).ok_or(WRONG)?.into_iter().peekable();
+        let action = match rest.next() {
             Some("allow") => Action::Allow,
             Some("deny") => Action::Deny,
             _ => return Err(WRONG),
         };
-        let protocol = parts.peek().and_then(|part| Protocol::from_name(part));
+        let protocol = rest.peek().and_then(|part| Protocol::from_name(part));
         if protocol.is_some() {
-            parts.next();
+            rest.next();
         }
-        let destination = parts.next_if(|part| part.contains(['.', '[', '/']));
+        let destination = rest.next_if(|part| part.contains(['.', '[', '/']));
         let destination =
             destination.map(|part| unbracketed(part).map(str::to_owned).ok_or(WRONG)).transpose()?;
-        let ports = parts.next().map(|part| part.parse().map_err(|_| WRONG)).transpose()?;
-        match parts.next() {
+        let ports = rest.next().map(|part| part.parse().map_err(|_| WRONG)).transpose()?;
+        match rest.next() {
             None => Ok(Self { action, protocol, destination, ports }),
             Some(_) => Err(WRONG),
         }
