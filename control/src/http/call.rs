@@ -125,7 +125,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Ask {
         // A client that comes back says where it was in the header.
         let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let since =
-            last.or(since).map(|text| text.parse().map_err(|_| invalid("since", "it is no revision")));
+            last.or(since).map(|text| number(&text).ok_or_else(|| invalid("since", "it is no revision")));
         Ok(Self { caller, wish: Wish::Watch { since: since.transpose()? } })
     }
 }
@@ -202,6 +202,11 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
             Err(Problem::new(Code::InvalidHeader, detail))
         }
     }
+}
+
+/// A number as the document has them: 63 bits, and no sign.
+pub(super) fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|&number| i64::try_from(number).is_ok())
 }
 
 fn truth(name: &str, text: Option<&str>) -> Result<bool, Problem> {

@@ -76,7 +76,7 @@ async fn show(
 /// Deletes a connector. Refused while it is attached.
 #[utoipa::path(
     delete, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "delete_connector",
-    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|\"?[0-9]{1,18}\"?)$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(
@@ -92,7 +92,7 @@ async fn delete(
 /// not allow have ended when this answers.
 #[utoipa::path(
     patch, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "update_connector",
-    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|\"?[0-9]{1,18}\"?)$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     request_body(content = PatchConnector, description = "Fields that change; `null` for one that is to be left out."),
     responses((status = 200, description = "Changed.", body = ConnectorView), Failure)
 )]
