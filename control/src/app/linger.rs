@@ -1,5 +1,6 @@
 //! Addresses of connectors that nobody uses are given back after a while.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use control_core::{Change, ConnectorState, FullName};
@@ -15,12 +16,15 @@ impl App {
             unused.then(|| Duration::from_secs(found.spec.linger_s))
         });
         let Some(linger) = linger else { return };
-        let app = self.clone();
+        // Whoever ends in the meantime is not kept from it.
+        let parts = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             if !linger.is_zero() {
                 tokio::time::sleep(linger).await;
             }
-            app.rest(connector).await;
+            if let Some(parts) = parts.upgrade() {
+                Self(parts).rest(connector).await;
+            }
         });
     }
 
