@@ -206,7 +206,7 @@ impl App {
     ) -> Result<ConnectorView, Problem> {
         let _turn = self.0.connector_turns.take(&connector).await;
         // In this order: nobody can attach it any more, then those that have it lose it.
-        let attached = self.read(|resources| self.attached(resources, &connector));
+        let attached = self.read(|resources| Self::attached(resources, &connector));
         self.registry().commit(request).await?;
         let sessions_ended = self.cut_off(&attached).await?;
         tracing::info!(%connector, sessions_ended, "connector revoked");

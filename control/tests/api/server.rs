@@ -74,7 +74,7 @@ impl Ask {
         let Self { method, path, headers, body, version } = self;
         let mut text = format!("{method} {path} HTTP/{version}\r\nhost: localhost\r\nconnection: close\r\n");
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([name, ": ", value, "\r\n"]);
         }
         let body = body.as_deref().unwrap_or_default();
         if !body.is_empty() {

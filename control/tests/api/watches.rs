@@ -30,7 +30,7 @@ impl Watch {
         let next = async {
             while let Some(line) = self.0.next_line().await.ok()? {
                 match line.split_once(": ") {
-                    Some(("event", text)) => name = text.to_owned(),
+                    Some(("event", text)) => text.clone_into(&mut name),
                     Some(("id", text)) => id = Some(text.parse().unwrap()),
                     Some(("data", text)) => resource = serde_json::from_str(text).unwrap(),
                     // Signs of life begin with the colon.
