@@ -1,7 +1,7 @@
 //! Addresses of connectors that nobody uses are given back after a while.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control_core::{Change, ConnectorState, FullName};
@@ -46,12 +46,16 @@ impl App {
         if !self.0.lingering.set(&connector, Instant::now() + linger) {
             return;
         }
-        let app = self.clone();
+        // Whoever ends in the meantime is not kept from it.
+        let parts = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            while let Some(end) = app.0.lingering.next(&connector, Instant::now()) {
+            while let Some(app) = parts.upgrade().map(Self) {
+                let Some(end) = app.0.lingering.next(&connector, Instant::now()) else {
+                    return app.rest(connector).await;
+                };
+                drop(app);
                 tokio::time::sleep_until(end).await;
             }
-            app.rest(connector).await;
         });
     }
 

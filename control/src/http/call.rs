@@ -17,6 +17,9 @@ use super::observe::RequestId;
 use crate::app::{Call, Key, Page};
 use crate::registry::hexadecimal;
 
+/// A caller who may be anybody. There are no parameters.
+pub(super) struct Anybody;
+
 /// A caller who may look. There are no parameters.
 pub(super) struct Look(pub(super) Caller);
 
@@ -76,6 +79,15 @@ struct DoParams {
 const KEY_BYTES: usize = 255;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl<S: Send + Sync> FromRequestParts<S> for Anybody {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let NoParams {} = from_query(parts)?;
+        Ok(Self)
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Look {
     type Rejection = Failure;

@@ -11,7 +11,10 @@ use crate::medium::{Medium, Table, Write};
 
 /// A medium whose content outlives the registry, and which can be full.
 #[derive(Clone, Default)]
-struct Disk(Arc<(Mutex<BTreeMap<(Table, String), Vec<u8>>>, AtomicBool)>);
+struct Disk(Arc<(Mutex<Content>, AtomicBool)>);
+
+/// Values of entries.
+type Content = BTreeMap<(Table, String), Vec<u8>>;
 
 impl Disk {
     fn set_full(&self, full: bool) {

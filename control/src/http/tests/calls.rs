@@ -1,5 +1,6 @@
 //! Who asks for what: callers, parameters and headers.
 
+use axum::extract::FromRequest;
 use control_core::{Caller, DEFAULT_TENANT, FullName, Name, NewTenant, Principal, Role};
 
 use super::super::call::{Ask, Do, DoWith, Known, Look, Paged, Wish};
@@ -38,24 +39,33 @@ fn told(call: &Call) -> String {
     format!("{} {key} {:?}", call.dry_run, call.expected)
 }
 
-fn caller(principal: Principal) -> Result<Caller, Problem> {
-    Ok(Caller { principal, tenant: Name::parse("tenant", DEFAULT_TENANT.into()).unwrap() })
+fn caller(principal: Principal) -> Caller {
+    Caller { principal, tenant: Name::parse("tenant", DEFAULT_TENANT.into()).unwrap() }
 }
 
-fn bearer(role: Role) -> Result<Caller, Problem> {
+fn bearer(role: Role) -> Caller {
     let name = Name::parse("name", "t".into()).unwrap();
     caller(Principal::Token { token: FullName::new(&name, &name), role })
+}
+
+/// What the door has found out.
+struct Who(Result<Caller, Problem>);
+
+impl From<Caller> for Who {
+    fn from(caller: Caller) -> Self {
+        Self(Ok(caller))
+    }
 }
 
 type Headers<'a> = &'a [(&'a str, &'a [u8])];
 
 /// Status, code (or the whole body of a success) and field, of somebody's request.
 async fn ask(
-    who: Result<Caller, Problem>,
+    who: impl Into<Who>,
     (method, target): (&str, &str),
     headers: Headers<'_>,
 ) -> (u16, String, Option<String>) {
-    let mut request = Request::builder().method(method).uri(target).extension(who);
+    let mut request = Request::builder().method(method).uri(target).extension(who.into().0);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -80,13 +90,13 @@ const ALL: [(&str, &str); 8] = [
 
 #[tokio::test]
 async fn nobody_in_particular_may_do_nothing() {
-    let unknown = || Err(Problem::new(Code::Unauthenticated, "who are you?"));
+    let unknown = || Err::<Caller, _>(Problem::new(Code::Unauthenticated, "who are you?"));
     for what in ALL {
-        assert_eq!(ask(unknown(), what, &[]).await, expect(401, "unauthenticated", ""), "{what:?}");
+        assert_eq!(ask(Who(unknown()), what, &[]).await, expect(401, "unauthenticated", ""), "{what:?}");
         // Not even what is wrong with the request.
         let (method, path) = what;
         let wrong = (method, &*format!("{path}?foo=1"));
-        assert_eq!(ask(unknown(), wrong, &[]).await, expect(401, "unauthenticated", ""), "{what:?}");
+        assert_eq!(ask(Who(unknown()), wrong, &[]).await, expect(401, "unauthenticated", ""), "{what:?}");
     }
     let request = Request::get("/look").body(HttpBody::empty()).unwrap();
     assert_eq!(blamed(call(request).await), expect(401, "unauthenticated", ""), "the door was left out");
@@ -245,9 +255,8 @@ async fn requests_are_told_from_each_other_by_method_path_and_body() {
     let fingerprint = async |method: &str, path: &str, body: &str| {
         let request = Request::builder().method(method).uri(path).header("idempotency-key", "k");
         let request = request.header(CONTENT_TYPE, "application/json");
-        let request = request.extension(caller(Principal::Local { uid: 7 }));
+        let request = request.extension(Ok::<_, Problem>(caller(Principal::Local { uid: 7 })));
         let request = request.body(HttpBody::from(body.to_owned())).unwrap();
-        use axum::extract::FromRequest;
         let DoWith(call, _) = DoWith::<NewTenant>::from_request(request, &()).await.unwrap();
         call.key.unwrap().fingerprint
     };
