@@ -11,12 +11,12 @@ use tokio::task::spawn_blocking;
 use crate::device::{DeviceKey, Opened, open_attachment, open_uplink, random_mac};
 use crate::io::{Device, Staging};
 use crate::losses::{Losses, Message, Watched};
-use crate::placement::{Spread, worker_of};
+use crate::placement::{Spread, reader_of, worker_of};
 use crate::worker::{AddError, Inbox, Job, Worker};
 use crate::{
     Applied, AttachmentId, AttachmentInfo, AttachmentSpec, CommandError, ConnectorConfig, ConnectorId,
-    DropView, Event, Explanation, Lifetime, Link, LinkError, Origin, Probe, SessionPage, SessionQuery, Stats,
-    UplinkDevice, UplinkId, UplinkInfo, UplinkSpec,
+    DropView, Event, Explanation, Lifetime, Link, LinkError, Origin, Question, SessionPage, SessionQuery,
+    Stats, UplinkDevice, UplinkId, UplinkInfo, UplinkSpec, Verdict,
 };
 
 /// Why a call to the workers failed. Nothing changed.
@@ -210,11 +210,28 @@ impl Handle {
         Ok(())
     }
 
-    /// What would happen to a packet of this container, by the engine's own decisions. Changes nothing.
-    pub async fn explain(&self, attachment: AttachmentId, probe: Probe) -> Result<Explanation, CallError> {
-        let worker = self.worker_of(attachment);
-        let from = Link::Attachment(attachment);
-        Ok(self.call(worker, move |w| w.engine().explain(w.now(), from, &probe)).await??)
+    /// What would happen to a packet from this link, by the engines' own decisions. Changes nothing.
+    ///
+    /// An uplink's packet is explained by the worker that reads it, or by the one that it is handed to. What is said of a container's
+    /// packet that comes back inside, to another worker, ends with [`Verdict::HandOff`]; so does a datagram that an uplink's last
+    /// fragment completes.
+    pub async fn explain(&self, from: Link, question: Question) -> Result<Explanation, CallError> {
+        let reader = match from {
+            Link::Attachment(id) => self.worker_of(id),
+            Link::Uplink(id) => reader_of(id, self.workers()),
+        };
+        let explained = self.ask(reader, from, &question).await?;
+        match (from, explained.verdict) {
+            (Link::Uplink(_), Verdict::HandOff { to, from }) if explained.steps.is_empty() => {
+                self.ask(to.into(), Link::Uplink(from), &question).await
+            }
+            _ => Ok(explained),
+        }
+    }
+
+    async fn ask(&self, worker: u32, from: Link, question: &Question) -> Result<Explanation, CallError> {
+        let question = question.clone();
+        Ok(self.call(worker, move |w| question.ask(w.engine(), w.now(), from)).await??)
     }
 
     /// The container's last drops, newest first.

@@ -14,6 +14,7 @@ mod identity;
 pub mod io;
 mod losses;
 mod placement;
+mod question;
 mod spec;
 mod spin;
 mod stats;
@@ -32,6 +33,7 @@ pub use gateway_core::{
 };
 pub use handle::{CallError, Handle};
 pub use identity::{NetnsIdentity, ParseNetnsIdentityError};
+pub use question::Question;
 pub use spec::{
     AttachmentInfo, AttachmentSpec, Lifetime, LinkError, Netns, Origin, UplinkDevice, UplinkInfo, UplinkSpec,
 };

@@ -129,7 +129,7 @@ fn what_is_chosen_is_shown() {
     cli.ok(&["attach", "c1", "web"]);
     assert_eq!(cli.json(&["connector", "show", "web"])["ports_used"], 0, "publications do not count");
     let explained = cli.json(&["explain", "c1", "[fd00::1]:80"]);
-    assert_eq!(explained["explain"]["verdict"], "forward", "{explained}");
+    assert_eq!(explained["explain"]["verdict"], "hold", "{explained}");
     assert_eq!(explained["explain"]["steps"][0]["prefix"], "fd00::/64");
     assert_eq!(cli.json(&["sessions", "--remote", "fd00::1"]), json!([]));
     let (code, _, stderr) = cli.run(&["attach", "c2", "web"]);

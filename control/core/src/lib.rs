@@ -66,7 +66,7 @@ pub use name::{DeviceName, FullName, Name};
 pub use netns::{NetnsSpec, NetnsView, NewNetns};
 pub use policy::{Policy, Translation};
 pub use ports::{NewPortRange, NewPorts, PortRange, PortRangeView, Ports, PortsView};
-pub use probe::{NewProbe, ProbeSpec, Protocol};
+pub use probe::{Description, IpProtocol, NewProbe, ProbePacket, ProbeSpec, Protocol, Sender, TcpFlag};
 pub use problem::{Code, Problem};
 pub use publication::{NewPublication, Publication, PublicationSpec, PublicationView};
 pub use rates::{NewRates, Rates};

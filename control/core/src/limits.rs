@@ -81,6 +81,12 @@ pub const PUBLICATIONS: usize = 64;
 /// Connectors attached to one container.
 pub const CONNECTORS_PER_CONTAINER: usize = 16;
 
+/// A packet or frame to be explained: what most switches call a jumbo frame. Bytes.
+pub const PROBE_BYTES: usize = 9_216;
+
+/// Payload of a packet to be explained: with the headers of IPv6 and TCP it fits the largest MTU. Bytes.
+pub const PROBE_PAYLOAD: u16 = MTU_MAX - 60;
+
 /// Sessions of one page, unless asked for.
 pub const PAGE_DEFAULT: usize = 100;
 

@@ -52,6 +52,8 @@ codes! {
     InvalidPorts = "invalid_ports", 422;
     /// The device's name breaks Linux' rules.
     InvalidDevice = "invalid_device", 422;
+    /// The packet to be explained cannot be one, or is described twice.
+    InvalidPacket = "invalid_packet", 422;
     /// The namespace is not named in exactly one valid way.
     InvalidNetns = "invalid_netns", 422;
     /// The address is not inside the VPC's CIDR.

@@ -6,9 +6,9 @@ use std::num::NonZeroU64;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use control_core::{
-    Action, AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Filtering, MacAddr, Mapping, NetnsSpec,
-    OnDetach, Origin, Permission, PortRange, Ports, Protocol, Publication, Rates, Rule, TapEnd, UdpRefresh,
-    UnsolicitedSyn, UplinkId, UplinkSpec, VpcLink, VpcSpec,
+    Action, AttachmentId, ConnectorId, ContainerLink, ContainerSpec, Description, Filtering, IpProtocol,
+    MacAddr, Mapping, NetnsSpec, OnDetach, Origin, Permission, PortRange, Ports, ProbePacket, Protocol,
+    Publication, Rates, Rule, TapEnd, UdpRefresh, UnsolicitedSyn, UplinkId, UplinkSpec, VpcLink, VpcSpec,
 };
 
 use super::allowances::Allowance;
@@ -197,6 +197,33 @@ pub(super) const fn connector(id: ConnectorId) -> gateway::ConnectorId {
 
 pub(super) const fn uplink(id: UplinkId) -> gateway::UplinkId {
     gateway::UplinkId(id.0)
+}
+
+/// A packet to be explained.
+pub(super) fn question(packet: ProbePacket) -> gateway::Question {
+    match packet {
+        ProbePacket::Packet(bytes) => gateway::Question::Packet(bytes.into()),
+        ProbePacket::Frame(bytes) => gateway::Question::Frame(bytes.into()),
+        ProbePacket::Described(it) => gateway::Question::Probe(probe(&it)),
+    }
+}
+
+fn probe(it: &Description) -> gateway::Probe {
+    let (of, number) = match it.protocol {
+        IpProtocol::Translated(of) => (protocol(of), None),
+        IpProtocol::Number(number) => (gateway::Protocol::Udp, Some(number)),
+    };
+    let usual = gateway::Probe::new(of, it.destination);
+    gateway::Probe {
+        number,
+        source: it.source,
+        source_port: it.source_port,
+        ttl: it.ttl.unwrap_or(usual.ttl),
+        dont_fragment: it.dont_fragment.unwrap_or(usual.dont_fragment),
+        tcp_flags: it.tcp_flags.unwrap_or(usual.tcp_flags),
+        payload_bytes: it.payload_bytes,
+        ..usual
+    }
 }
 
 const fn filtering(filtering: Filtering) -> gateway::Filtering {

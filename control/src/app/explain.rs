@@ -1,9 +1,10 @@
 //! Why packets go where they go, or do not.
 
 use control_core::{
-    Caller, ConnectorId, FullName, Kind, NewProbe, Problem, Refusal, Resources, State, UplinkId,
+    AttachmentId, Caller, ConnectorId, FullName, Kind, NewProbe, Problem, Refusal, Resources, Sender, State,
+    UplinkId,
 };
-use gateway::{DropView, Explanation, Probe, Step, Verdict};
+use gateway::{DropView, Explanation, Link, Step, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,10 +30,12 @@ pub(crate) struct ExplanationView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum VerdictView {
-    /// It leaves through the VPC's link, or goes back inside to another container.
+    /// It leaves through the VPC's link, or goes to a container.
     Forward,
     /// The gateway answers it; nothing leaves.
     Respond,
+    /// It is kept until its next hop has told its MAC address, or its other fragments have come.
+    Hold,
     /// It ends here.
     Drop,
 }
@@ -60,7 +63,7 @@ pub(crate) enum StepFields {
     LetIn { connector: String },
     /// A session carries it already.
     Session {
-        /// Which one; absent if it ended meanwhile.
+        /// Which one; absent if it ended meanwhile, or is another tenant's.
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<SessionItem>,
     },
@@ -115,13 +118,15 @@ pub(crate) struct DropItem {
 }
 
 impl App {
-    /// What would happen to a container's packet, by the engine's own decisions.
+    /// What would happen to a packet of a container or of a VPC, by the engine's own decisions.
     pub(crate) async fn explain(&self, caller: &Caller, new: NewProbe) -> Result<ExplanationView, Problem> {
         let spec = new.validate()?;
-        let attachment = self.read(|resources| attachment(resources, caller, &spec.container))?;
-        let probe = Probe::new(convert::protocol(spec.protocol), spec.remote);
-        let probe = Probe { source_port: spec.source_port, ..probe };
-        let explanation = self.gateway().explain(attachment, probe).await.map_err(failure::of_call)?;
+        let from = self.read(|resources| match &spec.sender {
+            Sender::Container(name) => attachment(resources, caller, name).map(Link::Attachment),
+            Sender::Vpc(name) => uplink(resources, caller, name).map(Link::Uplink),
+        })?;
+        let question = convert::question(spec.packet);
+        let explanation = self.gateway().explain(from, question).await.map_err(failure::of_call)?;
         Ok(self.read(|resources| ExplanationView::new(resources, caller, &explanation)))
     }
 
@@ -145,13 +150,21 @@ fn attachment(
     Ok(container.life.ready().map(|link| convert::attachment(link.attachment)).ok_or_else(not_ready)?)
 }
 
+/// The link of a VPC that is ready.
+fn uplink(resources: &Resources, caller: &Caller, vpc: &str) -> Result<gateway::UplinkId, Problem> {
+    let vpc = resources.vpc(&named(&caller.tenant, vpc, Kind::Vpc)?)?;
+    let (name, state): (_, State) = (&vpc.spec.name, vpc.life.state());
+    let not_ready = || Refusal::NotReady { kind: Kind::Vpc, name: name.clone(), state };
+    Ok(vpc.life.ready().map(|link| convert::uplink(link.uplink)).ok_or_else(not_ready)?)
+}
+
 impl ExplanationView {
     fn new(resources: &Resources, caller: &Caller, explanation: &Explanation) -> Self {
         let verdict = match explanation.verdict {
             Verdict::Drop(_) => VerdictView::Drop,
             Verdict::Respond | Verdict::Share => VerdictView::Respond,
-            // What waits for its next hop leaves, if that answers.
-            Verdict::Forward(_) | Verdict::HandOff { .. } | Verdict::Hold => VerdictView::Forward,
+            Verdict::Forward(_) | Verdict::HandOff { .. } => VerdictView::Forward,
+            Verdict::Hold => VerdictView::Hold,
         };
         Self {
             verdict,
@@ -231,7 +244,13 @@ impl StepView {
         }
     }
 
+    /// A VPC's owner does not see what another tenant's containers do there.
     fn session(resources: &Resources, caller: &Caller, session: &gateway::SessionView) -> Self {
+        let container = resources.container_of(AttachmentId(session.attachment.0));
+        if container.is_some_and(|container| container.tenant != caller.tenant) {
+            let detail = "a session of another tenant's container carries it".into();
+            return Self { detail, step: StepFields::Session { session: None } };
+        }
         let detail = format!("a session carries it: {} appears as {}", session.internal, session.external);
         Self { detail, step: StepFields::Session { session: SessionItem::new(resources, caller, session) } }
     }
@@ -286,7 +305,7 @@ mod tests {
         let uplink = gateway::Link::Uplink(gateway::UplinkId(1));
         for (verdict, said) in [
             (Verdict::Forward(uplink), "forward"),
-            (Verdict::Hold, "forward"),
+            (Verdict::Hold, "hold"),
             (Verdict::Respond, "respond"),
             (Verdict::Drop(Reason::NoConnector), "drop"),
         ] {

@@ -15,7 +15,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(explain))
 }
 
-/// Explains what would happen to a container's packet. Changes nothing.
+/// Explains what would happen to a packet of a container or of a VPC, of the caller's tenant. Changes nothing.
 #[utoipa::path(
     post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe, params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "What would happen.", body = ExplanationView), Failure)
