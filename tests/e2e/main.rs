@@ -5,11 +5,8 @@
 mod capture;
 mod command_line;
 mod crowd;
-<<<<<<< HEAD
 mod document;
-=======
 mod explain;
->>>>>>> h-explain
 mod fixture;
 mod footprint;
 mod gone;
