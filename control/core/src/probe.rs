@@ -281,13 +281,9 @@ impl NewProbe {
 }
 
 /// Checks a number from 0 to `most`, blaming `field`.
-fn number<N: TryFrom<i64> + std::fmt::Display>(
-    field: &str,
-    value: Option<i64>,
-    most: N,
-) -> Result<Option<N>, Problem>
+fn number<N>(field: &str, value: Option<i64>, most: N) -> Result<Option<N>, Problem>
 where
-    N: PartialOrd,
+    N: TryFrom<i64> + std::fmt::Display + Copy + PartialOrd,
 {
     let Some(value) = value else { return Ok(None) };
     match N::try_from(value) {

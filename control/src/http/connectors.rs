@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use control_core::{ConnectorView, Kind, NewConnector, Problem};
+use control_core::{Code, ConnectorView, Kind, NewConnector, Problem};
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -101,12 +101,26 @@ async fn update(
     Path(name): Path<String>,
     DoWith(mut call, patch): DoWith<Map<String, Value>>,
 ) -> Result<Shown<ConnectorView>, Failure> {
-    let (asked, revision) = app.asked_connector(&call.caller, &name)?;
-    // Whoever patches what was read just now means what it says on top of exactly that.
-    call.expected.get_or_insert(revision);
-    let patched = merge(&asked, patch)?;
-    Ok(Shown(app.update_connector(call, &name, patched).await?))
+    if call.expected.is_some() {
+        let (asked, _) = app.asked_connector(&call.caller, &name)?;
+        return Ok(Shown(app.update_connector(call, &name, merge(&asked, patch)?).await?));
+    }
+    // Whoever does not say what it looked at means the patch on top of whatever there is.
+    for _ in 1..TRIES {
+        let (asked, revision) = app.asked_connector(&call.caller, &name)?;
+        call.expected = Some(revision);
+        let patched = merge(&asked, patch.clone())?;
+        match app.update_connector(call.clone(), &name, patched).await {
+            Err(problem) if problem.code() == Code::Changed => {}
+            outcome => return Ok(Shown(outcome?)),
+        }
+    }
+    let detail = "others change it again and again; try again later";
+    Err(Problem::new(Code::Changed, detail).into())
 }
+
+/// How often a patch is put on top of what others have changed in the meantime.
+const TRIES: u32 = 16;
 
 /// What a connector is asked to be, with a patch.
 fn merge(asked: &NewConnector, patch: Map<String, Value>) -> Result<NewConnector, Problem> {

@@ -22,7 +22,7 @@ async fn everything_is_made_used_and_removed_in_order() {
     assert_eq!(api.get("/v1/connectors/k").await["containers"], json!(["c"]));
     let probe = json!({"container": "c", "protocol": "tcp", "destination": "10.1.0.1", "port": 80});
     let explanation = api.expect(200, ask("POST", "/v1/explain").json(&probe.clone())).await;
-    assert_eq!(explanation["verdict"], "forward");
+    assert_eq!(explanation["verdict"], "hold", "nobody has asked for its next hop yet");
     assert_eq!(explanation["steps"][0]["step"], "route");
     assert_eq!(explanation["steps"][0]["connector"], "k");
     let stats = api.get("/v1/stats").await;

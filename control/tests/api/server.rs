@@ -140,7 +140,10 @@ impl Api {
         let socket = folder.path().join("wharf.sock");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = listener.local_addr().unwrap();
-        let listeners = Listeners { unix: UnixListener::bind(&socket).unwrap(), tcp: Some(listener) };
+        let listeners = Listeners {
+            unix: UnixListener::bind(&socket).unwrap(),
+            tcp: Some(control::Tcp::Plain(listener)),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { _ = stopped.await };
         let state = open(store).await;

@@ -145,7 +145,10 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some(file) = text.strip_prefix('@') else { return Ok(Self(text.to_owned())) };
         let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        let digits = |byte: &u8| {
+            [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
+        };
+        Ok(Self(bytes.iter().flat_map(digits).collect()))
     }
 }
 
