@@ -99,6 +99,7 @@ pub(crate) fn uplink(device: UplinkDevice) -> UplinkSpec {
         on_link: vec![CIDR.parse().unwrap()],
         next_hops: Vec::new(),
         external: vec![EXTERNAL.into()],
+        reserved: Vec::new(),
         ports: PortSet::default(),
         port_blocks: false,
         unsolicited: Unsolicited::default(),
