@@ -33,15 +33,15 @@ pub enum Metric {
     BytesPerSession,
     /// From asking for the attachment to the first byte of a server's answer. Milliseconds.
     AttachToFirstByte,
-    /// Half of the attachments by Wharf's API are answered, and durable, within this time; of CNI, so many `ADD`s of `bridge` have
-    /// ended. Microseconds.
+    /// Half of the attachments by Wharf's API are live in the worker within this time of the request, by the client's clock; of CNI, so
+    /// many `ADD`s of `bridge` have ended. Microseconds.
     AttachMedian,
     /// 99 of 100 are.
     AttachTail,
-    /// From the arrival of the request to the worker's acknowledgement, half of the attachments. Microseconds.
-    AttachLiveMedian,
+    /// From the request to the answer, half of the attachments: what was asked for is on disk then too. Microseconds.
+    AttachDurableMedian,
     /// 99 of 100.
-    AttachLiveTail,
+    AttachDurableTail,
     /// Resources that the API shows. Per second.
     ApiReads,
     /// Resources that are durably made or deleted, by many clients at a time. Per second.
@@ -112,8 +112,8 @@ impl Metric {
         Self::AttachToFirstByte,
         Self::AttachMedian,
         Self::AttachTail,
-        Self::AttachLiveMedian,
-        Self::AttachLiveTail,
+        Self::AttachDurableMedian,
+        Self::AttachDurableTail,
         Self::ApiReads,
         Self::ApiWrites,
         Self::ApiWritesAlone,
@@ -145,8 +145,8 @@ impl Metric {
             Self::AttachToFirstByte => "attach_to_first_byte_ms",
             Self::AttachMedian => "attach_p50_us",
             Self::AttachTail => "attach_p99_us",
-            Self::AttachLiveMedian => "attach_live_p50_us",
-            Self::AttachLiveTail => "attach_live_p99_us",
+            Self::AttachDurableMedian => "attach_durable_p50_us",
+            Self::AttachDurableTail => "attach_durable_p99_us",
             Self::ApiReads => "api_reads_per_s",
             Self::ApiWrites => "api_writes_per_s",
             Self::ApiWritesAlone => "api_writes_alone_per_s",
@@ -174,10 +174,10 @@ impl Metric {
             Self::CpuPerMillionPackets => "CPU of the machine per million packets, s",
             Self::BytesPerSession => "Memory per session, bytes",
             Self::AttachToFirstByte => "Attach to first byte, ms",
-            Self::AttachMedian => "Attach, asked to durable, p50, µs",
-            Self::AttachTail => "Attach, asked to durable, p99, µs",
-            Self::AttachLiveMedian => "Attach, asked to live, p50, µs",
-            Self::AttachLiveTail => "Attach, asked to live, p99, µs",
+            Self::AttachMedian => "Attach, asked to live, p50, µs",
+            Self::AttachTail => "Attach, asked to live, p99, µs",
+            Self::AttachDurableMedian => "Attach, asked to durable, p50, µs",
+            Self::AttachDurableTail => "Attach, asked to durable, p99, µs",
             Self::ApiReads => "API, reads per second",
             Self::ApiWrites => "API, durable writes per second, many clients",
             Self::ApiWritesAlone => "API, durable writes per second, one client",

@@ -4,6 +4,7 @@
 //! - names are reserved by a commit, so that two creators of one name never both reach the gateway;
 //! - attach, detach and delete of one container take turns ([`turns`]), and so do changes of one connector; creations need no turn, as
 //!   what is being created can neither be attached nor deleted;
+//! - attaches of one connector run beside each other, but not beside its changes and its revocation; its turn is taken before a container's;
 //! - everything else runs at the same time.
 
 mod allowances;

@@ -39,8 +39,16 @@ pub(crate) async fn follow(app: App, mut losses: Receiver<Event>) {
 }
 
 async fn attachment_gone(app: &App, id: AttachmentId) {
-    let name = app.read(|resources| resources.container_of(id).cloned());
+    let (name, connectors) = app.read(|resources| {
+        let name = resources.container_of(id).cloned();
+        let found = name.as_ref().and_then(|name| resources.container(name).ok());
+        let connectors: Vec<_> = found.iter().flat_map(|found| found.connectors.keys().cloned()).collect();
+        (name, connectors)
+    });
     written_down(app.commit(Change::AttachmentGone(id)).await);
+    for connector in connectors {
+        app.linger(FullName::new(&name.as_ref().expect("it has connectors").tenant, &connector));
+    }
     let gone = app.read(|resources| {
         // One that is being deleted is not worth a warning.
         let found = resources.container(name.as_ref()?).ok()?;

@@ -27,4 +27,4 @@ pub mod state;
 
 pub use http::openapi;
 pub use serve::{State, StateError, serve};
-pub use server::{Listeners, Settings};
+pub use server::{Listeners, Settings, Tcp, Tls, TlsError, TlsFiles};

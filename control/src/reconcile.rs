@@ -95,7 +95,7 @@ async fn make_container(app: App, name: FullName) {
     });
     let Some((spec, before)) = found else { return };
     // A namespace that only has the same name is another.
-    let same = app.is_where_it_was(&spec, before.as_ref());
+    let same = App::is_where_it_was(&spec, before.as_ref());
     let made = if same { app.link_container(&name, &spec, before.as_ref()).await } else { Err(gone()) };
     match made {
         Ok(()) => attach_all(&app, &name).await,

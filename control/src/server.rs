@@ -2,14 +2,14 @@
 //!
 //! By hyper itself, as `axum::serve` has neither a limit of connections nor one of the time that a client may take.
 
+mod accept;
 mod deadline;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,31 +23,23 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use deadline::WriteDeadline;
+pub use accept::{Listeners, Tcp};
+pub use tls::{Tls, TlsError, TlsFiles};
 
-/// Where clients come in.
-#[derive(Debug)]
-pub struct Listeners {
-    /// Always; who may connect is decided by the file's mode.
-    pub unix: UnixListener,
-    /// For machines without unix sockets in their tools. It is not encrypted: bind it to loopback. Requests have to name it as
-    /// `localhost` or by a loopback address, so that no page in a browser gets through, and bear a token.
-    pub tcp: Option<TcpListener>,
-}
+use accept::{Accepted, Doors};
+use deadline::WriteDeadline;
 
 /// Bounds against clients that are slow, many or hostile.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Users who are the local administrator when they come in through the unix socket.
     pub admins: Vec<u32>,
-    /// Connections at a time; more wait in the listeners' queues.
+    /// Connections at a time of each listener, those in TLS' handshake among them; more wait in its queue.
     pub connections: usize,
-    /// A request's header has to arrive within this time of the connection, or of the answer before.
+    /// A request's header has to arrive within this time of the connection, or of the answer before; TLS' handshake has as long.
     pub header_time: Duration,
     /// A client has to take some part of a waiting answer within this time.
     pub write_time: Duration,
@@ -108,19 +100,20 @@ async fn accept_all(
     ending: &Ending,
     connections: &mut JoinSet<()>,
 ) -> Infallible {
-    let slots = Arc::new(Semaphore::new(settings.connections));
+    let doors = Doors::new(listeners, settings.connections);
     loop {
-        let slot = slots.clone().acquire_owned().await.expect("nobody closes the semaphore");
+        let accepted = doors.accept().await;
         while connections.try_join_next().is_some() {}
-        match listeners.accept().await {
-            Ok((peer, stream)) => {
-                let service = service(router.clone(), peer, ending.clone());
+        match accepted {
+            Ok(accepted) => {
+                let service = service(router.clone(), accepted.peer, ending.clone());
+                let watcher = graceful.watcher();
                 connections.spawn(serve_connection(
-                    stream,
+                    accepted,
                     service,
                     settings.clone(),
-                    graceful.watcher(),
-                    slot,
+                    watcher,
+                    ending.clone(),
                 ));
             }
             Err(error) => {
@@ -141,6 +134,8 @@ pub(crate) enum Peer {
     },
     /// Anybody at this machine, through TCP.
     Loopback,
+    /// Anybody, through TLS.
+    Tls,
 }
 
 /// Tells of the daemon's end, for answers that would go on for ever. Every request has this as an extension.
@@ -164,30 +159,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Ending {
     }
 }
 
-/// A byte stream to a client.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-impl Listeners {
-    async fn accept(&self) -> io::Result<(Peer, Box<dyn Stream>)> {
-        tokio::select! {
-            accepted = self.unix.accept() => {
-                let stream = accepted?.0;
-                Ok((Peer::Unix { uid: stream.peer_cred()?.uid() }, Box::new(stream)))
-            }
-            accepted = accept_tcp(self.tcp.as_ref()) => Ok((Peer::Loopback, accepted?)),
-        }
-    }
-}
-
-async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Box<dyn Stream>> {
-    let Some(listener) = listener else { return std::future::pending().await };
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
-}
-
 /// The router, told who came in.
 fn service(
     router: Router,
@@ -202,14 +173,25 @@ fn service(
     })
 }
 
-/// Serves one client. `slot` is free again when it returns.
+/// Serves one client. Its place is free again when this returns.
 async fn serve_connection(
-    stream: Box<dyn Stream>,
+    accepted: Accepted,
     service: impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
     settings: Settings,
     watcher: Watcher,
-    slot: OwnedSemaphorePermit,
+    mut ending: Ending,
 ) {
+    let Accepted { connection, peer, place: _place } = accepted;
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(settings.header_time, connection.open()) => handshake,
+        // Nobody has asked for anything yet.
+        () = ending.begins() => return,
+    };
+    let stream = match handshake {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(?peer, %error, "a handshake failed"),
+        Err(_) => return tracing::debug!(?peer, "a handshake took too long"),
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_time)
@@ -218,5 +200,4 @@ async fn serve_connection(
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
     }
-    drop(slot);
 }

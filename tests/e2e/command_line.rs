@@ -137,6 +137,66 @@ fn what_is_chosen_is_shown() {
     assert!(stderr.contains("publication_taken") && stderr.contains("10.1.0.10:80"), "{stderr}");
 }
 
+#[test]
+fn a_policy_is_changed_while_it_is_in_use_and_revoked() {
+    let scene = Scene::start("cli-live");
+    let cli = Cli(&scene.daemon);
+    let (vpc, c1) = (scene.namespace("vpc"), scene.namespace("c1"));
+    add_all(&cli, &vpc, &c1);
+    let added = cli.ok(&["connector", "add", "dry", "--vpc", "orders", "--dry-run"]);
+    assert!(added.starts_with("connector dry would be added: "), "{added}");
+    assert_eq!(cli.json(&["connector", "list"]).as_array().unwrap().len(), 1);
+    cli.ok(&["attach", "c1", "db"]);
+    let echo = UdpEcho::start(&vpc, SERVER, "orders").unwrap();
+    let ask = || c1.run(|| udp_exchange(port(4000), echo.address(), b"x", SHORT));
+    assert_eq!(ask().unwrap(), "orders");
+
+    let revision = cli.json(&["connector", "show", "db"])["revision"].to_string();
+    cli.ok(&["connector", "set", "db", "--rule", "allow:tcp", "--bits-per-second", "100M"]);
+    assert!(ask().is_err(), "no rule lets it through any more");
+    let shown = cli.ok(&["connector", "show", "db"]);
+    assert!(shown.contains("allow:tcp") && shown.contains("100M"), "{shown}");
+    let (code, _, stderr) = cli.run(&["connector", "set", "db", "--clear", "rule", "--if-match", &revision]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("[changed"), "{stderr}");
+    cli.ok(&["connector", "set", "db", "--clear", "rule,bits-per-second"]);
+    assert_eq!(ask().unwrap(), "orders");
+
+    cli.ok(&["revoke", "orders", "db"]);
+    assert!(ask().is_err());
+    assert_eq!(cli.json(&["vpc", "connectors", "orders"])[0]["state"], "revoked");
+    cli.ok(&["approve", "orders", "default/db"]);
+    cli.ok(&["attach", "c1", "db"]);
+    assert_eq!(ask().unwrap(), "orders");
+    assert!(cli.ok(&["audit"]).contains("revoke"));
+    assert!(cli.ok(&["metrics"]).contains("# TYPE "));
+}
+
+#[test]
+fn tenants_and_tokens_are_made_and_used() {
+    let scene = Scene::start("cli-tenants");
+    let cli = Cli(&scene.daemon);
+    cli.ok(&["tenant", "add", "acme", "--netns-prefix", "acme-"]);
+    assert!(cli.ok(&["tenant", "show", "acme"]).contains("acme-*"));
+    let (code, secret, said) = cli.run(&["--tenant", "acme", "token", "add", "ci", "--role", "reader"]);
+    assert_eq!((code, secret.lines().count()), (0, 1), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, &secret).unwrap();
+    let as_ci = ["--token-file", file.to_str().unwrap()];
+    assert_eq!(cli.json(&[&as_ci[..], &["connector", "list"]].concat()), json!([]));
+    let (code, _, stderr) = cli.run(&[&as_ci[..], &["connector", "add", "k", "--vpc", "v"]].concat());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("[forbidden"), "{stderr}");
+    let shown = cli.ok(&["--tenant", "acme", "token", "show", "ci", "-o", "json"]);
+    assert!(!shown.contains(secret.trim()), "{shown}");
+    cli.ok(&["--tenant", "acme", "token", "delete", "ci"]);
+    let (_, _, stderr) = cli.run(&[&as_ci[..], &["connector", "list"]].concat());
+    assert!(stderr.contains("[unauthenticated"), "{stderr}");
+    cli.ok(&["tenant", "delete", "acme"]);
+    assert_eq!(cli.run(&["tenant", "show", "acme"]).0, 4);
+}
+
 /// A VPC `orders`, a connector `db` and a container `c1`, each seen by `list` and `show`.
 fn add_all(cli: &Cli<'_>, vpc: &Namespace, c1: &Namespace) {
     let (external, address) = (EXTERNAL.to_string(), format!("{}/16", SERVER.ip()));

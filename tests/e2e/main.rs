@@ -5,6 +5,7 @@
 mod capture;
 mod command_line;
 mod crowd;
+mod document;
 mod explain;
 mod fixture;
 mod footprint;

@@ -28,7 +28,7 @@ fn download(container: &Namespace, server: &Bulk) -> TcpStream {
     let mut stream = container.run(|| tcp_connect(any_port(), server.address(), PATIENCE)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"d").unwrap();
-    stream.read_exact(&mut [0; 64 * 1024]).unwrap();
+    stream.read_exact(&mut [0; 4 * 1024]).unwrap();
     stream
 }
 

@@ -73,7 +73,7 @@ impl Client {
         let none = Bytes::new();
         match operation {
             Operation::AddConnector(name, number) => {
-                let body = json!({"name": name, "vpc": "vpc", "linger_s": number, "destinations": [self.prefix(name)]});
+                let body = json!({"name": name, "vpc": "vpc", "linger_s": number, "destinations": [Self::prefix(name)]});
                 (Method::POST, "/v1/connectors".into(), json(body))
             }
             Operation::UpdateConnector(name, number) => {
@@ -99,7 +99,7 @@ impl Client {
     }
 
     /// Each connector has a prefix of its own, so that no two of a container tie.
-    fn prefix(&self, connector: &str) -> String {
+    fn prefix(connector: &str) -> String {
         let third: u32 = connector[1..].parse().expect("a number");
         format!("10.1.{third}.0/24")
     }
@@ -155,7 +155,7 @@ impl Client {
     pub(crate) fn gateway_agrees(&self, api: &Api) {
         for (container, connectors) in &self.model.containers {
             for connector in self.model.connectors.keys() {
-                let server = self.prefix(connector).replace(".0/24", ".1");
+                let server = Self::prefix(connector).replace(".0/24", ".1");
                 let probe =
                     json!({"container": container, "protocol": "tcp", "destination": server, "port": 80});
                 let (status, explanation) = api.post("/v1/explain", &probe);

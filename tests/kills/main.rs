@@ -47,7 +47,7 @@ fn a_killed_daemon_has_everything_that_it_acknowledged_and_the_gateway_what_is_i
         if random.below(4) == 0 {
             daemon.start_anew();
         }
-        let life = LONGEST.mul_f64(random.below(1_000) as f64 / 1_000.0);
+        let life = LONGEST * random.below(1_000) as u32 / 1_000;
         run(&daemon, &mut clients, life);
         daemon.restart();
         for client in &mut clients {

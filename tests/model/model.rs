@@ -290,11 +290,11 @@ impl Model {
         policies.filter(|p| reaches(&p.0, remote).is_some()).max_by_key(|p| reaches(&p.0, remote))
     }
 
-    /// What packets have made comes first.
+    /// What packets have made comes first; of publications, the lowest endpoint.
     fn known(&self, scope: Scope, c: &ConnectorConfig) -> Option<u64> {
         let serves = |m: &Mapping| m.scope == scope && m.rests.is_none() && self.may_use(m, c);
         let known = self.mappings.iter().filter(|(_, m)| serves(m));
-        known.min_by_key(|(id, m)| (m.publication.is_some(), **id)).map(|(id, _)| *id)
+        known.min_by_key(|(_, m)| (m.publication.is_some(), m.external)).map(|(id, _)| *id)
     }
 
     pub(crate) fn sessions_of(&self, mapping: u64) -> impl Iterator<Item = (&Key, &Session)> + Clone {

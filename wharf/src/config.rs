@@ -2,6 +2,8 @@
 //!
 //! Flags and file are one struct, so that a setting cannot have two names.
 
+mod listen;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use serde::Deserialize;
 
 use crate::client::{self, DEFAULT_SOCKET};
 use crate::failure::Failure;
+pub(crate) use listen::Listen;
+use listen::ListenError;
 
 /// What can be set, by flag (`--log-format json`) or in the file (`log-format = "json"`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
@@ -21,9 +25,18 @@ pub(crate) struct Options {
     // On the command line, --socket is every command's.
     #[arg(skip)]
     pub(crate) socket: Option<PathBuf>,
-    /// Serve the API on TCP too, to those who have a token; loopback only
-    #[arg(long, value_name = "127.0.0.1:PORT")]
-    pub(crate) listen: Option<Loopback>,
+    /// Serve the API on TCP too, to those who have a token; on loopback only without --tls-cert
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Certificate for --listen, with those between it and one that clients trust; PEM. Read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key; PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate that one of these has signed; they need a token all the same. PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
     /// Worker threads of the gateway; one per core up to four unless set
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<Workers>,
@@ -53,7 +66,7 @@ pub(crate) struct Settings {
     /// Where the API's unix socket is made.
     pub(crate) socket: PathBuf,
     /// The API's TCP listener, if any.
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     /// Worker threads; `None` for the gateway's own choice.
     pub(crate) workers: Option<NonZeroU16>,
     /// How long workers look for more packets.
@@ -80,11 +93,6 @@ pub(crate) enum LogFormat {
     /// An object a line.
     Json,
 }
-
-/// An address that only this machine reaches: the API has no authentication but the socket's permissions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Loopback(SocketAddr);
 
 /// How many threads the gateway can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -136,6 +144,9 @@ pub(crate) enum ConfigError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// The settings of TCP make no sense together.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 impl Settings {
@@ -147,9 +158,11 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let file = path.map_or_else(|| Ok(Options::default()), Options::read)?;
         let options = flags.over(file).over(environment);
+        let listen =
+            Listen::resolve(options.listen, options.tls_cert, options.tls_key, options.tls_client_ca)?;
         Ok(Self {
             socket: options.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
-            listen: options.listen.map(|l| l.0),
+            listen,
             workers: options.workers.map(|w| w.0),
             spinning: options.spin.map_or_else(Spinning::default, |s| s.0),
             log: options.log.unwrap_or_else(|| "info".to_owned()),
@@ -178,6 +191,9 @@ impl Options {
         Self {
             socket: self.socket.or(below.socket),
             listen: self.listen.or(below.listen),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
             workers: self.workers.or(below.workers),
             spin: self.spin.or(below.spin),
             log: self.log.or(below.log),
@@ -231,21 +247,6 @@ impl TryFrom<String> for State {
     }
 }
 
-impl FromStr for Loopback {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address: SocketAddr = text.parse().map_err(|_| "is not ADDRESS:PORT, such as 127.0.0.1:8080")?;
-        if address.ip().is_loopback() {
-            Ok(Self(address))
-        } else {
-            Err(
-                "the API has no authentication of its own and is served on loopback only, such as 127.0.0.1:8080",
-            )
-        }
-    }
-}
-
 impl FromStr for Workers {
     type Err = String;
 
@@ -292,14 +293,6 @@ impl FromStr for SocketMode {
     }
 }
 
-impl TryFrom<String> for Loopback {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map_err(|e| format!("{text}: {e}"))
-    }
-}
-
 impl TryFrom<String> for SocketMode {
     type Error = String;
 
@@ -315,6 +308,7 @@ impl From<ConfigError> for Failure {
                 "name a file that exists with --config, or leave it out: everything has a default"
             }
             ConfigError::Invalid { .. } => "`wharf serve --help` shows a config file",
+            ConfigError::Listen(error) => error.hint(),
             ConfigError::Environment { .. } => "set it to something else, or unset it",
         };
         Self::usage(e.to_string().trim_end()).hint(hint)
@@ -369,11 +363,12 @@ mod tests {
 
     #[test]
     fn the_file_knows_every_setting() {
-        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'\nadmin-uids = [7]";
+        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'\nadmin-uids = [7]\ntls-cert = '/c'\ntls-key = '/k'\ntls-client-ca = '/a'";
         let options = file(all).unwrap();
         assert_eq!(options.clone().over(Options::default()), options);
         assert_eq!(Options::default().over(options.clone()), options);
         assert_eq!(options.listen, Some("127.0.0.1:80".parse().unwrap()));
+        assert_eq!(options.tls_client_ca, Some("/a".into()));
         assert_eq!(options.log_format, Some(LogFormat::Json));
         assert_eq!(options.spin.map(|s| s.0.longest()), Some(SPIN_MAX));
         assert_eq!(options.admin_uids, Some(vec![7]));
@@ -390,7 +385,7 @@ mod tests {
             ("workers = -1\n", "from 1 to 64", "line 1"),
             ("spin = -1\n", "from 0 to 1000", "line 1"),
             ("spin = 1001\n", "from 0 to 1000", "line 1"),
-            ("\nlisten = '0.0.0.0:80'\n", "loopback only", "line 2"),
+            ("\nlisten = 'localhost:80'\n", "listen", "line 2"),
             ("socket-mode = '0999'\n", "octal", "line 1"),
             ("log_format = 'json'\n", "log_format", "line 1"),
             ("state = 'some'\n", "absolute", "line 1"),
@@ -408,15 +403,5 @@ mod tests {
         let path = Path::new("/nonexistent/wharf.toml");
         let error = Settings::resolve(Options::default(), Some(path), Options::default()).unwrap_err();
         assert_eq!(Failure::from(error).exit(), crate::failure::Exit::Usage);
-    }
-
-    #[test]
-    fn only_loopback_is_listened_on() {
-        for good in ["127.0.0.1:80", "127.9.9.9:1", "[::1]:80"] {
-            assert!(good.parse::<Loopback>().is_ok(), "{good}");
-        }
-        for bad in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "127.0.0.1", "localhost:80", ":80", ""] {
-            assert!(bad.parse::<Loopback>().is_err(), "{bad}");
-        }
     }
 }

@@ -7,12 +7,13 @@ mod socket;
 use std::io;
 use std::path::PathBuf;
 
-use control::{State, StateError};
+use control::{State, StateError, Tcp, Tls, TlsFiles};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::cli::medium_failed;
-use crate::config::{Options, Settings};
+use crate::config::{Listen, Options, Settings};
 use crate::failure::{Exit, Failure};
 use socket::Socket;
 
@@ -21,12 +22,16 @@ Examples:
   sudo wharf serve
   sudo wharf serve --socket /run/user/0/wharf.sock --workers 2 --log debug
   sudo wharf serve --config /etc/wharf.toml --listen 127.0.0.1:8080
+  sudo wharf serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem
   sudo wharf serve --state none
 
 A config file is TOML with the flags' names; flags go over it:
   socket = \"/run/wharf/wharf.sock\"
   socket-mode = \"0660\"
-  listen = \"127.0.0.1:8080\"
+  listen = \"0.0.0.0:8443\"
+  tls-cert = \"/etc/wharf/cert.pem\"
+  tls-key = \"/etc/wharf/key.pem\"
+  tls-client-ca = \"/etc/wharf/clients.pem\"
   workers = 2
   spin = 50
   log = \"info,gateway=debug\"
@@ -34,6 +39,9 @@ A config file is TOML with the flags' names; flags go over it:
   state = \"/var/lib/wharf\"
 Without either, the socket is $WHARF_SOCKET, or else /run/wharf/wharf.sock, and the state is in
 $WHARF_STATE, or else in /var/lib/wharf; with none, everything ends with the daemon.
+
+Certificate, key and clients' CA are read again when they change, and on SIGHUP; if they are of
+no use then, the log says so, and what was read before stays in force.
 
 Needs /dev/net/tun, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, and CAP_SYS_PTRACE to find the
 namespaces of other users' processes. Stops on SIGINT and SIGTERM.";
@@ -76,14 +84,18 @@ async fn serve(
     handle: gateway::Handle,
     state: State,
 ) -> Result<(), Failure> {
-    let signal = stop_signal()
-        .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot listen for signals: {e}")))?;
+    let stop = stop_signal().map_err(|e| no_signals(&e))?;
     let listeners = listeners(settings, socket).await?;
     let listen = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map(tracing::field::display);
+    let mut background = JoinSet::new();
+    if let Some(control::Tcp::Tls(_, tls)) = &listeners.tcp {
+        let again = signal(SignalKind::hangup()).map_err(|e| no_signals(&e))?;
+        background.spawn(reload(tls.clone(), again));
+    }
     tracing::info!(socket = %settings.socket.display(), listen, "ready");
     let admins = settings.admin_uids.clone();
     let served = control::Settings { admins, ..control::Settings::default() };
-    control::serve(listeners, handle, state, signal, served).await;
+    control::serve(listeners, handle, state, stop, served).await;
     Ok(())
 }
 
@@ -101,14 +113,41 @@ async fn listeners(settings: &Settings, socket: &Socket) -> Result<control::List
     };
     let unix = socket.listener().and_then(UnixListener::from_std);
     let unix = unix.map_err(failed(settings.socket.display().to_string()))?;
-    let tcp = match settings.listen {
-        Some(address) => {
+    let tcp = match &settings.listen {
+        Some(listen) => {
+            let address = listen.address();
             let bound = TcpListener::bind(address).await.map_err(failed(address.to_string()));
-            Some(bound.map_err(|e| e.hint("choose another port for --listen"))?)
+            let bound = bound.map_err(|e| e.hint("choose another port for --listen"))?;
+            Some(match listen {
+                Listen::Plain(_) => Tcp::Plain(bound),
+                Listen::Tls(_, files) => Tcp::Tls(bound, tls(files)?),
+            })
         }
         None => None,
     };
     Ok(control::Listeners { unix, tcp })
+}
+
+fn tls(files: &TlsFiles) -> Result<Tls, Failure> {
+    Tls::open(files.clone()).map_err(|e| {
+        Failure::new(Exit::Failed, e).hint("--tls-cert, --tls-key and --tls-client-ca are PEM files")
+    })
+}
+
+/// Reads the files of TLS again whenever SIGHUP arrives.
+async fn reload(tls: Tls, mut again: Signal) {
+    while again.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => tracing::info!("SIGHUP: the files of TLS were read again"),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the files of TLS are of no use; what was before stays in force");
+            }
+        }
+    }
+}
+
+fn no_signals(error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, format_args!("cannot listen for signals: {error}"))
 }
 
 /// Ends when SIGINT or SIGTERM arrives; both are taken over as soon as this returns.

@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 fn wharf(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
-    command.args(arguments).env_remove("WHARF_SOCKET").env_remove("WHARF_STATE").stdin(Stdio::null());
+    command.args(arguments).env_remove("WHARF_SOCKET").env_remove("WHARF_STATE");
+    command.env_remove("WHARF_TENANT").env_remove("WHARF_TOKEN").stdin(Stdio::null());
     command
 }
 
@@ -214,4 +215,84 @@ fn whoever_stops_reading_an_export_ends_it_without_an_error() {
     child.stdin.take().unwrap().write_all(EXPORT.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(into_closed_pipe(wharf(&["store", "export", "--state", state])), (Some(0), String::new()));
+}
+
+#[test]
+fn the_document_in_the_repository_is_that_of_the_code() {
+    let (code, stdout, _) = output(&mut wharf(&["openapi"]));
+    assert_eq!(code, Some(0));
+    let checked_in = include_str!("../../docs/openapi.json");
+    assert!(stdout == checked_in, "it is old: `cargo run -p wharf -- openapi > docs/openapi.json`");
+}
+
+#[test]
+fn a_watch_goes_on_where_it_was_and_ends_when_that_is_too_long_ago() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("wharf.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+            :\n\nevent: created\ndata: {\"name\":\"db\",\"state\":\"approved\"}\nid: 8\n\n";
+        let gone = r#"{"status":410,"code":"revision_too_old","detail":"too old"}"#;
+        let gone =
+            format!("HTTP/1.1 410 Gone\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{gone}", gone.len());
+        // The client's first connection is for what is no watch.
+        let (_idle, _) = listener.accept().unwrap();
+        [stream, &gone].map(|answer| {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let read = client.read(&mut request).unwrap();
+            client.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        })
+    });
+    let (code, stdout, stderr) = output(&mut wharf(&[
+        "watch",
+        "connectors",
+        "--since",
+        "7",
+        "-o",
+        "json",
+        "--socket",
+        socket.to_str().unwrap(),
+    ]));
+    let [first, second] = daemon.join().unwrap();
+    assert!(first.starts_with("GET /v1/connectors?watch=true ") && first.contains("last-event-id: 7\r\n"));
+    assert!(second.contains("last-event-id: 8\r\n"), "{second}");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stdout.starts_with("{\"event\":\"created\"") && stdout.contains("\"revision\":8"), "{stdout}");
+    assert!(stderr.contains("going on after revision 8") && stderr.contains("hint: list again"), "{stderr}");
+}
+
+#[test]
+fn a_token_is_its_secret_and_nothing_else_and_is_borne_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, file) = (dir.path().join("wharf.sock"), dir.path().join("token"));
+    let created = r#"{"name":"ci","tenant":"default","role":"operator","created_at":0,"expired":false,"revision":3,"secret":"wharf_default_ci_00"}"#;
+    daemon(&socket, 201, [created]);
+    let add = ["token", "add", "ci", "--role", "operator", "--socket", socket.to_str().unwrap()];
+    let (code, stdout, stderr) = output(&mut wharf(&add));
+    assert_eq!((code, stdout.as_str()), (Some(0), "wharf_default_ci_00\n"));
+    assert!(stderr.contains("token ci added: operator of tenant default"), "{stderr}");
+    assert!(!stderr.contains("ci_00"), "{stderr}");
+    std::fs::write(&file, &stdout).unwrap();
+
+    std::fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let read = client.read(&mut request).unwrap();
+        let problem = r#"{"status":401,"code":"unauthenticated","detail":"no"}"#;
+        let answer = format!("HTTP/1.1 401 X\r\ncontent-length: {}\r\n\r\n{problem}", problem.len());
+        client.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..read]).into_owned()
+    });
+    let list = ["vpc", "list", "--tenant", "acme", "--token-file", file.to_str().unwrap(), "--socket"];
+    let (code, _, stderr) = output(wharf(&list).arg(&socket));
+    let request = daemon.join().unwrap();
+    assert!(request.contains("authorization: Bearer wharf_default_ci_00\r\n"), "{request}");
+    assert!(request.contains("wharf-tenant: acme\r\n"), "{request}");
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--token-file") && !stderr.contains("ci_00"), "{stderr}");
 }

@@ -15,13 +15,14 @@ use crate::subject::{Site, SubjectError};
 pub struct Attached {
     /// Until whoever asked has the answer. What was asked for is durable then.
     pub answered: Vec<Duration>,
-    /// Until the worker has it, as the daemon says.
+    /// Until the worker has it: the same, less what the daemon says that the disk took longer.
     pub live: Vec<Duration>,
 }
 
 #[derive(Deserialize)]
 struct AttachView {
     attached_in_us: u64,
+    durable_in_us: u64,
 }
 
 /// Attaches the connector to all containers, one after the other on one connection, and detaches it again.
@@ -31,14 +32,17 @@ pub fn by_wharf(ground: &Ground) -> Result<Attached, RestError> {
     for request in ground.attachments() {
         let start = Instant::now();
         let body = client.send(&request)?;
-        times.answered.push(start.elapsed());
-        let AttachView { attached_in_us } = serde_json::from_slice(body).map_err(std::io::Error::from)?;
+        let answered = start.elapsed();
+        times.answered.push(answered);
+        let AttachView { attached_in_us, durable_in_us } =
+            serde_json::from_slice(body).map_err(std::io::Error::from)?;
         // It says 0 if there was nothing to do.
         if attached_in_us == 0 {
             let body = String::from_utf8_lossy(body).into_owned();
             return Err(std::io::Error::other(format!("attached before: {body}")).into());
         }
-        times.live.push(Duration::from_micros(attached_in_us));
+        let waited = Duration::from_micros(durable_in_us.saturating_sub(attached_in_us));
+        times.live.push(answered.saturating_sub(waited));
     }
     for request in ground.detachments() {
         client.send(&request)?;

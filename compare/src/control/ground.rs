@@ -190,14 +190,14 @@ const LOOK_AT_ALL: Duration = Duration::from_millis(5);
 
 /// Two threads: while one waits for the kernel's lock, the other enters its namespace.
 fn make_namespaces(site: &Site, numbers: Range<usize>) -> Result<Vec<String>, SubjectError> {
-    let make = |nth| Ok(site.lab.namespace(&name(nth))?.name().to_owned());
+    let one = |nth| Ok(site.lab.namespace(&name(nth))?.name().to_owned());
     let (near, far) = (
         numbers.start..numbers.start.midpoint(numbers.end),
         numbers.start.midpoint(numbers.end)..numbers.end,
     );
     thread::scope(|scope| {
-        let others = scope.spawn(move || far.map(make).collect::<Result<Vec<_>, SubjectError>>());
-        let mut made = near.map(make).collect::<Result<Vec<_>, SubjectError>>()?;
+        let others = scope.spawn(move || far.map(one).collect::<Result<Vec<_>, SubjectError>>());
+        let mut made = near.map(one).collect::<Result<Vec<_>, SubjectError>>()?;
         made.extend(others.join().expect("it does not panic")?);
         Ok(made)
     })

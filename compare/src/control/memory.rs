@@ -8,21 +8,31 @@ use crate::subject::{Programs, SubjectError};
 
 /// Resident memory at each number of attachments. Bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Growth(Vec<(usize, memory::ProcessMemory)>);
+pub struct Growth(Vec<Step>);
+
+/// A number of attachments.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    attachments: usize,
+    /// With as many links, before the last of them were attached. Bytes.
+    unattached: u64,
+    memory: memory::ProcessMemory,
+}
 
 impl Growth {
     /// A new daemon, with so many containers one after the other, and a connector attached to each. What there is when it fails
     /// is kept.
     pub fn measure(&mut self, programs: &Programs, steps: &[usize]) -> Result<(), SubjectError> {
         let mut ground = Ground::new("control-memory", programs)?;
-        self.0.push((0, memory::process(ground.pid())?));
-        for step in steps {
-            ground.grow(*step)?;
+        for attachments in [0].iter().chain(steps) {
+            ground.grow(*attachments)?;
+            let unattached = memory::process(ground.pid())?.rss;
             ground.attach_all()?;
-            self.0.push((*step, memory::process(ground.pid())?));
+            let memory = memory::process(ground.pid())?;
+            self.0.push(Step { attachments: *attachments, unattached, memory });
+            let [links, all] = [unattached, memory.rss].map(megabytes);
             eprintln!(
-                "      {step} attachments: {} MB",
-                self.0.last().map_or(0.0, |(_, memory)| megabytes(memory.rss))
+                "      {attachments} attachments: {all:.2} MB; before the last were attached: {links:.2} MB"
             );
         }
         Ok(())
@@ -30,20 +40,21 @@ impl Growth {
 
     /// Resident with the most attachments. Megabytes.
     pub fn most(&self) -> Option<f64> {
-        self.0.last().map(|(_, memory)| megabytes(memory.rss))
+        self.0.last().map(|step| megabytes(step.memory.rss))
     }
 
     /// All of it, for the record.
     pub fn describe(&self) -> Value {
-        let before = self.0.first().map_or(0, |(_, memory)| memory.rss);
-        let step = |(attachments, memory): &(usize, memory::ProcessMemory)| {
-            let more = memory.rss.saturating_sub(before);
+        let before = self.0.first().map_or(0, |step| step.memory.rss);
+        let describe = |step: &Step| {
+            let Step { attachments, unattached, memory } = step;
             json!({
                 "attachments": attachments, "rss_mb": megabytes(memory.rss), "private_mb": megabytes(memory.private),
-                "bytes_per_attachment": more.checked_div(*attachments as u64),
+                "before_the_last_were_attached_mb": megabytes(*unattached),
+                "bytes_per_attachment": memory.rss.saturating_sub(before).checked_div(*attachments as u64),
             })
         };
-        self.0.iter().map(step).collect()
+        self.0.iter().map(describe).collect()
     }
 }
 

@@ -148,7 +148,7 @@ impl Resources {
             Change::RemoveConnector(connector) => self.remove_connector(&connector)?,
             Change::ReserveContainer { tenant, spec } => self.reserve_container(&tenant, spec)?,
             Change::ContainerReady { container, link, origin } => {
-                self.container_ready(&container, link, origin)
+                self.container_ready(&container, link, origin);
             }
             Change::DeleteContainer(container) => self.delete_container(&container)?,
             Change::ForgetContainer(container) => self.forget_container(&container),

@@ -205,7 +205,7 @@ impl NewProbe {
         // Without a protocol nothing can be said about its ports.
         let port = protocol.and_then(|protocol| faults.take(self.destination_port(protocol)));
         let source_port = protocol.and_then(|protocol| faults.take(self.source_port_of(protocol)));
-        let ttl = faults.take(number("ttl", self.ttl, u8::MAX.into()));
+        let ttl = faults.take(number("ttl", self.ttl, u8::MAX));
         if self.tcp_flags.is_some() && protocol.is_some_and(|p| p != IpProtocol::Translated(Protocol::Tcp)) {
             faults.note(invalid("tcp_flags", "only TCP has these flags; leave this field out"));
         }
@@ -225,7 +225,7 @@ impl NewProbe {
     }
 
     fn ip_protocol(&self) -> Result<IpProtocol, Problem> {
-        match (self.protocol, number("ip_protocol", self.ip_protocol, u8::MAX.into())?) {
+        match (self.protocol, number("ip_protocol", self.ip_protocol, u8::MAX)?) {
             (Some(protocol), None) => Ok(IpProtocol::Translated(protocol)),
             (None, Some(number)) => Ok(IpProtocol::Number(number)),
             (Some(_), Some(_)) => Err(invalid("ip_protocol", "the protocol is named already; give only one")),
@@ -281,12 +281,14 @@ impl NewProbe {
 }
 
 /// Checks a number from 0 to `most`, blaming `field`.
-fn number<N: TryFrom<i64>>(field: &str, value: Option<i64>, most: u16) -> Result<Option<N>, Problem> {
+fn number<N>(field: &str, value: Option<i64>, most: N) -> Result<Option<N>, Problem>
+where
+    N: TryFrom<i64> + std::fmt::Display + Copy + PartialOrd,
+{
     let Some(value) = value else { return Ok(None) };
-    let number = Some(value).filter(|value| (0..=i64::from(most)).contains(value));
-    match number.and_then(|number| N::try_from(number).ok()) {
-        Some(number) => Ok(Some(number)),
-        None => Err(invalid(field, format!("{value} is not a number from 0 to {most}"))),
+    match N::try_from(value) {
+        Ok(number) if number <= most => Ok(Some(number)),
+        _ => Err(invalid(field, format!("{value} is not a number from 0 to {most}"))),
     }
 }
 

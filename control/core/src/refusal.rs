@@ -245,7 +245,7 @@ impl Refusal {
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::NotFound { .. } | Self::VpcMissing(_) => Code::NotFound,
             Self::NotReady { .. } => Code::NotReady,
-            Self::InUse { .. } => Code::InUse,
+            Self::InUse { .. } | Self::DefaultTenant => Code::InUse,
             Self::NotAttached { .. } => Code::NotAttached,
             Self::DestinationTie { .. } => Code::DestinationTie,
             Self::QuotaTooLarge { .. }
@@ -260,7 +260,6 @@ impl Refusal {
             Self::NotReserved { .. } | Self::DnsOutside { .. } => Code::InvalidAddress,
             Self::ExternalTaken { .. } => Code::ExternalTaken,
             Self::Immutable { .. } => Code::ImmutableField,
-            Self::DefaultTenant => Code::InUse,
             Self::LimitReached { .. } => Code::LimitReached,
         }
     }
@@ -269,7 +268,7 @@ impl Refusal {
         match self {
             Self::AlreadyExists { .. } => Some("name".into()),
             Self::VpcMissing(_) => Some("vpc".into()),
-            Self::QuotaTooLarge { field, .. } => Some((*field).into()),
+            Self::QuotaTooLarge { field, .. } | Self::Immutable { field } => Some((*field).into()),
             Self::PortBlocks(_) => Some("mapping".into()),
             Self::NotExternal { index, .. } => Some(format!("publications[{index}].external_address")),
             Self::PublishedTwice { index, .. } | Self::NobodyMayCall { index, .. } => {
@@ -278,7 +277,6 @@ impl Refusal {
             Self::NoSuchFamily { index, .. } => Some(format!("destinations[{index}]")),
             Self::NotReserved { index, .. } => Some(format!("external_addresses[{index}]")),
             Self::DnsOutside { index, .. } => Some(format!("dns_servers[{index}]")),
-            Self::Immutable { field } => Some((*field).into()),
             _ => None,
         }
     }

@@ -125,15 +125,15 @@ impl Resources {
     /// Takes a change back, as if it had never been.
     pub fn undo(&mut self, undo: Undo) {
         for (name, kept) in &undo.vpcs {
-            let before = kept.as_ref().map(|kept| kept.value());
+            let before = kept.as_ref().map(shelf::Kept::value);
             self.index.vpc(self.vpcs.find(name), before);
         }
         for (name, kept) in &undo.connectors {
-            let before = kept.as_ref().map(|kept| kept.value());
+            let before = kept.as_ref().map(shelf::Kept::value);
             self.index.connector(self.connectors.find(name), before);
         }
         for (name, kept) in &undo.containers {
-            let before = kept.as_ref().map(|kept| kept.value());
+            let before = kept.as_ref().map(shelf::Kept::value);
             self.index.container(self.containers.find(name), before);
         }
         self.restore_shelves(undo);

@@ -72,10 +72,9 @@ impl Tenant {
     /// Whether this tenant's tokens may name the namespace; `None` is the daemon's own.
     pub fn may_name(&self, netns: Option<&NetnsSpec>) -> bool {
         match (&self.asked.netns_prefix, netns) {
-            (None, _) => false,
             (Some(prefix), _) if prefix.is_empty() => true,
             (Some(prefix), Some(NetnsSpec::Name(name))) => name.starts_with(prefix),
-            (Some(_), _) => false,
+            (None | Some(_), _) => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Connectors.
 
 use control_core::{
-    Caller, Change, Connector, ConnectorSpec, ConnectorView, FullName, Kind, NewConnector, Problem,
+    Caller, Change, Connector, ConnectorSpec, ConnectorView, FullName, Kind, Name, NewConnector, Problem,
     Resources, VpcRef,
 };
 
@@ -102,7 +102,7 @@ impl App {
         let connector = self.joining(&call, vpc, connector)?;
         let change = Change::ApproveConnector(connector.clone());
         if call.dry_run {
-            let view = |resources: &Resources| self.view_of(resources, &connector);
+            let view = |resources: &Resources| self.view_for(call.tenant(), resources, &connector);
             return self.registry().try_out(change, None, view)?;
         }
         let mut request = call.request("approve", Kind::Connector, &connector, change);
@@ -113,7 +113,7 @@ impl App {
         }
         self.registry().commit(request).await?;
         tracing::info!(%connector, vpc, "connector approved");
-        self.read(|resources| self.view_of(resources, &connector))
+        self.read(|resources| self.view_for(call.tenant(), resources, &connector))
     }
 
     /// The owner of a VPC lets a connector join no more. All of its sessions have ended when this returns.
@@ -125,7 +125,7 @@ impl App {
     ) -> Result<ConnectorView, Problem> {
         let full = self.joining(&call, vpc, connector)?;
         if call.dry_run {
-            let view = |resources: &Resources| self.view_of(resources, &full);
+            let view = |resources: &Resources| self.view_for(call.tenant(), resources, &full);
             return self.registry().try_out(Change::RevokeConnector(full.clone()), None, view)?;
         }
         let mut request =
@@ -135,7 +135,7 @@ impl App {
             entry.tenant = by;
             entry.target = format!("/v1/vpcs/{vpc}/connectors/{}", full.seen_by(call.tenant()));
         }
-        self.carry_out(|app| app.withdraw(request, full)).await
+        self.carry_out(|app| app.withdraw(call.caller.tenant, request, full)).await
     }
 
     /// Removes a connector. Refused while it is attached.
@@ -169,18 +169,48 @@ impl App {
         Ok(self.connector_view(resources, resources.connector(connector)?))
     }
 
+    /// What the owner of the VPC sees.
+    fn view_for(
+        &self,
+        owner: &Name,
+        resources: &Resources,
+        connector: &FullName,
+    ) -> Result<ConnectorView, Problem> {
+        Ok(self.seen_by(owner, resources, resources.connector(connector)?))
+    }
+
+    /// What a tenant sees of a connector that may be another's: which containers that has is nobody's business but its own.
+    pub(super) fn seen_by(
+        &self,
+        tenant: &Name,
+        resources: &Resources,
+        connector: &Connector,
+    ) -> ConnectorView {
+        let mut view = self.connector_view(resources, connector);
+        if connector.name.tenant != *tenant {
+            view.containers.clear();
+            view.users = None;
+        }
+        view
+    }
+
     pub(crate) fn connector_view(&self, resources: &Resources, connector: &Connector) -> ConnectorView {
         resources.connector_view(connector, |id| self.0.allowances.used(id))
     }
 
-    async fn withdraw(self, request: Request, connector: FullName) -> Result<ConnectorView, Problem> {
+    async fn withdraw(
+        self,
+        owner: Name,
+        request: Request,
+        connector: FullName,
+    ) -> Result<ConnectorView, Problem> {
         let _turn = self.0.connector_turns.take(&connector).await;
         // In this order: nobody can attach it any more, then those that have it lose it.
-        let attached = self.read(|resources| self.attached(resources, &connector));
+        let attached = self.read(|resources| Self::attached(resources, &connector));
         self.registry().commit(request).await?;
         let sessions_ended = self.cut_off(&attached).await?;
         tracing::info!(%connector, sessions_ended, "connector revoked");
-        self.read(|resources| self.view_of(resources, &connector))
+        self.read(|resources| self.view_for(&owner, resources, &connector))
     }
 
     async fn change_policy(

@@ -119,7 +119,7 @@ impl App {
     }
 
     /// Whether the namespace that the container names is the one in which its link was made.
-    pub(crate) fn is_where_it_was(&self, spec: &ContainerSpec, before: Option<&Origin>) -> bool {
+    pub(crate) fn is_where_it_was(spec: &ContainerSpec, before: Option<&Origin>) -> bool {
         let Some(before) = before else { return true };
         let now = convert::netns_of(&spec.netns).identity();
         now.is_some_and(|now| now.to_string() == before.namespace)

@@ -17,6 +17,8 @@ pub(crate) struct AttachView {
     connector: String,
     /// From the request's arrival to the worker's acknowledgement, in microseconds; 0 if nothing was to be done.
     attached_in_us: u64,
+    /// The same until it was written down too, in microseconds.
+    durable_in_us: u64,
 }
 
 /// A container no longer has a connector.
@@ -47,7 +49,7 @@ impl App {
         let pair = self.pair(&call, container, connector)?;
         if call.dry_run {
             self.registry().try_out(pair.attach(), None, |_| ())?;
-            return Ok(pair.attached(0));
+            return Ok(pair.attached([0, 0]));
         }
         self.carry_out(|app| app.join(call, pair, started)).await
     }
@@ -78,12 +80,14 @@ impl App {
     }
 
     async fn join(self, call: Call, pair: Pair, started: Instant) -> Result<AttachView, Problem> {
+        // Whoever revokes the connector waits until the gateway has the permission, and then takes it.
+        let _share = self.0.connector_turns.share(&pair.full_connector()).await;
         let _turn = self.0.container_turns.take(&pair.container).await;
         let has = self.read(|resources| {
             resources.permission(&pair.container, &pair.connector).is_ok_and(|p| p.join == Join::Attached)
         });
         if has {
-            return Ok(pair.attached(0));
+            return Ok(pair.attached([0, 0]));
         }
         let mut request = call.request("attach", Kind::Container, &pair.container, pair.attach());
         if let Some(entry) = &mut request.audit {
@@ -100,7 +104,7 @@ impl App {
                 self.read(|resources| pair.still(resources))?;
                 self.attach_times().add(acknowledged);
                 tracing::info!(container = %pair.container, connector = %pair.connector, attached_in_us, "attached");
-                Ok(pair.attached(attached_in_us))
+                Ok(pair.attached([attached_in_us, started.elapsed().as_micros() as u64]))
             }
             (Ok((attachment, connector)), Err(unkept)) => {
                 // What the gateway says to it: it cannot have it any more, in any case.
@@ -108,7 +112,7 @@ impl App {
                 Err(unkept.into())
             }
             (Err(problem), Ok(_)) => {
-                let connector = FullName::new(&pair.container.tenant, &pair.connector);
+                let connector = pair.full_connector();
                 let detail = problem.detail().to_owned();
                 self.commit(pair.detach()).await?;
                 self.commit(Change::ConnectorFailed { connector, detail }).await?;
@@ -125,6 +129,7 @@ impl App {
         connector: &Name,
     ) -> Result<(), Problem> {
         let pair = Pair { container: container.clone(), connector: connector.clone() };
+        let _share = self.0.connector_turns.share(&pair.full_connector()).await;
         let _turn = self.0.container_turns.take(&pair.container).await;
         let join = self.read(|resources| resources.permission(container, connector).map(|p| p.join))?;
         if join == Join::Attaching {
@@ -178,7 +183,7 @@ impl App {
             self.tell(&pair).await?;
             return Err(error.into());
         }
-        self.linger(FullName::new(&pair.container.tenant, &pair.connector));
+        self.linger(pair.full_connector());
         let sessions_ended = match outcome {
             Ok(applied) => applied.sessions_ended,
             // After a restart it was intended, and the gateway had not heard of it yet.
@@ -191,6 +196,10 @@ impl App {
 }
 
 impl Pair {
+    fn full_connector(&self) -> FullName {
+        FullName::new(&self.container.tenant, &self.connector)
+    }
+
     fn attach(&self) -> Change {
         Change::Attach { container: self.container.clone(), connector: self.connector.clone() }
     }
@@ -199,9 +208,9 @@ impl Pair {
         Change::Detached { container: self.container.clone(), connector: self.connector.clone() }
     }
 
-    fn attached(&self, attached_in_us: u64) -> AttachView {
+    fn attached(&self, [attached_in_us, durable_in_us]: [u64; 2]) -> AttachView {
         let (container, connector) = (self.container.name.to_string(), self.connector.to_string());
-        AttachView { container, connector, attached_in_us }
+        AttachView { container, connector, attached_in_us, durable_in_us }
     }
 
     fn detached(&self, sessions_ended: usize) -> DetachView {

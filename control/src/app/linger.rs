@@ -1,7 +1,7 @@
 //! Addresses of connectors that nobody uses are given back after a while.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control_core::{Change, ConnectorState, FullName};
@@ -36,7 +36,7 @@ impl Lingering {
 
 impl App {
     /// Looks again when the connector's linger has passed, if nothing has it now.
-    pub(super) fn linger(&self, connector: FullName) {
+    pub(crate) fn linger(&self, connector: FullName) {
         let linger = self.read(|resources| {
             let found = resources.connector(&connector).ok()?;
             let unused = resources.attached_to(&connector).next().is_none();
@@ -46,12 +46,16 @@ impl App {
         if !self.0.lingering.set(&connector, Instant::now() + linger) {
             return;
         }
-        let app = self.clone();
+        // Whoever ends in the meantime is not kept from it.
+        let parts = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            while let Some(end) = app.0.lingering.next(&connector, Instant::now()) {
+            while let Some(app) = parts.upgrade().map(Self) {
+                let Some(end) = app.0.lingering.next(&connector, Instant::now()) else {
+                    return app.rest(connector).await;
+                };
+                drop(app);
                 tokio::time::sleep_until(end).await;
             }
-            app.rest(connector).await;
         });
     }
 

@@ -31,7 +31,7 @@ impl App {
         let stats = self.gateway().stats().await.map_err(failure::of_call)?;
         let mut out = Exposition::default();
         self.read(|resources| {
-            let sees = |name: &FullName| self.sees(caller, &name.tenant);
+            let sees = |name: &FullName| Self::sees(caller, &name.tenant);
             out.links(&sums(resources, &stats, sees));
             out.ports(resources, &stats, sees);
             out.resources(resources, sees);

@@ -12,7 +12,7 @@ type Held = (gateway::AttachmentId, gateway::ConnectorId);
 
 impl App {
     /// Who has the connector in the gateway.
-    pub(super) fn attached(&self, resources: &Resources, connector: &FullName) -> Vec<Held> {
+    pub(super) fn attached(resources: &Resources, connector: &FullName) -> Vec<Held> {
         let containers = resources.attached_to(connector);
         let held = containers.filter_map(|container| {
             let permission = resources.permission(container, &connector.name).ok()?;

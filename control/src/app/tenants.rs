@@ -60,7 +60,7 @@ impl App {
     }
 
     /// The tenant's resources that the caller sees are its own, unless it is the local administrator.
-    pub(crate) fn sees(&self, caller: &Caller, tenant: &Name) -> bool {
+    pub(crate) fn sees(caller: &Caller, tenant: &Name) -> bool {
         caller.is_local() || caller.tenant == *tenant
     }
 }

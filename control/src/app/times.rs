@@ -30,10 +30,10 @@ impl Times {
         let mut below = 0;
         let cumulated = BOUNDS_US.iter().zip(&self.buckets).map(|(&bound, bucket)| {
             below += bucket.load(Relaxed);
-            (bound as f64 / 1e6, below)
+            (Duration::from_micros(bound).as_secs_f64(), below)
         });
         let buckets = cumulated.collect();
-        (buckets, self.sum_ns.load(Relaxed) as f64 / 1e9, self.count.load(Relaxed))
+        (buckets, Duration::from_nanos(self.sum_ns.load(Relaxed)).as_secs_f64(), self.count.load(Relaxed))
     }
 }
 

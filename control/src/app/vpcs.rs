@@ -50,15 +50,7 @@ impl App {
         let vpc = named(&caller.tenant, name, Kind::Vpc)?;
         self.read(|resources| {
             resources.vpc(&vpc)?;
-            // Which containers another tenant has is nobody's business but its own.
-            let view = |connector: &control_core::Connector| {
-                let mut view = self.connector_view(resources, connector);
-                if connector.name.tenant != vpc.tenant {
-                    view.containers.clear();
-                    view.users = None;
-                }
-                view
-            };
+            let view = |connector| self.seen_by(&vpc.tenant, resources, connector);
             Ok(resources.joining(&vpc).map(view).collect())
         })
     }

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Items;
-use super::call::Known;
+use super::call::{Known, number};
 use super::extract::Query;
 use super::failure::Failure;
 use crate::app::{App, Page};
@@ -47,7 +47,7 @@ async fn list(
     let limit = params
         .limit
         .map_or(Ok(PAGE_DEFAULT), |limit| Page::parse(Some(&limit), None).map(|page| page.limit))?;
-    let wrong = |_| Problem::new(Code::InvalidQuery, "it is the number of an entry").at("before");
-    let before = params.before.map(|text| text.parse().map_err(wrong)).transpose()?;
+    let wrong = || Problem::new(Code::InvalidQuery, "it is the number of an entry").at("before");
+    let before = params.before.map(|text| number(&text).ok_or_else(wrong)).transpose()?;
     Ok(Json(Items { items: app.audit(&caller, limit, before) }))
 }

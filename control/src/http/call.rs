@@ -17,6 +17,9 @@ use super::observe::RequestId;
 use crate::app::{Call, Key, Page};
 use crate::registry::hexadecimal;
 
+/// A caller who may be anybody. There are no parameters.
+pub(super) struct Anybody;
+
 /// A caller who may look. There are no parameters.
 pub(super) struct Look(pub(super) Caller);
 
@@ -77,6 +80,15 @@ const KEY_BYTES: usize = 255;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+impl<S: Send + Sync> FromRequestParts<S> for Anybody {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let NoParams {} = from_query(parts)?;
+        Ok(Self)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Look {
     type Rejection = Failure;
 
@@ -125,7 +137,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Ask {
         // A client that comes back says where it was in the header.
         let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let since =
-            last.or(since).map(|text| text.parse().map_err(|_| invalid("since", "it is no revision")));
+            last.or(since).map(|text| number(&text).ok_or_else(|| invalid("since", "it is no revision")));
         Ok(Self { caller, wish: Wish::Watch { since: since.transpose()? } })
     }
 }
@@ -193,14 +205,20 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     if text == "*" {
         return Ok(None);
     }
-    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::parse);
-    match number {
-        Some(Ok(number)) => Ok(Some(number)),
+    // Whoever leaves the quotes out means the same.
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match quoted.unwrap_or(text).parse() {
+        Ok(number) => Ok(Some(number)),
         _ => {
             let detail = "If-Match is an ETag of the resource, such as \"42\", or *";
             Err(Problem::new(Code::InvalidHeader, detail))
         }
     }
+}
+
+/// A number as the document has them: 63 bits, and no sign.
+pub(super) fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|&number| i64::try_from(number).is_ok())
 }
 
 fn truth(name: &str, text: Option<&str>) -> Result<bool, Problem> {

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use control_core::{ConnectorView, Kind, NewConnector, Problem};
+use control_core::{Code, ConnectorView, Kind, NewConnector, Problem};
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -76,7 +76,7 @@ async fn show(
 /// Deletes a connector. Refused while it is attached.
 #[utoipa::path(
     delete, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "delete_connector",
-    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(
@@ -92,7 +92,7 @@ async fn delete(
 /// not allow have ended when this answers.
 #[utoipa::path(
     patch, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "update_connector",
-    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     request_body(content = PatchConnector, description = "Fields that change; `null` for one that is to be left out."),
     responses((status = 200, description = "Changed.", body = ConnectorView), Failure)
 )]
@@ -101,12 +101,26 @@ async fn update(
     Path(name): Path<String>,
     DoWith(mut call, patch): DoWith<Map<String, Value>>,
 ) -> Result<Shown<ConnectorView>, Failure> {
-    let (asked, revision) = app.asked_connector(&call.caller, &name)?;
-    // Whoever patches what was read just now means what it says on top of exactly that.
-    call.expected.get_or_insert(revision);
-    let patched = merge(&asked, patch)?;
-    Ok(Shown(app.update_connector(call, &name, patched).await?))
+    if call.expected.is_some() {
+        let (asked, _) = app.asked_connector(&call.caller, &name)?;
+        return Ok(Shown(app.update_connector(call, &name, merge(&asked, patch)?).await?));
+    }
+    // Whoever does not say what it looked at means the patch on top of whatever there is.
+    for _ in 1..TRIES {
+        let (asked, revision) = app.asked_connector(&call.caller, &name)?;
+        call.expected = Some(revision);
+        let patched = merge(&asked, patch.clone())?;
+        match app.update_connector(call.clone(), &name, patched).await {
+            Err(problem) if problem.code() == Code::Changed => {}
+            outcome => return Ok(Shown(outcome?)),
+        }
+    }
+    let detail = "others change it again and again; try again later";
+    Err(Problem::new(Code::Changed, detail).into())
 }
+
+/// How often a patch is put on top of what others have changed in the meantime.
+const TRIES: u32 = 16;
 
 /// What a connector is asked to be, with a patch.
 fn merge(asked: &NewConnector, patch: Map<String, Value>) -> Result<NewConnector, Problem> {

@@ -9,6 +9,8 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Anybody;
+use super::failure::Failure;
 use crate::app::App;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -18,9 +20,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The API, for people.
 #[utoipa::path(
     get, path = "/docs", tag = "service", operation_id = "docs",
-    responses((status = 200, description = "A page.", body = String, content_type = "text/html"))
+    responses((status = 200, description = "A page.", body = String, content_type = "text/html"), Failure)
 )]
-async fn docs() -> impl IntoResponse {
+async fn docs(_: Anybody) -> impl IntoResponse {
     static PAGE: LazyLock<String> =
         LazyLock::new(|| page(&serde_json::to_value(super::openapi()).expect("the document is plain data")));
     let headers = [

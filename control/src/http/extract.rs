@@ -15,7 +15,7 @@ use serde_json::error::Category;
 
 use super::failure::Failure;
 
-/// Longest body that is read. Bytes. The largest valid request is less than a quarter of it.
+/// Longest body that is read. Bytes. The largest valid request, indented, is less than three quarters of it.
 pub(crate) const BODY_BYTES: usize = 64 * 1024;
 
 /// A body has to arrive within this time.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Anybody;
 use super::failure::Failure;
 use crate::app::App;
 
@@ -30,9 +31,9 @@ const OK: Health = Health { status: "ok" };
 /// Answers as long as the daemon lives.
 #[utoipa::path(
     get, path = "/healthz", tag = "service", operation_id = "healthz",
-    responses((status = 200, description = "The daemon lives.", body = Health))
+    responses((status = 200, description = "The daemon lives.", body = Health), Failure)
 )]
-async fn healthz() -> Json<Health> {
+async fn healthz(_: Anybody) -> Json<Health> {
     Json(OK)
 }
 
@@ -41,7 +42,7 @@ async fn healthz() -> Json<Health> {
     get, path = "/readyz", tag = "service", operation_id = "readyz",
     responses((status = 200, description = "The workers answer.", body = Health), Failure)
 )]
-async fn readyz(State(app): State<App>) -> Result<Json<Health>, Failure> {
+async fn readyz(State(app): State<App>, _: Anybody) -> Result<Json<Health>, Failure> {
     app.ready().await?;
     Ok(Json(OK))
 }
@@ -49,9 +50,9 @@ async fn readyz(State(app): State<App>) -> Result<Json<Health>, Failure> {
 /// This document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "service", operation_id = "openapi",
-    responses((status = 200, description = "The OpenAPI document.", body = serde_json::Value))
+    responses((status = 200, description = "The OpenAPI document.", body = serde_json::Value), Failure)
 )]
-async fn document() -> impl IntoResponse {
+async fn document(_: Anybody) -> impl IntoResponse {
     static DOCUMENT: LazyLock<String> =
         LazyLock::new(|| super::openapi().to_pretty_json().expect("the document is plain data"));
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str())

@@ -49,7 +49,7 @@ pub(super) fn answer(watching: Watching, ending: crate::server::Ending) -> Respo
         let (mut watching, place, mut ending, mut told) = state?;
         loop {
             if let Some(next) = told.next() {
-                return Some((Ok::<_, Infallible>(event(next)), Some((watching, place, ending, told))));
+                return Some((Ok::<_, Infallible>(event(&next)), Some((watching, place, ending, told))));
             }
             let next = tokio::select! {
                 next = watching.next() => next,
@@ -69,7 +69,7 @@ pub(super) fn answer(watching: Watching, ending: crate::server::Ending) -> Respo
     Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
 }
 
-fn event(told: Told) -> Event {
+fn event(told: &Told) -> Event {
     let event = Event::default().event(told.event).data(told.data.to_string());
     match told.revision {
         Some(revision) => event.id(revision.to_string()),

@@ -1,5 +1,7 @@
 //! What clients hear of requests that never reach the application.
 
+mod calls;
+
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST};
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::extract::{BODY_BYTES, Body, Path, Query};
 use super::*;
-use crate::server::Transport;
+use crate::server::Peer;
 
 /// The extractors and layers of the real thing over a state of nothing.
 fn router() -> Router {
@@ -30,7 +32,7 @@ fn router() -> Router {
     let echo = |Path((a, b)): Path<(String, String)>| async move { format!("{a} {b}") };
     let broken = || async { assert!(std::hint::black_box(false), "as tests do") };
     finish(
-        Router::new()
+        calls::routes()
             .route("/v1/vpcs", post(vpcs))
             .route("/v1/connectors", post(connectors))
             .route("/v1/containers", post(containers))
@@ -141,6 +143,61 @@ async fn wrong_fields_are_named_by_their_whole_path() {
 }
 
 #[tokio::test]
+async fn all_wrong_fields_of_one_body_are_told_at_once() {
+    let all = async |path: &str, body: Value| {
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+        let (status, problem) = call(request.body(body.to_string().into()).unwrap()).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        if let Some(first) = errors.first() {
+            assert_eq!((&first["code"], &first["field"]), (&problem["code"], &problem["field"]));
+        }
+        let mut told: Vec<_> = errors
+            .iter()
+            .map(|error| {
+                format!("{} {}", error["field"].as_str().unwrap_or("-"), error["code"].as_str().unwrap())
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    // Of the wrong shape.
+    let mut shape = vpc();
+    shape["foo"] = json!(1);
+    shape["name"] = json!(7);
+    shape["uplink"]["mtu"] = json!("1500");
+    shape["uplink"]["bar"] = json!(1);
+    shape["external_addresses"] = json!(["10.1.0.10", 7]);
+    assert_eq!(
+        all("/v1/vpcs", shape).await,
+        [
+            "external_addresses[1] invalid_type",
+            "foo unknown_field",
+            "name invalid_type",
+            "uplink.bar unknown_field",
+            "uplink.mtu invalid_type",
+        ]
+    );
+    // Of the wrong content.
+    let mut content = vpc();
+    content["name"] = json!("A");
+    content["cidr"] = json!("10.1.0.1/16");
+    content["uplink"]["mtu"] = json!(1);
+    content["approval"] = json!("maybe");
+    assert_eq!(
+        all("/v1/vpcs", content).await,
+        ["approval invalid_policy", "cidr invalid_cidr", "name invalid_name", "uplink.mtu invalid_mtu"]
+    );
+    // A single one is told once.
+    let mut one = vpc();
+    one["name"] = json!("A");
+    assert_eq!(all("/v1/vpcs", one).await, [""; 0]);
+    // However many there are, what is told is bounded.
+    let many: serde_json::Map<_, _> = (0..1_000).map(|i| (format!("f{i}"), json!(i))).collect();
+    assert_eq!(all("/v1/connectors", many.into()).await.len(), 16);
+}
+
+#[tokio::test]
 async fn wrong_fields_of_publications_are_named_by_their_whole_path() {
     for (publication, code, field) in [
         (json!({"external_port": 80}), "missing_field", "publications[1].protocol"),
@@ -156,6 +213,11 @@ async fn wrong_fields_of_publications_are_named_by_their_whole_path() {
     }
 }
 
+fn merged(one: &Value, other: &Value) -> Value {
+    let fields = one.as_object().unwrap().iter().chain(other.as_object().unwrap());
+    fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
 #[tokio::test]
 async fn the_largest_valid_requests_are_read() {
     let address = |i| format!("fd00:1111:2222:3333:4444:5555:6666:{i:04x}");
@@ -165,13 +227,24 @@ async fn the_largest_valid_requests_are_read() {
             "protocol": protocol, "external_address": address(1), "external_port": 65_000 + i, "container_port": 65_000,
         })
     };
+    let rule = json!({
+        "action": "allow", "destination": format!("{}/128", address(1)), "protocol": "icmp", "ports": {"first": 65_000, "last": 65_001},
+    });
+    let rule =
+        |i| if i == 0 { json!({"action": "deny"}) } else { merged(&rule, &json!({"protocol": "tcp"})) };
+    let rate = 1_000_000_000_000_u64;
     let connector = json!({
-        "name": "k".repeat(63), "vpc": "v".repeat(63),
+        "name": "k".repeat(63), "vpc": format!("{}/{}", "t".repeat(63), "v".repeat(63)),
+        "users": (10..74).map(|i| format!("{}{i}*", "c".repeat(60))).collect::<Vec<_>>(),
+        "external_addresses": (1..=64).map(address).collect::<Vec<_>>(),
+        "dns_servers": (1..=3).map(address).collect::<Vec<_>>(),
+        "rules": (0..100).map(rule).collect::<Vec<_>>(),
+        "rate_limits": {"packets_per_second": rate, "bits_per_second": rate, "sessions_per_second": rate},
         "destinations": (1..=64).map(|i| format!("{}/128", address(i))).collect::<Vec<_>>(),
         "publications": (1..=64).map(publication).collect::<Vec<_>>(),
     });
     let pretty = serde_json::to_string_pretty(&connector).unwrap();
-    assert!(pretty.len() < BODY_BYTES / 4, "{}", pretty.len());
+    assert!(pretty.len() < BODY_BYTES / 4 * 3, "{}", pretty.len());
     assert_eq!(post_to("/v1/connectors", pretty).await.0, 200);
 }
 
@@ -248,8 +321,8 @@ async fn what_is_not_served_is_a_problem_too() {
 
 #[tokio::test]
 async fn over_tcp_only_this_host_may_be_named() {
-    let asked = async |transport: Transport, target: &str, host: Option<&str>| {
-        let mut request = Request::get(target).extension(transport);
+    let asked = async |peer: Peer, target: &str, host: Option<&str>| {
+        let mut request = Request::get(target).extension(peer);
         if let Some(host) = host {
             request = request.header(HOST, host);
         }
@@ -257,18 +330,18 @@ async fn over_tcp_only_this_host_may_be_named() {
     };
     let (served, refused) = (expect(200, "100", ""), expect(421, "host_not_allowed", ""));
     for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "127.9.9.9", "[::1]:8080", "[::1]"] {
-        assert_eq!(asked(Transport::Tcp, "/v1/sessions", Some(host)).await, served, "{host}");
+        assert_eq!(asked(Peer::Loopback, "/v1/sessions", Some(host)).await, served, "{host}");
     }
     let strangers =
         ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"];
     for host in strangers.into_iter().chain(["0.0.0.0", "[::]", "", "a b", "\u{e4}"]) {
-        assert_eq!(asked(Transport::Tcp, "/v1/sessions", Some(host)).await, refused, "{host}");
-        assert_eq!(asked(Transport::Unix, "/v1/sessions", Some(host)).await, served, "{host}");
+        assert_eq!(asked(Peer::Loopback, "/v1/sessions", Some(host)).await, refused, "{host}");
+        assert_eq!(asked(Peer::Unix { uid: 7 }, "/v1/sessions", Some(host)).await, served, "{host}");
     }
-    assert_eq!(asked(Transport::Tcp, "/v1/sessions", None).await, refused);
-    let absolute = asked(Transport::Tcp, "http://evil.example/v1/sessions", Some("localhost")).await;
+    assert_eq!(asked(Peer::Loopback, "/v1/sessions", None).await, refused);
+    let absolute = asked(Peer::Loopback, "http://evil.example/v1/sessions", Some("localhost")).await;
     assert_eq!(absolute, refused, "the target goes before the header");
-    assert_eq!(asked(Transport::Tcp, "/v1/nothing", Some("evil.example")).await, refused);
+    assert_eq!(asked(Peer::Loopback, "/v1/nothing", Some("evil.example")).await, refused);
 }
 
 #[tokio::test]
@@ -292,6 +365,15 @@ fn the_document_has_every_route_and_no_dangling_reference() {
         "/v1/sessions",
         "/v1/stats",
         "/v1/explain",
+        "/v1/tenants",
+        "/v1/tenants/{name}",
+        "/v1/tokens",
+        "/v1/tokens/{name}",
+        "/v1/audit",
+        "/v1/vpcs/{name}/connectors",
+        "/v1/vpcs/{name}/connectors/{connector}",
+        "/metrics",
+        "/docs",
         "/healthz",
         "/readyz",
         "/openapi.json",

@@ -11,7 +11,10 @@ use crate::medium::{Medium, Table, Write};
 
 /// A medium whose content outlives the registry, and which can be full.
 #[derive(Clone, Default)]
-struct Disk(Arc<(Mutex<BTreeMap<(Table, String), Vec<u8>>>, AtomicBool)>);
+struct Disk(Arc<(Mutex<Content>, AtomicBool)>);
+
+/// Values of entries.
+type Content = BTreeMap<(Table, String), Vec<u8>>;
 
 impl Disk {
     fn set_full(&self, full: bool) {
@@ -123,6 +126,10 @@ async fn what_cannot_be_written_is_taken_back_and_refused_and_later_writes_work(
     // What only a running daemon knows needs no disk.
     let gone = Request::of(Change::UplinkGone(control_core::UplinkId(1)));
     registry.commit(gone).await.unwrap();
+    // Not even right after a start.
+    drop(registry);
+    let registry = open(&disk);
+    registry.commit(Request::of(Change::UplinkGone(control_core::UplinkId(1)))).await.unwrap();
     disk.set_full(false);
     registry.commit(add_vpc("found")).await.unwrap();
     assert!(!registry.is_failing());

@@ -50,6 +50,8 @@ struct Batch {
     changes: Vec<Applied>,
     writes: Vec<Write>,
     entries: u64,
+    /// Where the ceiling moves to.
+    ceiling: Option<u64>,
 }
 
 struct Applied {
@@ -158,9 +160,12 @@ impl Writer {
             }
         }
         // Long before it is reached, so that no revision is given out twice, whenever the process ends.
-        if revision + CEILING_STEP / 2 > self.ceiling {
-            self.ceiling = revision + CEILING_STEP;
-            batch.put(Table::Changes, CEILING.to_owned(), &self.ceiling);
+        // What is written anyway takes it along, so that what is not kept hardly ever waits for the disk.
+        let ahead = if batch.writes.is_empty() { 0 } else { CEILING_STEP / 2 };
+        if revision + ahead > batch.ceiling.unwrap_or(self.ceiling) {
+            let ceiling = revision + CEILING_STEP;
+            batch.ceiling = Some(ceiling);
+            batch.put(Table::Changes, CEILING.to_owned(), &ceiling);
         }
     }
 
@@ -169,9 +174,12 @@ impl Writer {
         if batch.writes.is_empty() {
             return self.settle(batch.changes);
         }
+        let nothing_is_kept = batch.ceiling.is_some() && batch.writes.len() == 1;
+        let written = batch.writes.len();
         batch.writes.append(&mut self.late);
         match self.medium.write(&batch.writes) {
             Ok(()) => {
+                self.ceiling = batch.ceiling.unwrap_or(self.ceiling);
                 if self.shared.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the store can be written again");
                 }
@@ -180,9 +188,12 @@ impl Writer {
             Err(error) => {
                 self.shared.failing.store(true, Ordering::Relaxed);
                 let changes = batch.changes.len();
-                tracing::error!(%error, changes, "the store cannot be written; the changes are refused");
-                // Whether it was to move is decided anew.
-                self.ceiling = 0;
+                tracing::error!(%error, changes, "the store cannot be written; what was to be kept is refused");
+                self.late = batch.writes.split_off(written);
+                if nothing_is_kept {
+                    // What only this daemon knows is so, whatever the disk says; the ceiling moves with the next write.
+                    return self.settle(batch.changes);
+                }
                 self.take_back(batch.changes, &Arc::new(error));
             }
         }

@@ -1,13 +1,17 @@
 //! Clients that are slow or many, and the end of the service.
 
+mod tls;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
 
+use super::accept::Stream;
 use super::*;
 
 struct Service {
@@ -154,12 +158,13 @@ async fn tcp_is_served_beside_the_unix_socket_and_told_from_it() {
     let socket = folder.path().join("s");
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    let listeners = Listeners { unix: UnixListener::bind(&socket).unwrap(), tcp: Some(tcp) };
+    let listeners = Listeners { unix: UnixListener::bind(&socket).unwrap(), tcp: Some(Tcp::Plain(tcp)) };
     let router = Router::new().route(
         "/",
         get(async |Extension(peer): Extension<Peer>| match peer {
             Peer::Unix { .. } => "unix",
             Peer::Loopback => "tcp",
+            Peer::Tls => "tls",
         }),
     );
     let mut service = JoinSet::new();

@@ -147,12 +147,12 @@ pub(crate) enum Class {
 
 impl Class {
     /// What a mapping with this key, on this address, would need.
-    pub(crate) const fn port(key: MappingKey, address: IpAddr, tenant: Option<AttachmentId>) -> Self {
+    pub(crate) const fn port(key: MappingKey, address: IpAddr, holder: Option<AttachmentId>) -> Self {
         let remote = match key.scope {
             Scope::Endpoint(remote) => Some(remote),
             Scope::Any | Scope::Address(_) | Scope::Own => None,
         };
-        Self::Port(key.uplink, address, remote, tenant)
+        Self::Port(key.uplink, address, remote, holder)
     }
 }
 
@@ -265,7 +265,7 @@ impl Mappings {
     }
 
     /// The container's mapping with this key that serves. One that packets have made comes before publications of the same
-    /// internal endpoint, which are as good as each other.
+    /// internal endpoint, of which it is the one with the lowest external endpoint.
     pub(crate) fn of_key(
         &self,
         attachment: AttachmentId,

@@ -5,7 +5,7 @@
 //! ```text
 //! Exclusive   a random port, for one mapping
 //! Exactly     a given port, for one publication
-//! Block       a random port out of blocks of 64 that one tenant has as a whole
+//! Block       a random port out of blocks of 64 that one holder has as a whole
 //! Shared      a random port for many mappings, each with another remote
 //! ```
 //!
@@ -46,11 +46,11 @@ pub(crate) enum Want {
     Shared(SocketAddr),
     /// A publication of this port, leasable or not.
     Exactly(u16),
-    /// A mapping of a tenant that has blocks of its own.
+    /// A mapping of a holder that has blocks of its own.
     Block {
         /// Whose blocks.
-        tenant: AttachmentId,
-        /// A further block is taken when the tenant's are full and fewer than this.
+        holder: AttachmentId,
+        /// A further block is taken when the holder's are full and fewer than this.
         max_blocks: u16,
     },
 }
@@ -127,12 +127,12 @@ impl PortPool {
         self.resting.front().map(|(until, _)| *until)
     }
 
-    /// Blocks that tenants have got or given back since this was called, in order.
+    /// Blocks that holders have got or given back since this was called, in order.
     pub(crate) fn block_changes(&mut self) -> impl Iterator<Item = BlockChange> {
         self.blocks.changes()
     }
 
-    /// Ports that this engine has: shared ones count once, resting ones and all of a tenant's block too.
+    /// Ports that this engine has: shared ones count once, resting ones and all of a holder's block too.
     pub(crate) const fn used(&self) -> u32 {
         self.source.taken()
     }
@@ -146,8 +146,8 @@ impl PortPool {
         let (port, kind) = match *want {
             Want::Exclusive => (self.source.take_any(random)?, Kind::Exclusive),
             Want::Exactly(port) => (self.source.take(port).then_some(port)?, Kind::Exclusive),
-            Want::Block { tenant, max_blocks } => {
-                (self.blocks.lease(&mut self.source, random, tenant, max_blocks)?, Kind::Block)
+            Want::Block { holder, max_blocks } => {
+                (self.blocks.lease(&mut self.source, random, holder, max_blocks)?, Kind::Block)
             }
             Want::Shared(remote) => {
                 let shared = self.shared.get_or_insert_with(|| Box::new(SharedPorts::new(&self.hasher)));
@@ -173,9 +173,9 @@ impl PortPool {
         match *want {
             Want::Exclusive => self.source.free() > 0,
             Want::Exactly(port) => self.source.leased(Block::of(port)) & bit(port) == 0,
-            Want::Block { tenant, max_blocks } => {
-                self.blocks.has_free_port(tenant)
-                    || self.blocks.count(tenant) < max_blocks && self.source.has_free_block()
+            Want::Block { holder, max_blocks } => {
+                self.blocks.has_free_port(holder)
+                    || self.blocks.count(holder) < max_blocks && self.source.has_free_block()
             }
             Want::Shared(remote) => {
                 self.source.free() > 0 || self.shared.as_ref().is_some_and(|shared| shared.has_unused(remote))
@@ -194,7 +194,7 @@ impl PortPool {
 
     /// What [`Self::find`] would say after the end of these rests, if it says no before.
     fn could_find_among(&self, rested: &BTreeMap<Block, u64>, want: &Want) -> bool {
-        // What would go back to the space, rather than to a tenant's block.
+        // What would go back to the space, rather than to a holder's block.
         let mut freed =
             rested.iter().map(|(&block, &ports)| (block, self.blocks.given_back_with(block, ports)));
         match *want {
@@ -204,10 +204,10 @@ impl PortPool {
             Want::Exactly(port) => {
                 freed.any(|(block, ports)| block == Block::of(port) && ports & bit(port) != 0)
             }
-            Want::Block { tenant, max_blocks } => {
-                let own = freed.clone().filter(|&(block, _)| self.blocks.tenant_of(block) == Some(tenant));
+            Want::Block { holder, max_blocks } => {
+                let own = freed.clone().filter(|&(block, _)| self.blocks.tenant_of(block) == Some(holder));
                 let (gone, kept): (Vec<_>, Vec<_>) = own.partition(|&(_, ports)| ports != 0);
-                let may_grow = self.blocks.count(tenant) - (gone.len() as u16) < max_blocks;
+                let may_grow = self.blocks.count(holder) - (gone.len() as u16) < max_blocks;
                 let whole = |(block, ports): (Block, u64)| {
                     self.source.set().word(block) & !(self.source.leased(block) & !ports) == u64::MAX
                 };

@@ -79,7 +79,9 @@ impl World {
         let netns = json!({"name": namespace.name()});
         let body = json!({"name": name, "netns": netns, "address6": "fd00:1::2"});
         let made = self.scene.api.made("containers", &body);
-        connectors.iter().for_each(|connector| drop(self.scene.api.attach(name, connector)));
+        for connector in connectors {
+            self.scene.api.attach(name, connector);
+        }
         // Its kernel then knows where the gateway is.
         namespace.run(|| ping(GATEWAY, 1, 1, PATIENCE)).unwrap();
         let mut neighbors = Command::new("ip");

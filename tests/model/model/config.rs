@@ -103,7 +103,7 @@ impl Model {
                 Filtering::AddressDependent => contacts.contains(&(session.mapping, remote.ip())),
                 Filtering::AddressAndPortDependent => false,
             };
-        let mapped = published || m.scope == scope(key, c);
+        let mapped = m.scope.4 == c.translation && (published || m.scope == scope(key, c));
         let rules = is_allowed(c, protocol, remote, !session.called);
         routed && lets_in && mapped && rules && self.may_use(m, c)
     }

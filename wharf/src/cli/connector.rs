@@ -136,13 +136,13 @@ impl Add {
 
 impl Set {
     async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
-        let (patch, run) = (self.patch()?, self.mutation.run());
+        let (new, run) = (self.patch()?, self.mutation.run());
         let path = resource::path::<Shown>(&self.name);
         let etag = match self.if_match {
             Some(revision) => Some(format!("\"{revision}\"")),
             None => client.etag(&path).await?,
         };
-        let changed = client.change(&path, &patch, etag.as_deref(), run).await?;
+        let changed = client.change(&path, &new, etag.as_deref(), run).await?;
         resource::tell::<Shown>(changed, format, run, "changed")
     }
 

@@ -27,7 +27,7 @@ Examples:
 pub(super) enum Container {
     /// Add a container: makes its device, with address and default route
     #[command(after_help = ADD_EXAMPLES)]
-    Add(Add),
+    Add(Box<Add>),
     /// List containers
     #[command(after_help = "Example:\n  wharf container list")]
     List,

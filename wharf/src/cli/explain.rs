@@ -145,8 +145,10 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some(file) = text.strip_prefix('@') else { return Ok(Self(text.to_owned())) };
         let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-        let digit = |value: u8| char::from_digit(value.into(), 16);
-        Ok(Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()))
+        let digits = |byte: &u8| {
+            [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
+        };
+        Ok(Self(bytes.iter().flat_map(digits).collect()))
     }
 }
 

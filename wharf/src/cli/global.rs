@@ -66,7 +66,7 @@ impl Global {
         match (&self.api, &self.ca) {
             (Some(Api::Https(authority)), Some(ca)) => {
                 let own = self.cert.clone().zip(self.key.clone());
-                Ok(Target::Tls(authority.clone(), Trust { ca: ca.clone(), own }))
+                Ok(Target::Tls(authority.clone(), Trust { ca: ca.clone(), own }.into()))
             }
             (Some(Api::Https(_)), None) => Err(Failure::usage(
                 "an https --api needs --ca: nobody is trusted unless you say so",

@@ -89,7 +89,8 @@ impl Pair {
         match format {
             Format::Json => output::json(answer)?,
             Format::Table => {
-                output::line(format_args!("connector {connector} {} for vpc {vpc}", done(run, participle)))?
+                let done = done(run, participle);
+                output::line(format_args!("connector {connector} {done} for vpc {vpc}"))?;
             }
         }
         Ok(())

@@ -73,6 +73,7 @@ fn documented_examples_parse() {
         "--api https://[fd00::1]:8443 --ca ca.pem --cert me.pem --key me.key stats",
         "vpc list --socket /tmp/w.sock --color never",
         "serve --state none",
+        "serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --tls-client-ca clients.pem",
         "serve --state /var/lib/wharf",
         "store export",
         "store export --state /srv/wharf backup.jsonl -o json",
@@ -107,7 +108,7 @@ fn nonsense_is_a_usage_error() {
         "explain c1 10.1.0.1:80 --drops",
         "sessions --interval 2",
         "sessions --limit 0",
-        "serve --listen 0.0.0.0:8080",
+        "serve --listen localhost:8080",
         "serve --workers 0",
         "serve --workers 65",
         "serve --workers two",
@@ -169,7 +170,7 @@ fn the_daemon_is_found_by_flag_or_default() {
     assert_eq!(target("stats --api http://localhost:80/ --socket /tmp/w.sock").unwrap(), tcp);
     let tls = target("stats --api https://wharf.example:8443 --ca ca.pem").unwrap();
     let trust = Trust { ca: "ca.pem".into(), own: None };
-    assert_eq!(tls, Target::Tls("wharf.example:8443".parse().unwrap(), trust));
+    assert_eq!(tls, Target::Tls("wharf.example:8443".parse().unwrap(), trust.into()));
     for wrong in [
         "stats --api https://wharf.example:8443",
         "stats --ca ca.pem",

@@ -102,10 +102,11 @@ fn mend(error: ClientError) -> Result<Ended, Failure> {
 
 fn print(event: &Event, format: Format) -> Result<(), Failure> {
     let resource: Value = serde_json::from_str(&event.data).unwrap_or(Value::Null);
-    Ok(match format {
+    match format {
         Format::Json => output::line(object(event, &resource))?,
         Format::Table => output::line(sentence(event, &resource))?,
-    })
+    }
+    Ok(())
 }
 
 fn object(event: &Event, resource: &Value) -> Value {

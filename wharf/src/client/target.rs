@@ -23,7 +23,7 @@ pub(crate) enum Target {
     /// TCP on loopback.
     Tcp(SocketAddr),
     /// TLS, to anywhere.
-    Tls(Authority, Trust),
+    Tls(Authority, Box<Trust>),
 }
 
 /// A host and a port, as a URL writes them.

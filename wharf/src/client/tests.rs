@@ -1,5 +1,7 @@
 //! The client against a real, tiny server on a unix socket.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -99,4 +101,26 @@ fn nobody_there_is_unreachable() {
     assert_eq!(connect().expect("no socket").exit(), Exit::Unreachable);
     drop(UnixListener::bind(&path).unwrap());
     assert_eq!(connect().expect("no daemon").exit(), Exit::Unreachable);
+}
+
+#[test]
+fn a_creation_whose_answer_is_lost_is_asked_for_again_with_the_same_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wharf.sock");
+    let lost = server(&path, "");
+    let body = serde_json::json!({"name": "orders"});
+    let (made, requests) = block_on(async {
+        let mut client = Client::connect(Target::Unix(path.clone()).into()).await.unwrap();
+        // The first daemon takes the request and ends; the next one is there when the client comes back.
+        std::fs::remove_file(&path).unwrap();
+        let found = server(&path, "HTTP/1.1 201 Created\r\ncontent-length: 17\r\n\r\n{\"name\":\"orders\"}");
+        let made = client.create("/v1/vpcs", &body, &Key::random().unwrap(), Run::Real).await;
+        (made, [lost, found].map(|server| server.join().unwrap()))
+    });
+    assert_eq!(made.unwrap(), body);
+    let key = |request: &str| {
+        let line = request.lines().find(|line| line.starts_with("idempotency-key: "));
+        line.expect("there is a key").to_owned()
+    };
+    assert_eq!(key(&requests[0]), key(&requests[1]));
 }

@@ -39,8 +39,8 @@ fn new() -> NewConnector {
     connector(None)
 }
 
-fn texts(n: usize, text: impl Fn(usize) -> String) -> Option<Vec<String>> {
-    Some((0..n).map(text).collect())
+fn texts(n: usize, text: impl Fn(usize) -> String) -> Vec<String> {
+    (0..n).map(text).collect()
 }
 
 /// Whether it is valid; if not, it has this one fault.
@@ -78,7 +78,7 @@ fn a_vpc_is_the_tenants_own_unless_another_is_named() {
 #[test]
 fn users_are_bounded_patterns() {
     for (n, right) in [(0, true), (1, true), (64, true), (65, false)] {
-        let users = texts(n, |i| format!("c{i}"));
+        let users = Some(texts(n, |i| format!("c{i}")));
         check(NewConnector { users, ..new() }, right, Code::InvalidPolicy, "users");
     }
     let (longest, too_long) = ("a".repeat(63), "a".repeat(64));
@@ -108,7 +108,7 @@ fn users_are_bounded_patterns() {
 #[test]
 fn own_addresses_are_bounded_and_different() {
     for (n, right) in [(0, false), (1, true), (64, true), (65, false)] {
-        let external_addresses = texts(n, |i| format!("10.1.0.{i}"));
+        let external_addresses = Some(texts(n, |i| format!("10.1.0.{i}")));
         check(
             NewConnector { external_addresses, ..new() },
             right,
@@ -128,7 +128,7 @@ fn own_addresses_are_bounded_and_different() {
 #[test]
 fn dns_servers_are_as_many_as_a_resolver_asks() {
     for (n, right) in [(0, true), (1, true), (3, true), (4, false)] {
-        let dns_servers = texts(n, |i| format!("10.1.0.{i}"));
+        let dns_servers = Some(texts(n, |i| format!("10.1.0.{i}")));
         check(NewConnector { dns_servers, ..new() }, right, Code::InvalidAddress, "dns_servers");
     }
     let dns_servers = Some(vec!["10.1.0.53".into(), "10.1.0.53".into()]);

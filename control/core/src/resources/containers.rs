@@ -27,8 +27,8 @@ impl Resources {
     }
 
     pub(crate) fn container_ready(&mut self, name: &FullName, link: ContainerLink, origin: Option<Origin>) {
-        let creating = |container: &&Container| container.life == Life::Creating;
-        if self.containers.find(name).filter(creating).is_none() {
+        let creating = |container: &Container| container.life == Life::Creating;
+        if !self.containers.find(name).is_some_and(creating) {
             return;
         }
         let gone = self.lost_attachments.has(&link.attachment);
@@ -51,8 +51,8 @@ impl Resources {
     }
 
     pub(crate) fn forget_container(&mut self, name: &FullName) {
-        let ended = |container: &&Container| matches!(container.life, Life::Creating | Life::Deleting(_));
-        if self.containers.find(name).filter(ended).is_some() {
+        let ended = |container: &Container| matches!(container.life, Life::Creating | Life::Deleting(_));
+        if self.containers.find(name).is_some_and(ended) {
             self.containers.remove(name);
         }
     }

@@ -23,8 +23,8 @@ impl Resources {
 
     pub(crate) fn vpc_ready(&mut self, name: &FullName, link: VpcLink) {
         // What could not be made after a restart can be made later.
-        let waits = |vpc: &&Vpc| matches!(vpc.life, Life::Creating | Life::Gone(None));
-        if self.vpcs.find(name).filter(waits).is_none() {
+        let waits = |vpc: &Vpc| matches!(vpc.life, Life::Creating | Life::Gone(None));
+        if !self.vpcs.find(name).is_some_and(waits) {
             return;
         }
         let gone = self.lost_uplinks.has(&link.uplink);
@@ -54,8 +54,8 @@ impl Resources {
     }
 
     pub(crate) fn forget_vpc(&mut self, name: &FullName) {
-        let ended = |vpc: &&Vpc| matches!(vpc.life, Life::Creating | Life::Deleting(_));
-        if self.vpcs.find(name).filter(ended).is_some() {
+        let ended = |vpc: &Vpc| matches!(vpc.life, Life::Creating | Life::Deleting(_));
+        if self.vpcs.find(name).is_some_and(ended) {
             self.vpcs.remove(name);
         }
     }

@@ -81,7 +81,7 @@ fn wrong_fields_are_named_with_their_code() {
     let excluded =
         NewPorts { exclude: Some(vec![NewPortRange { first: 1, last: 65_535 }]), ..NewPorts::default() };
     let next_hop = |text: &str| NewVpc { next_hop: Some(text.into()), ..vpc() };
-    let table = [
+    let table = vec![
         (NewVpc { name: "Orders".into(), ..vpc() }, Code::InvalidName, "name"),
         (NewVpc { cidr: Some("10.1.0.1/16".into()), ..vpc() }, Code::InvalidCidr, "cidr"),
         (NewVpc { cidr: Some("169.254.0.0/16".into()), ..vpc() }, Code::InvalidCidr, "cidr"),

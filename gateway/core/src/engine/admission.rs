@@ -93,7 +93,7 @@ impl Engine {
         let id = attachment.config.id;
         let external = paired.ok_or(Reason::NoExternalAddress)?;
         let want = match scope {
-            _ if uplink.config.port_blocks => Want::Block { tenant: id, max_blocks: u16::MAX },
+            _ if uplink.config.port_blocks => Want::Block { holder: id, max_blocks: u16::MAX },
             Scope::Endpoint(remote) => Want::Shared(remote),
             Scope::Any | Scope::Address(_) | Scope::Own => Want::Exclusive,
         };
@@ -233,16 +233,16 @@ impl Engine {
             first: block.first(),
         };
         let events = pool.ports.block_changes().map(|change| match change {
-            BlockChange::Taken(tenant, taken) => Event::BlockTaken(block(tenant, taken)),
-            BlockChange::GivenBack(tenant, back) => Event::BlockGivenBack(block(tenant, back)),
+            BlockChange::Taken(holder, taken) => Event::BlockTaken(block(holder, taken)),
+            BlockChange::GivenBack(holder, back) => Event::BlockGivenBack(block(holder, back)),
         });
         self.events.extend(events);
     }
 }
 
 fn port_class(key: MappingKey, address: IpAddr, want: Want) -> Class {
-    let tenant = if let Want::Block { tenant, .. } = want { Some(tenant) } else { None };
-    Class::port(key, address, tenant)
+    let holder = if let Want::Block { holder, .. } = want { Some(holder) } else { None };
+    Class::port(key, address, holder)
 }
 
 /// Whether a policy lets anybody send to the mapping, so that its port has to rest (RFC 6888 REQ-8).

@@ -45,14 +45,14 @@ impl Model {
         (first..first + PORT_BLOCK).all(|port| self.set.contains(&port) && self.is_free(port))
     }
 
-    /// The tenant's ports in use, or not.
-    fn tenants_ports(&self, worker: usize, tenant: AttachmentId, used: bool) -> usize {
-        self.held.values().filter(|&held| *held == (worker, Use::Block(tenant, used))).count()
+    /// The holder's ports in use, or not.
+    fn tenants_ports(&self, worker: usize, holder: AttachmentId, used: bool) -> usize {
+        self.held.values().filter(|&held| *held == (worker, Use::Block(holder, used))).count()
     }
 
-    fn may_grow(&self, worker: usize, tenant: AttachmentId, max_blocks: u16) -> bool {
-        let unused = self.tenants_ports(worker, tenant, false);
-        unused == 0 && self.tenants_ports(worker, tenant, true) < usize::from(max_blocks * PORT_BLOCK)
+    fn may_grow(&self, worker: usize, holder: AttachmentId, max_blocks: u16) -> bool {
+        let unused = self.tenants_ports(worker, holder, false);
+        unused == 0 && self.tenants_ports(worker, holder, true) < usize::from(max_blocks * PORT_BLOCK)
     }
 
     /// Whether `port` would be a right answer.
@@ -64,9 +64,9 @@ impl Model {
                 *holder == worker && !remotes.contains(&remote)
             }
             (Want::Exclusive | Want::Shared(_), _) => leasable,
-            (Want::Block { tenant, .. }, Some(held)) => *held == (worker, Use::Block(tenant, false)),
-            (Want::Block { tenant, max_blocks }, None) => {
-                self.may_grow(worker, tenant, max_blocks)
+            (Want::Block { holder, .. }, Some(held)) => *held == (worker, Use::Block(holder, false)),
+            (Want::Block { holder, max_blocks }, None) => {
+                self.may_grow(worker, holder, max_blocks)
                     && self.is_free_block(port / PORT_BLOCK * PORT_BLOCK)
             }
         }
@@ -100,12 +100,12 @@ impl Model {
                     remotes.insert(remote);
                 }
             }
-            Want::Block { tenant, .. } => {
+            Want::Block { holder, .. } => {
                 let first = port / PORT_BLOCK * PORT_BLOCK;
                 for other in first..first + PORT_BLOCK {
-                    self.held.entry(other).or_insert((worker, Use::Block(tenant, false)));
+                    self.held.entry(other).or_insert((worker, Use::Block(holder, false)));
                 }
-                self.held.insert(port, (worker, Use::Block(tenant, true)));
+                self.held.insert(port, (worker, Use::Block(holder, true)));
             }
         }
     }
@@ -153,11 +153,11 @@ impl Model {
     }
 
     fn blocks(&self) -> BTreeSet<(AttachmentId, Block)> {
-        let tenant = |(&port, held): (&u16, &(usize, Use))| match held.1 {
-            Use::Block(tenant, _) => Some((tenant, Block::of(port))),
+        let holder = |(&port, held): (&u16, &(usize, Use))| match held.1 {
+            Use::Block(holder, _) => Some((holder, Block::of(port))),
             _ => None,
         };
-        self.held.iter().filter_map(tenant).collect()
+        self.held.iter().filter_map(holder).collect()
     }
 }
 
@@ -167,7 +167,7 @@ fn want() -> impl Strategy<Value = Want> {
         (1000..1300u16).prop_map(Want::Exactly),
         (0..3u16).prop_map(|i| Want::Shared(remote(i))),
         (0..2u32, 0..4u16)
-            .prop_map(|(tenant, max_blocks)| Want::Block { tenant: AttachmentId(tenant), max_blocks }),
+            .prop_map(|(holder, max_blocks)| Want::Block { holder: AttachmentId(holder), max_blocks }),
     ]
 }
 
@@ -231,8 +231,8 @@ proptest! {
             }
             for change in pools.iter_mut().flat_map(PortPool::block_changes) {
                 let is_so = match change {
-                    BlockChange::Taken(tenant, block) => blocks.insert((tenant, block)),
-                    BlockChange::GivenBack(tenant, block) => blocks.remove(&(tenant, block)),
+                    BlockChange::Taken(holder, block) => blocks.insert((holder, block)),
+                    BlockChange::GivenBack(holder, block) => blocks.remove(&(holder, block)),
                 };
                 prop_assert!(is_so, "{:?}", change);
             }

@@ -28,8 +28,8 @@ pub(super) fn remote(i: u16) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, (i >> 8) as u8], i))
 }
 
-fn block(tenant: AttachmentId, max_blocks: u16) -> Want {
-    Want::Block { tenant, max_blocks }
+fn block(holder: AttachmentId, max_blocks: u16) -> Want {
+    Want::Block { holder, max_blocks }
 }
 
 /// Leases until there is no port for it.

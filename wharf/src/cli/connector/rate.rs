@@ -14,6 +14,7 @@ pub(super) struct Rate(u64);
 
 /// Rate limits as the API takes and shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the API names them so")]
 pub(super) struct Rates {
     packets_per_second: Option<Rate>,
     bits_per_second: Option<Rate>,

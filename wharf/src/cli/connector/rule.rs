@@ -43,27 +43,28 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str =
             "is not such as allow:tcp:10.1.0.0/24:80-90, allow:udp:53, deny:[fd00::/64] or allow";
-        let mut parts = parts(text).ok_or(WRONG)?.into_iter().peekable();
-        let action = match parts.next() {
+        let mut rest = parts(text).ok_or(WRONG)?.into_iter().peekable();
+        let action = match rest.next() {
             Some("allow") => Action::Allow,
             Some("deny") => Action::Deny,
             _ => return Err(WRONG),
         };
-        let protocol = parts.peek().and_then(|part| Protocol::from_name(part));
+        let protocol = rest.peek().and_then(|part| Protocol::from_name(part));
         if protocol.is_some() {
-            parts.next();
+            rest.next();
         }
-        let destination = parts.next_if(|part| part.contains(['.', '[', '/']));
-        let destination = destination.map(|part| part.trim_matches(['[', ']']).to_owned());
-        let ports = parts.next().map(|part| part.parse().map_err(|_| WRONG)).transpose()?;
-        match parts.next() {
+        let destination = rest.next_if(|part| part.contains(['.', '[', '/']));
+        let destination =
+            destination.map(|part| unbracketed(part).map(str::to_owned).ok_or(WRONG)).transpose()?;
+        let ports = rest.next().map(|part| part.parse().map_err(|_| WRONG)).transpose()?;
+        match rest.next() {
             None => Ok(Self { action, protocol, destination, ports }),
             Some(_) => Err(WRONG),
         }
     }
 }
 
-/// What colons separate, but for those in brackets. `None` if a bracket does not hold a whole part.
+/// What colons separate, but for those in brackets. `None` if a part is empty, or a bracket does not end with its part.
 fn parts(text: &str) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let mut rest = Some(text);
@@ -71,13 +72,20 @@ fn parts(text: &str) -> Option<Vec<&str>> {
         let end =
             if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
         let (part, behind) = text.split_at(end);
-        if part.is_empty() || part.trim_matches(['[', ']']).contains(['[', ']']) {
+        if part.is_empty() {
             return None;
         }
         parts.push(part);
         rest = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
     }
     Some(parts)
+}
+
+/// A prefix without its brackets, which those of IPv6 have and no others.
+fn unbracketed(part: &str) -> Option<&str> {
+    let inner = part.strip_prefix('[').and_then(|part| part.strip_suffix(']'));
+    let prefix = inner.unwrap_or(part);
+    (prefix.contains(':') == inner.is_some() && !prefix.contains(['[', ']'])).then_some(prefix)
 }
 
 impl Protocol {
@@ -171,6 +179,8 @@ mod tests {
             "allow:[fd00::/64]80",
             "allow:tcp:fd00::/64]:80",
             "allow:[]",
+            "allow:[10.1.0.0/16]",
+            "allow:]:80",
             "allow:[[fd00::/64]]",
             "allow:tcp:90-80",
             "allow:tcp:65536",

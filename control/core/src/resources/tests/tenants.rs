@@ -267,13 +267,16 @@ fn a_vpc_with_manual_approval_lets_nobody_in_by_itself() {
     assert_eq!(state(&resources, "k"), ConnectorState::Approved);
 }
 
+/// A connector, its users, and the containers that may use it.
+type Users<'a> = (&'a str, Option<&'a [&'a str]>, &'a [&'a str]);
+
 #[test]
 fn only_containers_that_a_connector_names_may_use_it() {
     let mut resources = one_of_each();
     for (id, text) in ["web-1", "web", "cron", "cron-2"].into_iter().enumerate() {
         make_container(&mut resources, text, 10 + id as u32);
     }
-    let users: [(&str, Option<&[&str]>, &[&str]); 5] = [
+    let users: [Users<'_>; 5] = [
         ("all", None, &["c", "cron", "cron-2", "web", "web-1"]),
         ("none", Some(&[]), &[]),
         ("some", Some(&["web-*", "cron"]), &["cron", "web-1"]),

@@ -47,7 +47,7 @@ fn any_connector(choices: &mut Choices) -> ConnectorSpec {
         destinations,
         external_addresses: address,
         translation,
-        linger_s: Some(choices.below(3) as i64),
+        linger_s: Some(i64::from(choices.number())),
         ..NewConnector::default()
     };
     new.validate().unwrap()
