@@ -92,8 +92,8 @@ fn a_vpc_answers_queries_or_asks() {
 #[test]
 fn other_protocols_have_no_ports() {
     let other = |number| NewProbe { protocol: None, ip_protocol: Some(number), ..probe(Protocol::Tcp, None) };
-    for number in [0, 132, 255] {
-        assert_eq!(described(other(number)).protocol, IpProtocol::Number(number as u8));
+    for number in [0_u8, 132, 255] {
+        assert_eq!(described(other(number.into())).protocol, IpProtocol::Number(number));
     }
     for number in [-1, 256] {
         assert_eq!(faults(other(number)), [(Code::InvalidPacket, "ip_protocol".to_owned())]);
