@@ -18,15 +18,31 @@ const AT_A_TIME: usize = 32;
 /// Between two tries of what could not be made.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// What was there when the daemon began: what clients create meanwhile is theirs to make.
+pub(crate) struct Intended {
+    vpcs: Vec<FullName>,
+    containers: Vec<FullName>,
+}
+
+impl Intended {
+    /// To be called before the first request is served.
+    pub(crate) fn of(app: &App) -> Self {
+        app.read(|resources| Self {
+            vpcs: resources.vpcs().map(|vpc| vpc.name.clone()).collect(),
+            containers: resources.containers().map(|container| container.name.clone()).collect(),
+        })
+    }
+}
+
 /// Brings the gateway to the intent, and tries again what fails, for as long as the daemon runs.
-pub(crate) async fn run(app: App) {
+pub(crate) async fn run(app: App, intended: Intended) {
     let started = Instant::now();
-    let (vpcs, containers) = app.read(|r| (r.vpcs().count(), r.containers().count()));
+    let (vpcs, containers) = (intended.vpcs.len(), intended.containers.len());
     if vpcs + containers > 0 {
         tracing::info!(vpcs, containers, "taking up what is intended");
     }
-    each(&app, wanted_vpcs(&app), make_vpc).await;
-    each(&app, wanted_containers(&app), make_container).await;
+    each(&app, intended.vpcs, make_vpc).await;
+    each(&app, intended.containers, make_container).await;
     if vpcs + containers > 0 {
         let elapsed_ms = started.elapsed().as_millis() as u64;
         tracing::info!(elapsed_ms, "all that can be taken up is there");
@@ -58,24 +74,10 @@ where
     tasks.join_all().await;
 }
 
-fn wanted_vpcs(app: &App) -> Vec<FullName> {
-    app.read(|resources| {
-        let made = |vpc: &&Vpc| vpc.life == Life::Creating;
-        resources.vpcs().filter(made).map(|vpc| vpc.name.clone()).collect()
-    })
-}
-
 /// VPCs that could not be made after the start.
 fn missing_vpcs(resources: &Resources) -> Vec<FullName> {
     let missing = |vpc: &&Vpc| vpc.life == Life::Gone(None);
     resources.vpcs().filter(missing).map(|vpc| vpc.name.clone()).collect()
-}
-
-fn wanted_containers(app: &App) -> Vec<FullName> {
-    app.read(|resources| {
-        let made = |container: &&Container| container.life == Life::Creating;
-        resources.containers().filter(made).map(|container| container.name.clone()).collect()
-    })
 }
 
 async fn make_vpc(app: App, name: FullName) {

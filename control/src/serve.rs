@@ -60,7 +60,7 @@ pub async fn serve(
     let app = App::new(state.registry, handle, state.lifetime);
     let mut background = JoinSet::new();
     background.spawn(events::follow(app.clone(), losses));
-    background.spawn(reconcile::run(app.clone()));
+    background.spawn(reconcile::run(app.clone(), reconcile::Intended::of(&app)));
     let router = http::router(app, &settings.admins);
     server::run(listeners, router, shutdown, settings).await;
 }

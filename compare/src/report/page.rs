@@ -165,7 +165,7 @@ mod tests {
             "| Request latency, p50, µs ↓ | 22.0 (20.0–30.0) | – | – | – |",
             "| Attach to first byte, ms ↓ | – | – | – | 80.5 |",
             "| TCP, one stream up, Gbit/s ↑ | – | **1.23** | – | – |",
-            "| Attach, asked to durable, p50, µs ↓ | – | – | – | **0.00500** |",
+            "| Attach, asked to live, p50, µs ↓ | – | – | – | **0.00500** |",
         ] {
             assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
         }

@@ -165,7 +165,7 @@ async fn a_watch_begins_where_the_client_says() {
         ("watch=true", None, "watch None"),
         ("watch=true&since=7", None, "watch Some(7)"),
         ("watch=true&since=7", Some("9"), "watch Some(9)"),
-        ("watch=true", Some("18446744073709551615"), "watch Some(18446744073709551615)"),
+        ("watch=true", Some("9223372036854775807"), "watch Some(9223372036854775807)"),
         ("watch=false", None, "100 -"),
         // A client that does not watch was nowhere.
         ("limit=7", Some("9"), "7 -"),
@@ -214,6 +214,7 @@ async fn an_etag_is_a_revision_in_quotes() {
         (&b"\"42\""[..], "Some(42)"),
         (b"\"0\"", "Some(0)"),
         (b" \"42\" ", "Some(42)"),
+        (b"42", "Some(42)"),
         (b"\"18446744073709551615\"", "Some(18446744073709551615)"),
         (b"*", "None"),
     ] {
@@ -221,8 +222,7 @@ async fn an_etag_is_a_revision_in_quotes() {
         assert_eq!(answer, expect(200, &format!("false - {expected}"), ""), "{tag:?}");
     }
     for tag in [
-        &b"42"[..],
-        b"",
+        &b""[..],
         b"\"\"",
         b"\"",
         b"W/\"42\"",
