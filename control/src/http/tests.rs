@@ -2,12 +2,15 @@
 
 mod calls;
 
+use std::convert::Infallible;
+
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HOST};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use control_core::{NewConnector, NewContainer, NewVpc, SessionParams};
+use futures_util::stream::{self, StreamExt};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -276,6 +279,16 @@ async fn bodies_are_bounded() {
     };
     assert_eq!(post_to("/v1/containers", padded(BODY_BYTES)).await, expect(200, "c1", ""));
     assert_eq!(post_to("/v1/containers", padded(BODY_BYTES + 1)).await, expect(413, "body_too_large", ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let begun = axum::body::Bytes::from_static(b"{\"name\": \"c1\",");
+    let never = stream::iter([Ok::<_, Infallible>(begun)]).chain(stream::pending());
+    let started = tokio::time::Instant::now();
+    let answer = post_to("/v1/containers", HttpBody::from_stream(never)).await;
+    assert_eq!(answer, expect(400, "malformed_json", ""));
+    assert!(started.elapsed() < std::time::Duration::from_secs(11), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
