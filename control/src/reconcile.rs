@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control_core::{Change, Container, FullName, Join, Life, Name, Problem, Resources, Vpc};
+use control_core::{Change, Code, Container, FullName, Join, Life, Name, Problem, Resources, Vpc};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -41,18 +41,17 @@ pub(crate) async fn run(app: App, intended: Intended) {
     if vpcs + containers > 0 {
         tracing::info!(vpcs, containers, "taking up what is intended");
     }
-    each(&app, intended.vpcs, make_vpc).await;
-    each(&app, intended.containers, make_container).await;
+    each(&app, intended.vpcs.clone(), make_vpc).await;
+    each(&app, intended.containers.clone(), make_container).await;
     if vpcs + containers > 0 {
         let elapsed_ms = started.elapsed().as_millis() as u64;
         tracing::info!(elapsed_ms, "all that can be taken up is there");
     }
     loop {
         tokio::time::sleep(AGAIN).await;
-        let missing = app.read(missing_vpcs);
-        if !missing.is_empty() {
-            each(&app, missing, make_vpc).await;
-        }
+        let (vpcs, containers) = app.read(|resources| intended.missing(resources));
+        each(&app, vpcs, make_vpc).await;
+        each(&app, containers, make_container).await;
         attach_missing(&app).await;
     }
 }
@@ -74,25 +73,42 @@ where
     tasks.join_all().await;
 }
 
-/// VPCs that could not be made after the start.
-fn missing_vpcs(resources: &Resources) -> Vec<FullName> {
-    let missing = |vpc: &&Vpc| vpc.life == Life::Gone(None);
-    resources.vpcs().filter(missing).map(|vpc| vpc.name.clone()).collect()
+impl Intended {
+    /// What could not be made until now.
+    fn missing(&self, resources: &Resources) -> (Vec<FullName>, Vec<FullName>) {
+        let vpcs = self.vpcs.iter().filter(|name| resources.vpc(name).is_ok_and(vpc_waits));
+        let containers =
+            self.containers.iter().filter(|name| resources.container(name).is_ok_and(container_waits));
+        (vpcs.cloned().collect(), containers.cloned().collect())
+    }
+}
+
+fn vpc_waits(vpc: &Vpc) -> bool {
+    matches!(vpc.life, Life::Creating | Life::Gone(None))
+}
+
+/// One that is being created anew by a client is known by having had no link yet.
+fn container_waits(container: &Container) -> bool {
+    container.life == Life::Creating && container.origin.is_some()
 }
 
 async fn make_vpc(app: App, name: FullName) {
-    let Some((spec, mac)) = app.read(|r| r.vpc(&name).ok().map(|vpc| (vpc.spec.clone(), vpc.mac))) else {
-        return;
-    };
+    let _turn = app.vpc_turn(&name).await;
+    // Under the turn: it can have been deleted, and created again by somebody who makes its link.
+    let found = app.read(|resources| {
+        let vpc = resources.vpc(&name).ok().filter(|vpc| vpc_waits(vpc))?;
+        Some((vpc.spec.clone(), vpc.mac))
+    });
+    let Some((spec, mac)) = found else { return };
     if let Err(problem) = app.link_vpc(&name, &spec, mac).await {
         tracing::warn!(vpc = %name, %problem, "the VPC cannot be taken up; it is tried again");
-        outcome(app.commit(Change::VpcGone(name)).await.map_err(Problem::from));
+        outcome(app.commit(Change::VpcGone(name.clone())).await.map_err(Problem::from));
     }
 }
 
 async fn make_container(app: App, name: FullName) {
     let found = app.read(|resources| {
-        let container = resources.container(&name).ok()?;
+        let container = resources.container(&name).ok().filter(|found| found.life == Life::Creating)?;
         Some((container.spec.clone(), container.origin.clone()))
     });
     let Some((spec, before)) = found else { return };
@@ -101,15 +117,29 @@ async fn make_container(app: App, name: FullName) {
     let made = if same { app.link_container(&name, &spec, before.as_ref()).await } else { Err(gone()) };
     match made {
         Ok(()) => attach_all(&app, &name).await,
-        Err(problem) => {
-            tracing::warn!(container = %name, %problem, "the container cannot be taken up");
+        Err(problem) if is_gone(&problem) => {
+            tracing::warn!(container = %name, %problem, "the container is gone");
             outcome(app.commit(Change::ContainerGone(name)).await.map_err(Problem::from));
+        }
+        // Its creation was cut off before anybody had an answer: it is as if it had never been.
+        Err(problem) if before.is_none() => {
+            tracing::warn!(container = %name, %problem, "the container that was being created is dropped");
+            outcome(app.commit(Change::ForgetContainer(name)).await.map_err(Problem::from));
+        }
+        // What the machine lacks now it may have later: nothing of the intent is lost.
+        Err(problem) => {
+            tracing::warn!(container = %name, %problem, "the container cannot be taken up; it is tried again");
         }
     }
 }
 
 fn gone() -> Problem {
-    Problem::new(control_core::Code::NetnsMissing, "its namespace does not exist any more")
+    Problem::new(Code::NetnsMissing, "its namespace does not exist any more")
+}
+
+/// Whether there is nothing to be taken up any more.
+fn is_gone(problem: &Problem) -> bool {
+    matches!(problem.code(), Code::NetnsMissing | Code::NetnsInvalid)
 }
 
 /// Connectors that the container shall have and does not.

@@ -169,6 +169,14 @@ impl NewConnector {
     }
 }
 
+impl NewConnector {
+    /// Whether the owner of the VPC sees no difference: who uses it, and how long it lingers, is its own owner's business.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        let seen = |new: &Self| Self { users: None, linger_s: None, ..new.clone() };
+        seen(self) == seen(other)
+    }
+}
+
 impl ConnectorSpec {
     /// Whether a container of this name may use it.
     pub fn may_be_used_by(&self, container: &Name) -> bool {

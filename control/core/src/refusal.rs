@@ -220,6 +220,26 @@ pub enum Refusal {
         /// Which field.
         field: &'static str,
     },
+    /// The owner of the VPC has approved the connector as it is.
+    #[error(
+        "the owner of VPC {vpc} has approved connector {name} as it is: only users and linger_s can be changed; create another connector"
+    )]
+    ApprovedElsewhere {
+        /// Which connector.
+        name: Name,
+        /// Whose owner approved it.
+        vpc: String,
+    },
+    /// Another tenant's namespaces would be this one's too.
+    #[error(
+        "{prefix} and the netns_prefix of tenant {other} begin alike, so that one could name the other's namespaces"
+    )]
+    PrefixOverlaps {
+        /// What was asked for.
+        prefix: String,
+        /// Whose prefix begins it, or begins with it.
+        other: Name,
+    },
     /// The default tenant is always there.
     #[error("the tenant default is always there")]
     DefaultTenant,
@@ -259,7 +279,8 @@ impl Refusal {
             Self::MayNotUse { .. } => Code::MayNotUse,
             Self::NotReserved { .. } | Self::DnsOutside { .. } => Code::InvalidAddress,
             Self::ExternalTaken { .. } => Code::ExternalTaken,
-            Self::Immutable { .. } => Code::ImmutableField,
+            Self::Immutable { .. } | Self::ApprovedElsewhere { .. } => Code::ImmutableField,
+            Self::PrefixOverlaps { .. } => Code::InvalidNetns,
             Self::LimitReached { .. } => Code::LimitReached,
         }
     }
@@ -275,6 +296,7 @@ impl Refusal {
                 Some(format!("publications[{index}]"))
             }
             Self::NoSuchFamily { index, .. } => Some(format!("destinations[{index}]")),
+            Self::PrefixOverlaps { .. } => Some("netns_prefix".into()),
             Self::NotReserved { index, .. } => Some(format!("external_addresses[{index}]")),
             Self::DnsOutside { index, .. } => Some(format!("dns_servers[{index}]")),
             _ => None,

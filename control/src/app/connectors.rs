@@ -1,13 +1,13 @@
 //! Connectors.
 
 use control_core::{
-    Caller, Change, Connector, ConnectorSpec, ConnectorView, FullName, Kind, Name, NewConnector, Problem,
-    Resources, VpcRef,
+    Caller, Change, Code, Connector, ConnectorSpec, ConnectorView, FullName, Kind, Name, NewConnector,
+    Problem, Resources, VpcRef,
 };
 
 use super::call::named;
 use super::{App, Call, Page, Slice};
-use crate::registry::Request;
+use crate::registry::{Expected, Request};
 
 impl App {
     /// Adds a connector. It has no device, so that it is there at once.
@@ -92,28 +92,23 @@ impl App {
         self.carry_out(|app| app.change_policy(call, connector, spec)).await
     }
 
-    /// The owner of a VPC lets a connector join it.
+    /// The owner of a VPC lets a connector join it, as it is at the time.
     pub(crate) async fn approve(
         &self,
         call: Call,
         vpc: &str,
         connector: &str,
     ) -> Result<ConnectorView, Problem> {
-        let connector = self.joining(&call, vpc, connector)?;
-        let change = Change::ApproveConnector(connector.clone());
+        let seen = self.joining(&call, vpc, connector)?;
+        let change = Change::ApproveConnector(seen.name.clone());
         if call.dry_run {
-            let view = |resources: &Resources| self.view_for(call.tenant(), resources, &connector);
-            return self.registry().try_out(change, None, view)?;
+            let view = |resources: &Resources| self.view_for(call.tenant(), resources, &seen.name);
+            return self.registry().try_out(change, Some(&seen), view)?;
         }
-        let mut request = call.request("approve", Kind::Connector, &connector, change);
-        let by = call.tenant().to_string();
-        if let Some(entry) = &mut request.audit {
-            entry.tenant = by;
-            entry.target = format!("/v1/vpcs/{vpc}/connectors/{}", connector.seen_by(call.tenant()));
-        }
+        let request = ruling(&call, "approve", vpc, seen.clone(), change);
         self.registry().commit(request).await?;
-        tracing::info!(%connector, vpc, "connector approved");
-        self.read(|resources| self.view_for(call.tenant(), resources, &connector))
+        tracing::info!(connector = %seen.name, vpc, "connector approved");
+        self.read(|resources| self.view_for(call.tenant(), resources, &seen.name))
     }
 
     /// The owner of a VPC lets a connector join no more. All of its sessions have ended when this returns.
@@ -123,19 +118,21 @@ impl App {
         vpc: &str,
         connector: &str,
     ) -> Result<ConnectorView, Problem> {
-        let full = self.joining(&call, vpc, connector)?;
-        if call.dry_run {
-            let view = |resources: &Resources| self.view_for(call.tenant(), resources, &full);
-            return self.registry().try_out(Change::RevokeConnector(full.clone()), None, view)?;
+        loop {
+            let seen = self.joining(&call, vpc, connector)?;
+            let (full, change) = (seen.name.clone(), Change::RevokeConnector(seen.name.clone()));
+            if call.dry_run {
+                let view = |resources: &Resources| self.view_for(call.tenant(), resources, &full);
+                return self.registry().try_out(change, Some(&seen), view)?;
+            }
+            let request = ruling(&call, "revoke", vpc, seen, change);
+            let owner = call.tenant().clone();
+            match self.carry_out(|app| app.withdraw(owner, request, full)).await {
+                // Its owner cannot keep it by changing it: whatever it is by now is revoked.
+                Err(problem) if problem.code() == Code::Changed => {}
+                outcome => return outcome,
+            }
         }
-        let mut request =
-            call.request("revoke", Kind::Connector, &full, Change::RevokeConnector(full.clone()));
-        let by = call.tenant().to_string();
-        if let Some(entry) = &mut request.audit {
-            entry.tenant = by;
-            entry.target = format!("/v1/vpcs/{vpc}/connectors/{}", full.seen_by(call.tenant()));
-        }
-        self.carry_out(|app| app.withdraw(call.caller.tenant, request, full)).await
     }
 
     /// Removes a connector. Refused while it is attached.
@@ -149,19 +146,23 @@ impl App {
         }
         self.registry().commit(request).await?;
         self.0.allowances.forget(id);
+        self.0.lingering.forget(&connector);
         tracing::info!(%connector, "connector deleted");
         Ok(())
     }
 
-    /// The connector, written as `name` or `tenant/name`, that wants to join this VPC of the caller.
-    fn joining(&self, call: &Call, vpc: &str, connector: &str) -> Result<FullName, Problem> {
+    /// The connector, written as `name` or `tenant/name`, that wants to join this VPC of the caller, as it is now: one of the same name
+    /// that comes after it can want another VPC.
+    fn joining(&self, call: &Call, vpc: &str, connector: &str) -> Result<Expected, Problem> {
         let vpc = call.named(vpc, Kind::Vpc)?;
         let missing =
             || control_core::Refusal::NotFound { kind: Kind::Connector, name: connector.to_owned() };
         let connector = VpcRef::parse("connector", connector).map_err(|_| missing())?.of(call.tenant());
         self.read(|resources| {
             resources.vpc(&vpc)?;
-            Ok(resources.connector_joining(&vpc, &connector)?.name.clone())
+            let (kind, name) = (Kind::Connector, resources.connector_joining(&vpc, &connector)?.name.clone());
+            let revision = resources.stamp(kind, &name).asked;
+            Ok(Expected { kind, name, revision })
         })
     }
 
@@ -231,10 +232,24 @@ impl App {
         };
         // The gateway did not take it: everything is as it was.
         let change = Change::UpdateConnector { tenant: connector.tenant.clone(), spec: (*before).clone() };
-        self.registry().commit(Request::of(change)).await?;
-        if let Err(error) = self.tell_all(&connector).await {
-            tracing::error!(%connector, %error, "the old policy was not taken back either");
+        let taken_back = match self.registry().commit(Request::of(change)).await {
+            Ok(_) => self.tell_all(&connector).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = taken_back {
+            tracing::error!(%connector, %error, "the old policy was not taken back everywhere");
         }
         Err(problem)
     }
+}
+
+/// What the owner of a VPC says about a connector, in its own audit log.
+fn ruling(call: &Call, action: &str, vpc: &str, seen: Expected, change: Change) -> Request {
+    let mut request = call.request(action, Kind::Connector, &seen.name, change);
+    if let Some(entry) = &mut request.audit {
+        entry.tenant = call.tenant().to_string();
+        entry.target = format!("/v1/vpcs/{vpc}/connectors/{}", seen.name.seen_by(call.tenant()));
+    }
+    request.expected = Some(seen);
+    request
 }

@@ -13,6 +13,9 @@ use super::App;
 #[derive(Default)]
 pub(super) struct Lingering(Mutex<HashMap<FullName, Instant>>);
 
+/// Longest time until somebody who waits sees that there is nothing to wait for.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 impl Lingering {
     /// Sets a connector's end anew; whether nobody waits for it yet.
     fn set(&self, connector: &FullName, end: Instant) -> bool {
@@ -27,6 +30,11 @@ impl Lingering {
             all.remove(connector);
         }
         end
+    }
+
+    /// Nobody has to wait for it any more.
+    pub(super) fn forget(&self, connector: &FullName) {
+        self.all().remove(connector);
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<FullName, Instant>> {
@@ -54,7 +62,8 @@ impl App {
                     return app.rest(connector).await;
                 };
                 drop(app);
-                tokio::time::sleep_until(end).await;
+                // Not all the time at once: it can be forgotten.
+                tokio::time::sleep_until(end.min(Instant::now() + LOOK_AGAIN)).await;
             }
         });
     }

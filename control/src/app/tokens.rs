@@ -86,6 +86,16 @@ impl App {
         Ok(())
     }
 
+    /// Whether a caller from before is still one.
+    pub(crate) fn knows(&self, caller: &Caller) -> bool {
+        self.read(|resources| match &caller.principal {
+            Principal::Local { .. } => resources.tenant(&caller.tenant).is_ok(),
+            Principal::Token { token, .. } => {
+                resources.token(token).is_ok_and(|token| !token.has_expired(now().as_secs()))
+            }
+        })
+    }
+
     /// Who bears this secret.
     pub(crate) fn bearer(&self, secret: &str) -> Result<Principal, Problem> {
         let unknown = || {

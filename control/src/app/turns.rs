@@ -11,7 +11,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 pub(super) struct Turns(Mutex<HashMap<FullName, Arc<RwLock<()>>>>);
 
 /// The right to work on one resource, until dropped.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     turns: &'a Turns,
     name: FullName,
     held: Held,

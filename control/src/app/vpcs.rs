@@ -7,6 +7,7 @@ use gateway::{CallError, CommandError};
 
 use super::call::named;
 use super::reservation::Reservation;
+use super::turns::Turn;
 use super::{App, Call, Page, Slice, convert, failure, random};
 
 impl App {
@@ -68,6 +69,8 @@ impl App {
     }
 
     async fn make_vpc(self, call: Call, vpc: FullName, spec: VpcSpec) -> Result<VpcView, Problem> {
+        // Nobody else makes a link for that name meanwhile.
+        let _turn = self.vpc_turn(&vpc).await;
         let change = Change::ReserveVpc { tenant: vpc.tenant.clone(), spec: spec.clone() };
         self.registry().commit(call.creation("create_vpc", Kind::Vpc, &vpc, change)).await?;
         let reservation = Reservation::new(&self, call.failed_creation(Change::ForgetVpc(vpc.clone())));
@@ -80,6 +83,11 @@ impl App {
         // The state can be "gone" already.
         tracing::info!(%vpc, state = %view.state, "VPC created");
         Ok(view)
+    }
+
+    /// The exclusive right to make or remove a VPC's link.
+    pub(crate) async fn vpc_turn(&self, vpc: &FullName) -> Turn<'_> {
+        self.0.vpc_turns.take(vpc).await
     }
 
     /// Makes the link of a VPC whose name is reserved; with the MAC address that it has had before, if any.

@@ -59,6 +59,10 @@ impl Watching {
         loop {
             // Before the look, so that nothing that comes in between is missed.
             self.latest.borrow_and_update();
+            // Who may not look any more hears nothing more.
+            if !self.app.knows(&self.caller) {
+                return Ok(Vec::new());
+            }
             let (events, reached) = self.app.registry().changes().after(self.reached, PART)?;
             self.reached = reached;
             let told = self.told(events);

@@ -71,7 +71,8 @@ impl Registry {
         }
         let (events, complete_after, ceiling, kept) = events(&*medium)?;
         // An import has no ceiling, but what was imported has revisions.
-        let ceiling = ceiling.max(newest);
+        let ceiling = if ceiling < newest { newest + CEILING_STEP } else { ceiling };
+        let complete_after = if events.is_empty() { ceiling } else { complete_after };
         let shared = Arc::new(Shared {
             resources: RwLock::new(resources),
             changes: Changes::new(events, complete_after, ceiling),
@@ -123,7 +124,8 @@ fn events(
             ceiling = read(&key, &value)?;
             continue;
         }
-        let revision = key.parse().map_err(|_| wrong(&key, "its key is no number"))?;
+        let number = key.split('-').next().unwrap_or_default();
+        let revision = number.parse().map_err(|_| wrong(&key, "its key is no number"))?;
         for kept in read::<Vec<KeptEvent>>(&key, &value)? {
             events.extend(kept.event(revision));
         }

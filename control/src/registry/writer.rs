@@ -29,6 +29,9 @@ pub(super) enum Message {
     Stop,
 }
 
+/// Events in one value of the medium: some 200 bytes each.
+const EVENTS_OF_A_VALUE: usize = 2_048;
+
 /// Changes in one write.
 const BATCH: usize = 256;
 
@@ -52,6 +55,10 @@ struct Batch {
     entries: u64,
     /// Where the ceiling moves to.
     ceiling: Option<u64>,
+    /// Keys of events that it writes.
+    new_events: Vec<String>,
+    /// How many of the oldest events it takes off the medium.
+    old_events: usize,
 }
 
 struct Applied {
@@ -66,7 +73,15 @@ struct Applied {
 /// Starts the thread. It ends when it is told to, or when nobody can tell it any more.
 pub(super) fn start(mut writer: Writer) -> std::io::Result<Sender<Message>> {
     let (sender, messages) = mpsc::channel();
-    std::thread::Builder::new().name("wharf-store".into()).spawn(move || writer.run(&messages))?;
+    let run = move || {
+        let run = std::panic::AssertUnwindSafe(|| writer.run(&messages));
+        if std::panic::catch_unwind(run).is_err() {
+            // Nothing could be changed any more, and nobody would know what is durable. Whoever starts it again finds all that is.
+            tracing::error!("the store's thread has panicked; the daemon ends");
+            std::process::abort();
+        }
+    };
+    std::thread::Builder::new().name("wharf-store".into()).spawn(run)?;
     Ok(sender)
 }
 
@@ -150,13 +165,18 @@ impl Writer {
                 events.push(KeptEvent::new(*kind, name, *operation));
             }
         }
-        if !events.is_empty() {
-            let number = format!("{revision:020}");
+        // A value of the medium has a bound, and a change can touch everything that there is.
+        for (part, events) in events.chunks(EVENTS_OF_A_VALUE).enumerate() {
+            let number =
+                if part == 0 { format!("{revision:020}") } else { format!("{revision:020}-{part:06}") };
             batch.put(Table::Changes, number.clone(), &events);
-            self.kept_events.push_back(number);
-            let oldest = (self.kept_events.len() > EVENTS).then(|| self.kept_events.pop_front()).flatten();
-            if let Some(oldest) = oldest {
-                batch.delete(Table::Changes, oldest);
+            batch.new_events.push(number);
+            if self.kept_events.len() + batch.new_events.len() > EVENTS + batch.old_events {
+                let oldest = self.kept_events.get(batch.old_events).cloned();
+                batch.old_events += 1;
+                if let Some(oldest) = oldest {
+                    batch.delete(Table::Changes, oldest);
+                }
             }
         }
         // Long before it is reached, so that no revision is given out twice, whenever the process ends.
@@ -180,6 +200,9 @@ impl Writer {
         match self.medium.write(&batch.writes) {
             Ok(()) => {
                 self.ceiling = batch.ceiling.unwrap_or(self.ceiling);
+                let old = batch.old_events.min(self.kept_events.len());
+                self.kept_events.drain(..old);
+                self.kept_events.extend(std::mem::take(&mut batch.new_events));
                 if self.shared.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the store can be written again");
                 }

@@ -54,6 +54,11 @@ impl Resources {
         if spec.vpc.of(tenant) != connector.vpc {
             return Err(Refusal::Immutable { field: "vpc" });
         }
+        // What somebody else has approved stays what it was.
+        let approved = connector.vpc.tenant != *tenant && connector.may_join == MayJoin::Approved;
+        if approved && !spec.asked.is_alike(&connector.spec.asked) {
+            return Err(Refusal::ApprovedElsewhere { name: name.name, vpc: connector.vpc.to_string() });
+        }
         let containers: Vec<_> = self.index.attached(&name).cloned().collect();
         let banned = |container: &&FullName| !spec.may_be_used_by(&container.name);
         let names: Vec<_> = containers.iter().filter(banned).map(|c| c.name.to_string()).collect();

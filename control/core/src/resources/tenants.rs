@@ -14,8 +14,24 @@ impl Resources {
         if self.tenants.len() >= TENANTS {
             return Err(Refusal::LimitReached { what: "tenants", limit: TENANTS });
         }
+        self.refuse_overlap(&tenant)?;
         self.tenants.insert(name, tenant);
         Ok(())
+    }
+
+    /// The empty prefix is for those who may name all namespaces, which is meant.
+    fn refuse_overlap(&self, tenant: &Tenant) -> Result<(), Refusal> {
+        let Some(prefix) = tenant.asked.netns_prefix.as_ref().filter(|prefix| !prefix.is_empty()) else {
+            return Ok(());
+        };
+        let overlaps = |other: &&Tenant| {
+            let theirs = other.asked.netns_prefix.as_ref().filter(|theirs| !theirs.is_empty());
+            theirs.is_some_and(|theirs| theirs.starts_with(prefix) || prefix.starts_with(theirs.as_str()))
+        };
+        match self.tenants.iter().find(overlaps) {
+            None => Ok(()),
+            Some(other) => Err(Refusal::PrefixOverlaps { prefix: prefix.clone(), other: other.name.clone() }),
+        }
     }
 
     pub(crate) fn remove_tenant(&mut self, name: &Name) -> Result<(), Refusal> {
