@@ -214,3 +214,46 @@ async fn watchers_go_on_over_a_restart() {
     assert_eq!(events.iter().map(|event| event.name.name.as_str()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(registry.changes().after(start.wrapping_sub(1), 9), Err(TooOld));
 }
+
+#[tokio::test]
+async fn a_change_that_touches_very_many_is_kept_whole() {
+    const CONTAINERS: u32 = 5_000;
+    let disk = Disk::default();
+    let registry = open(&disk);
+    let tenant = name("default");
+    let mac = control_core::MacAddr([2; 6]);
+    registry.commit(add_vpc("v")).await.unwrap();
+    let link = control_core::VpcLink { uplink: control_core::UplinkId(1), mac, mtu: 1_500, offloads: vec![] };
+    let vpc = FullName::new(&tenant, &name("v"));
+    registry.commit(Request::of(Change::VpcReady { vpc, link })).await.unwrap();
+    let new: control_core::NewConnector =
+        serde_json::from_value(serde_json::json!({"name": "k", "vpc": "v"})).unwrap();
+    let spec = new.validate().unwrap();
+    registry.commit(Request::of(Change::AddConnector { tenant: tenant.clone(), spec })).await.unwrap();
+    for i in 0..CONTAINERS {
+        let new = serde_json::json!({"name": format!("c{i}"), "netns": {"name": "n"}});
+        let new: control_core::NewContainer = serde_json::from_value(new).unwrap();
+        let spec = new.validate().unwrap();
+        let container = FullName::new(&tenant, &spec.name);
+        let attachment = control_core::AttachmentId(i);
+        let link = control_core::ContainerLink { attachment, mac, worker: 0, offloads: vec![] };
+        let changes = [
+            Change::ReserveContainer { tenant: tenant.clone(), spec },
+            Change::ContainerReady { container: container.clone(), link, origin: None },
+            Change::Attach { container, connector: name("k") },
+        ];
+        for change in changes {
+            registry.commit(Request::of(change)).await.unwrap();
+        }
+    }
+    let before = registry.changes().latest();
+    let revoke = Change::RevokeConnector(FullName::new(&tenant, &name("k")));
+    let revision = registry.commit(Request::of(revoke)).await.unwrap();
+    let longest = disk.load(Table::Changes).unwrap().into_iter().map(|(_, value)| value.len()).max();
+    assert!(longest.is_some_and(|longest| longest < crate::medium::VALUE_BYTES), "{longest:?}");
+    drop(registry);
+    let registry = open(&disk);
+    let (events, _) = registry.changes().after(before, usize::MAX).unwrap();
+    let touched = events.iter().filter(|event| event.revision == revision).count();
+    assert_eq!(touched, CONTAINERS as usize + 1);
+}

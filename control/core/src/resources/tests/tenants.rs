@@ -302,3 +302,42 @@ fn only_containers_that_a_connector_names_may_use_it() {
         assert_eq!(may, expected, "{text}");
     }
 }
+
+#[test]
+fn what_another_tenant_has_approved_stays_what_it_was() {
+    let mut resources = two_tenants();
+    apply(&mut resources, connect("b", "k", "a/v", &["10.1.7.0/24"])).unwrap();
+    let update = |destinations: &[&str], linger_s| {
+        let destinations = Some(destinations.iter().map(ToString::to_string).collect());
+        let new = NewConnector {
+            name: "k".into(),
+            vpc: "a/v".into(),
+            destinations,
+            linger_s,
+            ..NewConnector::default()
+        };
+        Change::UpdateConnector { tenant: name("b"), spec: new.validate().unwrap() }
+    };
+    apply(&mut resources, update(&["10.1.8.0/24"], None)).unwrap();
+    apply(&mut resources, approve("b/k")).unwrap();
+    assert_eq!(apply(&mut resources, update(&["10.1.0.0/16"], None)), Err(Code::ImmutableField));
+    apply(&mut resources, update(&["10.1.8.0/24"], Some(7))).unwrap();
+    apply(&mut resources, revoke("b/k")).unwrap();
+    apply(&mut resources, update(&["10.1.0.0/16"], None)).unwrap();
+    assert_eq!(state(&resources, "b/k"), ConnectorState::Revoked, "it has to be approved again");
+}
+
+#[test]
+fn prefixes_of_tenants_do_not_begin_alike() {
+    let mut resources = Resources::new();
+    let add = |tenant: &str, prefix: &str| {
+        let new = NewTenant { name: tenant.into(), netns_prefix: Some(prefix.into()) };
+        Change::AddTenant(new.validate().unwrap())
+    };
+    apply(&mut resources, add("acme", "acme-")).unwrap();
+    for prefix in ["acme-", "acme-2-", "a"] {
+        assert_eq!(apply(&mut resources, add("other", prefix)), Err(Code::InvalidNetns), "{prefix}");
+    }
+    apply(&mut resources, add("other", "bcme-")).unwrap();
+    apply(&mut resources, add("all", "")).unwrap();
+}
