@@ -89,10 +89,7 @@ impl App {
         if has {
             return Ok(pair.attached([0, 0]));
         }
-        let mut request = call.request("attach", Kind::Container, &pair.container, pair.attach());
-        if let Some(entry) = &mut request.audit {
-            entry.target = format!("{}/connectors/{}", entry.target, pair.connector);
-        }
+        let request = pair.request(&call, "attach", pair.attach());
         // While the disk writes, the gateway acts: whichever fails takes the other back.
         let intent = self.registry().begin(request).await?;
         let live = self.tell(&pair).await;
@@ -173,11 +170,7 @@ impl App {
         {
             return Err(failure::of_call(error));
         }
-        let mut request = call.request("detach", Kind::Container, &pair.container, pair.detach());
-        if let Some(entry) = &mut request.audit {
-            entry.target = format!("{}/connectors/{}", entry.target, pair.connector);
-        }
-        let request = Request { expected: None, ..request };
+        let request = Request { expected: None, ..pair.request(&call, "detach", pair.detach()) };
         if let Err(error) = self.registry().commit(request).await {
             // The intent is still that it is attached; and so it is again.
             self.tell(&pair).await?;
@@ -206,6 +199,15 @@ impl Pair {
 
     fn detach(&self) -> Change {
         Change::Detached { container: self.container.clone(), connector: self.connector.clone() }
+    }
+
+    /// A change, whose record names the connector too.
+    fn request(&self, call: &Call, action: &str, change: Change) -> Request {
+        let mut request = call.request(action, Kind::Container, &self.container, change);
+        if let Some(entry) = &mut request.audit {
+            entry.target = format!("{}/connectors/{}", entry.target, self.connector);
+        }
+        request
     }
 
     fn attached(&self, [attached_in_us, durable_in_us]: [u64; 2]) -> AttachView {
