@@ -149,7 +149,7 @@ const MEMBERS: &[(&str, May)] = &[
     ("gateway", May::Only(&[Edge::To("gateway-core")])),
     ("control-core", May::Only(&[])),
     // Not on gateway-core: what the control plane may say to the gateway is what the gateway re-exports.
-    ("control", May::Only(&[Edge::To("control-core"), Edge::To("gateway")])),
+    ("control", May::Only(&[Edge::To("control-core"), Edge::To("gateway"), Edge::To("sandbox")])),
     ("sandbox", May::Only(&[])),
     // Optional, see docs/decisions/0001.
     (

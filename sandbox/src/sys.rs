@@ -1,0 +1,1 @@
+//! System calls: the sandbox's only unsafe code.
