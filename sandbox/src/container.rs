@@ -1,16 +1,48 @@
 //! One container, from its first process to its last trace.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+mod life;
 
-use tokio::sync::mpsc;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::{Answer, Assignment, Exit, Fault, Invocation};
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use life::Parts;
+
+use crate::cgroup::Group;
+use crate::handle::Shared;
+use crate::output::OutputLine;
+use crate::runtime_api::RuntimeApi;
+use crate::{Answer, Assignment, Exit, Fault, Invocation, sys};
 
 /// A container that runs. Clones are the same one; it does not end with the last of them, but with [`Container::remove`].
 #[derive(Clone, Debug)]
-pub struct Container {
-    _private: (),
+pub struct Container(Arc<Running>);
+
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    id: String,
+    runtime: String,
+    netns: PathBuf,
+    pid: i32,
+    process: OwnedFd,
+    group: Group,
+    api: RuntimeApi,
+    is_assigned: AtomicBool,
+    /// What its function may use. MiB.
+    memory_mb: AtomicU32,
+    exit: watch::Receiver<Option<Exit>>,
+    lines: Mutex<Option<mpsc::Receiver<OutputLine>>>,
+    /// What is given back when it is removed.
+    held: tokio::sync::Mutex<Option<life::Held>>,
+    mounts: Mutex<Option<OwnedFd>>,
 }
 
 /// What [`Container::assign`] took.
@@ -35,26 +67,6 @@ pub struct Usage {
     pub tasks: u64,
 }
 
-/// Where a line of output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// A line that a process in the container has written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputLine {
-    /// When it was read.
-    pub at: SystemTime,
-    /// Where it came from.
-    pub stream: Stream,
-    /// The line without its end; what is longer than the bound is cut into several. Bytes that are no UTF-8 are replaced.
-    pub text: String,
-}
-
 /// Why a container did not become a function's. It is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignError {
@@ -70,65 +82,106 @@ pub enum AssignError {
         /// What was being done.
         step: &'static str,
         /// The kernel's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 impl Container {
     /// Its name: unique on this machine as long as it exists, and made of a–z, 0–9 and hyphens.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.0.id
     }
 
     /// The name of what it is made of.
     pub fn runtime(&self) -> &str {
-        todo!()
+        &self.0.runtime
     }
 
     /// Its network namespace.
     pub fn netns(&self) -> &Path {
-        todo!()
+        &self.0.netns
     }
 
     /// Its first process, as this process's namespace counts.
     pub fn pid(&self) -> u32 {
-        todo!()
+        self.0.pid.unsigned_abs()
     }
 
     /// Makes it a function's: sets its limits, mounts the code, and tells the bootstrap. Once only.
-    pub async fn assign(&self, _assignment: Assignment) -> Result<Assigned, AssignError> {
-        todo!()
+    pub async fn assign(&self, assignment: Assignment) -> Result<Assigned, AssignError> {
+        let started = Instant::now();
+        if self.0.is_assigned.swap(true, Ordering::AcqRel) {
+            return Err(AssignError::NotWarm);
+        }
+        let code = self.0.shared.code.path(assignment.code).ok_or(AssignError::CodeMissing)?;
+        self.0.memory_mb.store(assignment.memory_mb, Ordering::Relaxed);
+        self.0.group.set_memory(assignment.memory_mb).map_err(step("limit its memory"))?;
+        let resolv_conf = self.0.shared.directory(&self.0.id).join("resolv.conf");
+        if !assignment.dns_servers.is_empty() {
+            fs::write(resolv_conf, resolver(&assignment)).map_err(step("write resolv.conf"))?;
+        }
+        let mount = self.mount(&code, (assignment.memory_mb / 2).max(1)).await.map_err(step("mount the code"))?;
+        if !self.0.api.assign(&assignment) {
+            return Err(AssignError::NotWarm);
+        }
+        Ok(Assigned { mount, total: started.elapsed() })
+    }
+
+    async fn mount(&self, code: &Path, tmp_mb: u32) -> io::Result<Duration> {
+        let namespace = self.0.mounts().take().ok_or(io::ErrorKind::NotFound)?;
+        let started = Instant::now();
+        let tree = sys::detached_read_only(code)?;
+        self.0.shared.mounter.mount(namespace, tree, tmp_mb).await?;
+        Ok(started.elapsed())
     }
 
     /// Waits until the handler is loaded: its runtime asks for the first event.
     pub async fn initialised(&self) -> Result<(), Fault> {
-        todo!()
+        self.0.api.initialised().await
     }
 
     /// Gives the function an event and waits for its answer, until the deadline at most. One at a time.
     /// After a fault that does not leave it usable ([`Fault::leaves_it_usable`]) the container has to be removed.
-    pub async fn invoke(&self, _invocation: Invocation) -> Result<Answer, Fault> {
-        todo!()
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Answer, Fault> {
+        self.0.api.invoke(invocation).await
     }
 
     /// What it uses now.
     pub fn usage(&self) -> Usage {
-        todo!()
+        self.0.group.usage()
     }
 
     /// What its processes write, from the beginning; for one taker. Ends with the container. Whoever does not keep up loses lines.
     pub fn output(&self) -> Option<mpsc::Receiver<OutputLine>> {
-        todo!()
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits until its first process, and with it every other, has ended.
     pub async fn ended(&self) -> Exit {
-        todo!()
+        let mut exit = self.0.exit.clone();
+        exit.wait_for(Option::is_some).await.ok().and_then(|exit| *exit).unwrap_or(Exit::Unknown)
     }
+}
 
-    /// Ends every process and removes everything of it. Whoever waits for an answer hears [`Fault::Removed`]. Nothing is left when this returns,
-    /// or the log says what; doing it again does nothing.
-    pub async fn remove(&self) {
-        todo!()
+impl Running {
+    fn mounts(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// resolv.conf(5) of a function's container.
+fn resolver(assignment: &Assignment) -> String {
+    assignment.dns_servers.iter().fold(String::new(), |mut text, server| {
+        _ = writeln!(text, "nameserver {server}");
+        text
+    })
+}
+
+/// The mount namespace of a process.
+fn mount_namespace(pid: i32) -> io::Result<OwnedFd> {
+    File::open(format!("/proc/{pid}/ns/mnt")).map(OwnedFd::from)
+}
+
+fn step(step: &'static str) -> impl FnOnce(io::Error) -> AssignError {
+    move |source| AssignError::System { step, source }
 }

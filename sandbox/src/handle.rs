@@ -1,35 +1,79 @@
 //! What containers come from.
 
-use std::path::Path;
-use std::process::ExitCode;
+mod leftovers;
+mod prepared;
 
-use crate::{CodeStore, Container, Settings};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::OnceCell;
+pub use prepared::Prepared;
+pub(crate) use prepared::{Directory, Namespace, remove_group};
+
+use crate::cgroup::{Group, Hierarchies};
+use crate::mounting::Mounter;
+use crate::slots::Slots;
+use crate::{CodeStore, Language, Runtime, Settings, rootfs, runtime_api};
 
 /// Makes containers. Clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Sandbox {
-    _private: (),
+pub struct Sandbox(pub(crate) Arc<Shared>);
+
+/// What all containers have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) code: CodeStore,
+    pub(crate) mounter: Mounter,
+    pub(crate) slots: Slots,
+    pub(crate) bootstraps: PathBuf,
+    hierarchies: Hierarchies,
+    /// Runtimes by their names.
+    runtimes: BTreeMap<String, Known>,
+    next: AtomicU64,
+    /// Held as long as the directory is ours.
+    _lock: Flock<File>,
 }
 
-/// What a container needs before it is one: namespaces, and in them its runtime API. Dropped, it is removed.
+/// A runtime, and its root filesystem once somebody has asked for it.
 #[derive(Debug)]
-pub struct Prepared {
-    _private: (),
+struct Known {
+    runtime: Runtime,
+    root: OnceCell<Root>,
+}
+
+/// What containers of a runtime are made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub(crate) path: PathBuf,
+    pub(crate) language: Language,
 }
 
 /// Why the sandbox cannot be used. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The machine lacks something.
-    #[error("{0}")]
-    Unsupported(String),
+    /// The machine lacks a controller of control groups. Mount it.
+    #[error("no control group hierarchy has the controller {0}; mount it, or delegate it")]
+    ControllerMissing(&'static str),
+    /// Another daemon uses the directory. End it, or choose another.
+    #[error("{0} is another daemon's")]
+    InUse(PathBuf),
+    /// The store of code cannot be used.
+    #[error("the store of code: {0}")]
+    Code(#[from] crate::CodeError),
     /// A system call failed.
     #[error("{step}: {source}")]
     System {
         /// What was being done.
         step: String,
         /// The kernel's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -47,6 +91,9 @@ pub enum CreateError {
         /// What is missing.
         detail: String,
     },
+    /// There are as many containers as there may be.
+    #[error("there are as many containers as there may be")]
+    Full,
     /// The OCI runtime refused.
     #[error("the OCI runtime failed: {0}")]
     Oci(String),
@@ -59,51 +106,118 @@ pub enum CreateError {
         /// What was being done.
         step: &'static str,
         /// The kernel's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 impl Sandbox {
     /// Opens the sandbox. Whatever an earlier process has left in its directories and control groups is removed first.
-    pub async fn open(_settings: Settings) -> Result<Self, OpenError> {
-        todo!()
+    ///
+    /// This process becomes the parent of orphaned descendants (`PR_SET_CHILD_SUBREAPER`), so that it hears how containers end.
+    pub async fn open(settings: Settings) -> Result<Self, OpenError> {
+        let opened = tokio::task::spawn_blocking(|| Shared::open(settings)).await;
+        opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())).map(|it| Self(Arc::new(it)))
     }
 
     /// Names of its runtimes, and why one cannot be used on this machine.
     pub fn runtimes(&self) -> Vec<(String, Result<(), String>)> {
-        todo!()
+        let runtimes = self.0.runtimes.iter();
+        runtimes.map(|(name, known)| (name.clone(), rootfs::check(&known.runtime).map_err(|e| e.to_string()))).collect()
     }
 
     /// Its store of code.
     pub fn code(&self) -> &CodeStore {
-        todo!()
+        &self.0.code
     }
 
     /// Makes the namespaces of a new container of this runtime, and its runtime API's listener in there.
-    pub async fn prepare(&self, _runtime: &str) -> Result<Prepared, CreateError> {
-        todo!()
+    pub async fn prepare(&self, runtime: &str) -> Result<Prepared, CreateError> {
+        let known = self.0.runtimes.get(runtime);
+        let known = known.ok_or_else(|| CreateError::UnknownRuntime(runtime.to_owned()))?;
+        let root = known.root.get_or_try_init(|| self.make_root(&known.runtime)).await?;
+        Prepared::new(&self.0, runtime, root.clone()).await
+    }
+
+    /// The first container of a runtime pays for its root filesystem.
+    async fn make_root(&self, runtime: &Runtime) -> Result<Root, CreateError> {
+        let (name, language) = (runtime.name.clone(), runtime.language);
+        let (runtime, data) = (runtime.clone(), self.0.settings.data.clone());
+        let made = tokio::task::spawn_blocking(move || rootfs::prepare(&runtime, &data)).await;
+        let made = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let path = made.map_err(|error| CreateError::Unavailable { runtime: name, detail: error.to_string() })?;
+        Ok(Root { path, language })
     }
 }
 
-impl Prepared {
-    /// The container's id, which it will keep.
-    pub fn id(&self) -> &str {
-        todo!()
+impl Shared {
+    fn open(settings: Settings) -> Result<Self, OpenError> {
+        let made = |directory: &Path| {
+            fs::create_dir_all(directory).map_err(step(format!("make {}", directory.display())))
+        };
+        made(&settings.data)?;
+        made(&settings.run)?;
+        // What is in there is none of other users' business; what is mounted from there has permissions of its own.
+        for directory in [&settings.data, &settings.run] {
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(directory, private).map_err(step(format!("close {}", directory.display())))?;
+        }
+        let lock = lock(&settings.run)?;
+        let hierarchies = Hierarchies::find().map_err(step("look for control groups".to_owned()))?;
+        let hierarchies = hierarchies.map_err(OpenError::ControllerMissing)?;
+        leftovers::remove(&settings, &hierarchies)?;
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|error| step("become a subreaper".to_owned())(error.into()))?;
+        let code = CodeStore::open(&settings.data.join("code"))?;
+        let bootstraps = write_bootstraps(&settings.data).map_err(step("write the bootstraps".to_owned()))?;
+        let mounter = Mounter::start().map_err(step("start the thread that mounts".to_owned()))?;
+        let known = |runtime: &Runtime| Known { runtime: runtime.clone(), root: OnceCell::new() };
+        let runtimes = settings.runtimes.iter().map(|runtime| (runtime.name.clone(), known(runtime))).collect();
+        let (slots, next) = Default::default();
+        Ok(Self { settings, code, mounter, slots, bootstraps, hierarchies, runtimes, next, _lock: lock })
     }
 
-    /// The container's network namespace.
-    pub fn netns(&self) -> &Path {
-        todo!()
+    /// An id that no container has had in this process.
+    pub(crate) fn new_id(&self) -> String {
+        format!("w{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Starts its processes and waits until it is warm.
-    pub async fn start(self) -> Result<Container, CreateError> {
-        todo!()
+    pub(crate) fn group(&self, id: &str) -> Group {
+        self.hierarchies.group(&format!("{}/{id}", self.settings.cgroup))
+    }
+
+    /// What is of one container only.
+    pub(crate) fn directory(&self, id: &str) -> PathBuf {
+        self.settings.run.join(id)
+    }
+
+    /// What the OCI runtime knows of its containers.
+    pub(crate) fn oci_state(&self) -> PathBuf {
+        self.settings.run.join("oci")
     }
 }
 
-/// What the helper program does: makes one container and ends. [`Settings::helper`] says how it is started. Call it before there is any
-/// other thread.
-pub fn container_helper(_arguments: &[String]) -> ExitCode {
-    todo!()
+fn lock(run: &Path) -> Result<Flock<File>, OpenError> {
+    let path = run.join("lock");
+    let file = File::create(&path).map_err(step(format!("make {}", path.display())))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| OpenError::InUse(run.to_owned()))
+}
+
+/// The bootstraps as files that containers can read; under another name once they are others.
+fn write_bootstraps(data: &Path) -> io::Result<PathBuf> {
+    let directory = data.join("bootstraps");
+    fs::create_dir_all(&directory)?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+    for file in runtime_api::bootstrap_files() {
+        let path = directory.join(file.name);
+        // Containers of an earlier process may have it open: they keep the file that they know.
+        let mut new = tempfile::NamedTempFile::new_in(&directory)?;
+        new.write_all(file.content)?;
+        new.as_file().set_permissions(fs::Permissions::from_mode(file.mode))?;
+        new.persist(path)?;
+    }
+    Ok(directory)
+}
+
+fn step(step: String) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::System { step, source }
 }

@@ -12,18 +12,29 @@
 //! ```
 
 mod assignment;
+mod bundle;
+mod cgroup;
 mod code;
 mod container;
 mod handle;
+mod helper;
 mod invocation;
+pub mod limits;
+mod mounting;
+mod output;
+mod rootfs;
 mod runtime_api;
+mod seccomp;
 mod settings;
+mod slots;
 #[allow(unsafe_code, reason = "system calls; the quarantine of unsafe")]
 mod sys;
 
 pub use assignment::Assignment;
 pub use code::{CodeError, CodeId, CodeStore, Unpacked, pack};
-pub use container::{AssignError, Assigned, Container, OutputLine, Stream, Usage};
-pub use handle::{CreateError, OpenError, Prepared, Sandbox, container_helper};
+pub use container::{AssignError, Assigned, Container, Usage};
+pub use handle::{CreateError, OpenError, Prepared, Sandbox};
+pub use helper::container_helper;
+pub use output::{OutputLine, Stream};
 pub use invocation::{Answer, Body, Exit, Fault, FunctionError, Invocation};
 pub use settings::{Language, Oci, Rootfs, Runtime, Settings};

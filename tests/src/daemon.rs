@@ -125,8 +125,8 @@ fn spawn(lab: &Lab, directory: &Path, arguments: &[String]) -> Process {
     lab.spawn(command).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Cargo puts tests into `target/PROFILE/deps`, and binaries one directory up.
-fn program() -> PathBuf {
+/// The `wharf` of the tests. Cargo puts tests into `target/PROFILE/deps`, and binaries one directory up.
+pub fn program() -> PathBuf {
     if let Some(path) = env::var_os("WHARF_BIN") {
         return path.into();
     }

@@ -23,6 +23,6 @@ mod wait;
 
 pub use api::{Api, CIDR, EXTERNAL, SERVER};
 pub use connection::{Answer, Connection};
-pub use daemon::Daemon;
+pub use daemon::{Daemon, program};
 pub use random::Random;
 pub use wait::{PATIENCE, eventually};

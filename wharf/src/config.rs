@@ -2,6 +2,7 @@
 //!
 //! Flags and file are one struct, so that a setting cannot have two names.
 
+mod functions;
 mod listen;
 
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ use serde::Deserialize;
 
 use crate::client::{self, DEFAULT_SOCKET};
 use crate::failure::Failure;
+pub(crate) use functions::Functions;
+use functions::{RuntimeOption, Switch};
 pub(crate) use listen::Listen;
 use listen::ListenError;
 
@@ -58,6 +61,15 @@ pub(crate) struct Options {
     /// Directory that keeps the resources over the end of the daemon, or none. /var/lib/wharf unless set
     #[arg(long, value_name = "DIR|none")]
     pub(crate) state: Option<State>,
+    /// Run functions in warm containers: on or off. on unless set
+    #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
+    pub(crate) functions: Option<Switch>,
+    /// Program that makes containers: runc, crun or another of that command line. A library of ours unless set
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) oci_runtime: Option<PathBuf>,
+    // A table has no place on a command line.
+    #[arg(skip)]
+    runtime: Option<Vec<RuntimeOption>>,
 }
 
 /// The daemon's settings, complete.
@@ -81,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) admin_uids: Vec<u32>,
     /// Directory of the store; `None` if nothing is to be kept.
     pub(crate) state: Option<PathBuf>,
+    /// How functions run; `None` if there are none.
+    pub(crate) functions: Option<Functions>,
 }
 
 /// Form of the log.
@@ -170,6 +184,12 @@ impl Settings {
             socket_mode: options.socket_mode.map_or(0o660, |m| m.0),
             admin_uids: options.admin_uids.unwrap_or_else(|| vec![0, nix::unistd::geteuid().as_raw()]),
             state: options.state.map_or_else(|| Some(DEFAULT_STATE.into()), |s| s.0),
+            functions: match options.functions.unwrap_or_default() {
+                Switch::On => {
+                    Some(Functions::resolve(options.oci_runtime, options.runtime.unwrap_or_default()))
+                }
+                Switch::Off => None,
+            },
         })
     }
 }
@@ -201,6 +221,9 @@ impl Options {
             socket_mode: self.socket_mode.or(below.socket_mode),
             admin_uids: self.admin_uids.or(below.admin_uids),
             state: self.state.or(below.state),
+            functions: self.functions.or(below.functions),
+            oci_runtime: self.oci_runtime.or(below.oci_runtime),
+            runtime: self.runtime.or(below.runtime),
         }
     }
 }
@@ -329,7 +352,7 @@ mod tests {
         let path = dir.path().join("wharf.toml");
         std::fs::write(
             &path,
-            "socket = '/run/a.sock'\nworkers = 2\nspin = 20\nlog = 'debug'\nsocket-mode = '0600'\n",
+            "socket = '/run/a.sock'\nworkers = 2\nspin = 20\nlog = 'debug'\nsocket-mode = '0600'\nfunctions = 'off'\n",
         )
         .unwrap();
         let spin = "0".parse().ok();
@@ -348,6 +371,7 @@ mod tests {
             socket_mode: 0o600,
             admin_uids: vec![0, nix::unistd::geteuid().as_raw()],
             state: None,
+            functions: None,
         };
         assert_eq!(settings, expected);
         let flag = Options { socket: Some("/run/f.sock".into()), ..Options::default() };
@@ -363,7 +387,7 @@ mod tests {
 
     #[test]
     fn the_file_knows_every_setting() {
-        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'\nadmin-uids = [7]\ntls-cert = '/c'\ntls-key = '/k'\ntls-client-ca = '/a'";
+        let all = "socket = '/s'\nlisten = '127.0.0.1:80'\nworkers = 1\nspin = 1000\nlog = 'info'\nlog-format = 'json'\nsocket-mode = '0660'\nstate = '/s'\nadmin-uids = [7]\ntls-cert = '/c'\ntls-key = '/k'\ntls-client-ca = '/a'\nfunctions = 'on'\noci-runtime = 'crun'\n[[runtime]]\nname = 'x'\nlanguage = 'provided'";
         let options = file(all).unwrap();
         assert_eq!(options.clone().over(Options::default()), options);
         assert_eq!(Options::default().over(options.clone()), options);

@@ -19,6 +19,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(serve::CONTAINER_HELPER) {
+        // Not a command of anybody's: the daemon starts it, and it must have no other thread.
+        return sandbox::container_helper(&arguments.collect::<Vec<_>>());
+    }
     let cli = cli::Cli::parse();
     cli.global.color.apply();
     match cli.run() {

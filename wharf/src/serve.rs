@@ -1,5 +1,6 @@
 //! `wharf serve`: the composition root. Puts control on top of the gateway and runs until it is told to stop.
 
+mod functions;
 mod log;
 mod preflight;
 mod socket;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::cli::medium_failed;
 use crate::config::{Listen, Options, Settings};
 use crate::failure::{Exit, Failure};
+pub(crate) use functions::CONTAINER_HELPER;
 use socket::Socket;
 
 const EXAMPLES: &str = "\
@@ -37,6 +39,12 @@ A config file is TOML with the flags' names; flags go over it:
   log = \"info,gateway=debug\"
   log-format = \"json\"
   state = \"/var/lib/wharf\"
+  functions = \"on\"
+  oci-runtime = \"/usr/bin/crun\"
+  [[runtime]]
+  name = \"python3-numpy\"
+  language = \"python3\"
+  image = \"/srv/images/numpy\"
 Without either, the socket is $WHARF_SOCKET, or else /run/wharf/wharf.sock, and the state is in
 $WHARF_STATE, or else in /var/lib/wharf; with none, everything ends with the daemon.
 
@@ -92,6 +100,7 @@ async fn serve(
         let again = signal(SignalKind::hangup()).map_err(|e| no_signals(&e))?;
         background.spawn(reload(tls.clone(), again));
     }
+    let sandbox = functions::open(settings).await?;
     tracing::info!(socket = %settings.socket.display(), listen, "ready");
     let admins = settings.admin_uids.clone();
     let served = control::Settings { admins, ..control::Settings::default() };

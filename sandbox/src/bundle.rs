@@ -1,0 +1,124 @@
+//! The bundle of a container: the OCI runtime specification's `config.json`, which every runtime reads.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::limits::{
+    CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, IDS_PER_CONTAINER, OPEN_FILES, TASKS, WARM_MEMORY_MB, WARM_TMP_MB,
+};
+use crate::seccomp;
+
+/// What differs from container to container.
+pub(crate) struct Bundle<'a> {
+    /// Its read-only root.
+    pub(crate) rootfs: &'a Path,
+    /// What starts in it.
+    pub(crate) command: &'a [String],
+    /// The process whose user and network namespaces become the container's.
+    pub(crate) holder: i32,
+    /// The first of its ids on the host.
+    pub(crate) first_id: u32,
+    /// Its control group.
+    pub(crate) cgroup: &'a str,
+    /// The directory of the bootstraps.
+    pub(crate) bootstraps: &'a Path,
+    /// The file that is its `/etc/resolv.conf`.
+    pub(crate) resolv_conf: &'a Path,
+}
+
+/// Where the code is mounted.
+pub(crate) const TASK_ROOT: &str = "/var/task";
+
+/// Where the bootstraps are.
+pub(crate) const BOOTSTRAPS: &str = "/opt/wharf";
+
+/// Directories that every root filesystem needs, for others to be mounted on.
+pub(crate) const MOUNT_POINTS: [&str; 7] = ["proc", "dev", "sys", "tmp", "var/task", "opt/wharf", "etc"];
+
+impl Bundle<'_> {
+    /// `config.json`.
+    pub(crate) fn config(&self) -> Value {
+        let namespace = |of: &str| format!("/proc/{}/ns/{of}", self.holder);
+        let ids = json!([{ "containerID": 0, "hostID": self.first_id, "size": IDS_PER_CONTAINER }]);
+        json!({
+            "ociVersion": "1.0.2",
+            "process": self.process(),
+            "root": { "path": self.rootfs, "readonly": true },
+            "hostname": "wharf",
+            "mounts": self.mounts(),
+            "linux": {
+                "namespaces": [
+                    { "type": "user", "path": namespace("user") },
+                    { "type": "network", "path": namespace("net") },
+                    { "type": "pid" }, { "type": "mount" }, { "type": "ipc" }, { "type": "uts" }, { "type": "cgroup" },
+                ],
+                "uidMappings": ids,
+                "gidMappings": ids,
+                "cgroupsPath": format!("/{}", self.cgroup),
+                "resources": {
+                    "devices": [{ "allow": false, "access": "rwm" }],
+                    "memory": { "limit": u64::from(WARM_MEMORY_MB) << 20 },
+                    "pids": { "limit": TASKS },
+                    "cpu": { "quota": CPU_QUOTA_US, "period": CPU_PERIOD_US },
+                },
+                "seccomp": seccomp::filter(),
+                "rootfsPropagation": "private",
+                "maskedPaths": MASKED,
+                "readonlyPaths": READ_ONLY,
+            },
+        })
+    }
+
+    fn process(&self) -> Value {
+        let none: [&str; 0] = [];
+        let limit = |name: &str, value: u64| json!({ "type": name, "soft": value, "hard": value });
+        json!({
+            "terminal": false,
+            "user": { "uid": CONTAINER_USER, "gid": CONTAINER_USER },
+            "args": self.command,
+            "env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/tmp", "TZ=:UTC"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": none, "effective": none, "inheritable": none, "permitted": none, "ambient": none,
+            },
+            "noNewPrivileges": true,
+            "rlimits": [limit("RLIMIT_NOFILE", OPEN_FILES), limit("RLIMIT_CORE", 0)],
+        })
+    }
+
+    fn mounts(&self) -> Value {
+        let tmpfs = |at: &str, options: &[&str]| json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options });
+        let bind = |at: &str, from: &Path| {
+            json!({ "destination": at, "type": "bind", "source": from, "options": ["bind", "ro", "nosuid", "nodev"] })
+        };
+        let tmp = format!("size={WARM_TMP_MB}m");
+        json!([
+            { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
+            tmpfs("/dev", &["nosuid", "strictatime", "mode=755", "size=64k"]),
+            tmpfs("/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &tmp]),
+            // Nothing of the machine's hardware is a function's business.
+            tmpfs("/sys", &["ro", "nosuid", "noexec", "nodev", "mode=555", "size=4k"]),
+            tmpfs("/tmp", &["nosuid", "nodev", "mode=1777", &tmp]),
+            bind(BOOTSTRAPS, self.bootstraps),
+            bind("/etc/resolv.conf", self.resolv_conf),
+        ])
+    }
+}
+
+/// What is hidden of `/proc`: runc's and Docker's defaults.
+const MASKED: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+
+/// What of it can be read only: the same defaults.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];

@@ -1,0 +1,159 @@
+//! How a container begins and ends.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use tokio::sync::{mpsc, watch};
+
+use super::{Container, Running, mount_namespace};
+use crate::cgroup::Group;
+use crate::handle::{CreateError, Directory, Namespace, Shared, remove_group};
+use crate::limits::{KILL_TIME, WARM_MEMORY_MB};
+use crate::output::OutputLine;
+use crate::runtime_api::RuntimeApi;
+use crate::slots::Slot;
+use crate::{Exit, Fault, sys};
+
+/// What a container is made of once its first process runs.
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: String,
+    pub(crate) runtime: String,
+    pub(crate) netns: Namespace,
+    pub(crate) pid: i32,
+    pub(crate) api: RuntimeApi,
+    pub(crate) group: Group,
+    pub(crate) slot: Slot,
+    pub(crate) lines: mpsc::Receiver<OutputLine>,
+    pub(crate) directory: Directory,
+}
+
+/// What nobody else may have while the container exists.
+#[derive(Debug)]
+pub(super) struct Held {
+    _netns: OwnedFd,
+    _slot: Slot,
+    _directory: Directory,
+}
+
+impl Container {
+    /// A container whose end is noticed from now on.
+    pub(crate) async fn watch(parts: Parts) -> Result<Self, CreateError> {
+        let Parts { shared, id, runtime, netns, pid, api, group, slot, lines, directory } = parts;
+        let failed = |source| CreateError::System { step: "watch its first process", source };
+        // Until it is waited for, nobody else gets its number.
+        let opened = sys::open_process(pid).and_then(|process| Ok((process, mount_namespace(pid)?)));
+        let (process, mounts) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                group.kill();
+                remove_group(&group).await;
+                return Err(failed(error));
+            }
+        };
+        let (ends, exit) = watch::channel(None);
+        let watched = process.try_clone().map_err(failed)?;
+        let held = Held { _netns: netns.file, _slot: slot, _directory: directory };
+        let running = Arc::new(Running {
+            shared,
+            id,
+            runtime,
+            netns: netns.path,
+            pid,
+            process,
+            group,
+            api,
+            is_assigned: AtomicBool::new(false),
+            memory_mb: AtomicU32::new(WARM_MEMORY_MB),
+            exit,
+            lines: Mutex::new(Some(lines)),
+            held: tokio::sync::Mutex::new(Some(held)),
+            mounts: Mutex::new(Some(mounts)),
+        });
+        tokio::spawn(wait(watched, Arc::downgrade(&running), ends));
+        Ok(Self(running))
+    }
+
+    /// Waits until its bootstrap asks what it shall become. `Err` says why it never will.
+    pub(crate) async fn warm(&self, patience: Duration) -> Result<(), String> {
+        tokio::select! {
+            () = self.0.api.warm() => Ok(()),
+            exit = self.ended() => Err(format!("its first process ended: {exit}{}", self.last_words())),
+            () = tokio::time::sleep(patience) => {
+                Err(format!("it did not ask for work within {} s{}", patience.as_secs(), self.last_words()))
+            }
+        }
+    }
+
+    /// What it has written, for those who ask why it failed.
+    fn last_words(&self) -> String {
+        let Some(mut lines) = self.output() else { return String::new() };
+        let mut words = String::new();
+        while let Ok(line) = lines.try_recv() {
+            words = format!("{words}; {}", line.text);
+        }
+        words
+    }
+
+    /// Ends every process and removes everything of it. Whoever waits for an answer hears [`Fault::Removed`]. Nothing is left when this returns,
+    /// or the log says what; doing it again does nothing.
+    pub async fn remove(&self) {
+        let mut held = self.0.held.lock().await;
+        if held.is_none() {
+            return;
+        }
+        self.0.api.end(Fault::Removed);
+        if let Err(error) = sys::kill_process(&self.0.process) {
+            tracing::error!(container = self.id(), %error, "a container's first process cannot be killed");
+        }
+        if tokio::time::timeout(KILL_TIME, self.ended()).await.is_err() {
+            tracing::error!(container = self.id(), "a container's first process does not end");
+        }
+        drop(self.0.mounts().take());
+        remove_group(&self.0.group).await;
+        let state = self.0.shared.oci_state().join(self.id());
+        if let Err(error) = fs::remove_dir_all(&state)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(path = %state.display(), %error, "what the OCI runtime knows of a container stays");
+        }
+        *held = None;
+    }
+}
+
+/// Waits for the end of a container's first process, and tells everybody.
+async fn wait(process: OwnedFd, running: Weak<Running>, ends: watch::Sender<Option<Exit>>) {
+    let exit = match sys::watch_process(process) {
+        Ok(process) => {
+            _ = process.readable().await;
+            collect(process.get_ref())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the end of a container cannot be noticed");
+            Exit::Unknown
+        }
+    };
+    if let Some(running) = running.upgrade() {
+        let fault = if running.group.memory_kills() > 0 {
+            Fault::OutOfMemory { limit_mb: running.memory_mb.load(Ordering::Relaxed) }
+        } else {
+            Fault::Exited(exit)
+        };
+        running.api.end(fault);
+    }
+    ends.send_replace(Some(exit));
+}
+
+/// How a process has ended that is our child since its parent is no more.
+fn collect(process: &OwnedFd) -> Exit {
+    match waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED) {
+        Ok(WaitStatus::Exited(_, status)) => Exit::Status(status),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
+        _ => Exit::Unknown,
+    }
+}

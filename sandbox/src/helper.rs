@@ -1,0 +1,193 @@
+//! The program that makes a container, one each time: a process of one thread, as namespaces and the embedded library need.
+//!
+//! ```text
+//!   daemon                         helper                                 holder
+//!     │ start ───────────────────────►│ fork ────────────────────────────────►│ unshare(user, net)
+//!     │◄────────────────── "holder N" │ maps ids                              │ waits
+//!     │ listener, link, config.json   │                                       │
+//!     │ "go" ────────────────────────►│ OCI runtime: create, start            │
+//!     │◄──────────────────── "pid N"  │ ends                                  │ ends with it
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, dup2_stdin};
+
+use crate::limits::{HELPER_REPORT_BYTES, IDS_PER_CONTAINER};
+use crate::settings::Oci;
+use crate::sys;
+
+/// What a helper is told to make, as the arguments of its program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The container's id.
+    pub(crate) id: String,
+    /// The directory of its `config.json`.
+    pub(crate) bundle: PathBuf,
+    /// Where the OCI runtime keeps what it knows of its containers.
+    pub(crate) state: PathBuf,
+    /// The first of its ids on the host.
+    pub(crate) first_id: u32,
+    /// What makes it.
+    pub(crate) oci: Oci,
+}
+
+impl Order {
+    /// As arguments.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let text = |path: &Path| path.display().to_string();
+        let oci = match &self.oci {
+            Oci::Embedded => String::new(),
+            Oci::Program(program) => text(program),
+        };
+        vec![self.id.clone(), text(&self.bundle), text(&self.state), self.first_id.to_string(), oci]
+    }
+
+    fn parse(arguments: &[String]) -> Option<Self> {
+        let [id, bundle, state, first_id, oci] = arguments else { return None };
+        let oci = if oci.is_empty() { Oci::Embedded } else { Oci::Program(oci.into()) };
+        Some(Self {
+            id: id.clone(),
+            bundle: bundle.into(),
+            state: state.into(),
+            first_id: first_id.parse().ok()?,
+            oci,
+        })
+    }
+}
+
+/// What the helper program does: makes one container and ends. [`crate::Settings::helper`] says how it is started. Call it before there
+/// is any other thread. Its standard input is a socket on which it is told to go on; its output and error are the container's.
+pub fn container_helper(arguments: &[String]) -> ExitCode {
+    let Some(order) = Order::parse(arguments) else {
+        eprintln!("this is started by the daemon, not by hand");
+        return ExitCode::FAILURE;
+    };
+    match converse(&order) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn converse(order: &Order) -> io::Result<()> {
+    let mut daemon = take_stdin()?;
+    let holder = match hold(order.first_id) {
+        Ok(holder) => holder,
+        Err(error) => return report(&mut daemon, &format!("namespaces: {error}")),
+    };
+    writeln!(daemon, "holder {holder}")?;
+    let mut word = String::new();
+    BufReader::new(daemon.try_clone()?).read_line(&mut word)?;
+    // The daemon has changed its mind, or is no more.
+    if word == "go\n" {
+        match make(order) {
+            Ok(pid) => writeln!(daemon, "pid {pid}")?,
+            Err(error) => report(&mut daemon, &error)?,
+        }
+    }
+    _ = kill(holder, Signal::SIGKILL);
+    Ok(())
+}
+
+/// The socket that is standard input, which from now on is empty.
+fn take_stdin() -> io::Result<UnixStream> {
+    let socket = nix::unistd::dup(io::stdin())?;
+    nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(OwnedFd::into(socket))
+}
+
+fn report(daemon: &mut UnixStream, error: &str) -> io::Result<()> {
+    let line = error.replace('\n', " ");
+    let end = line.floor_char_boundary(HELPER_REPORT_BYTES);
+    writeln!(daemon, "error {}", &line[..end])
+}
+
+/// A process whose namespaces become the container's, with the ids that it has outside.
+fn hold(first_id: u32) -> io::Result<Pid> {
+    let (mut is_ready, ready) = io::pipe()?;
+    let holder = sys::hold_namespaces(&ready)?;
+    drop(ready);
+    io::Read::read_exact(&mut is_ready, &mut [0])?;
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{holder}/{map}"), format!("0 {first_id} {IDS_PER_CONTAINER}\n"))?;
+    }
+    Ok(holder)
+}
+
+/// The container's first process.
+fn make(order: &Order) -> Result<i32, String> {
+    match &order.oci {
+        Oci::Embedded => make_here(order).map_err(|error| chain(&error)),
+        Oci::Program(program) => make_by(program, order),
+    }
+}
+
+fn make_here(order: &Order) -> Result<i32, libcontainer::error::LibcontainerError> {
+    let mut container = ContainerBuilder::new(order.id.clone(), SyscallType::default())
+        .with_root_path(&order.state)?
+        .validate_id()?
+        .as_init(&order.bundle)
+        .with_systemd(false)
+        .with_detach(true)
+        .build()?;
+    container.start()?;
+    Ok(container.pid().map_or(0, |pid| pid.as_raw()))
+}
+
+fn make_by(program: &Path, order: &Order) -> Result<i32, String> {
+    let pid_file = order.bundle.join("pid");
+    let log = order.bundle.join("oci.log");
+    let status = Command::new(program)
+        .arg("--root")
+        .arg(&order.state)
+        .arg("--log")
+        .arg(&log)
+        .args(["run", "--detach", "--bundle"])
+        .arg(&order.bundle)
+        .arg("--pid-file")
+        .arg(&pid_file)
+        .arg(&order.id)
+        .status()
+        .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+    if !status.success() {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        return Err(format!("{}: {status}: {}", program.display(), said.trim()));
+    }
+    let pid = fs::read_to_string(pid_file).map_err(|error| format!("no pid file: {error}"))?;
+    pid.trim().parse().map_err(|_| "the pid file has no number".to_owned())
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_read_back_from_its_arguments() {
+        for oci in [Oci::Embedded, Oci::Program("/usr/sbin/runc".into())] {
+            let order =
+                Order { id: "c1".into(), bundle: "/run/b".into(), state: "/run/s".into(), first_id: 1 << 30, oci };
+            assert_eq!(Order::parse(&order.arguments()), Some(order));
+        }
+        assert_eq!(Order::parse(&["x".into()]), None);
+    }
+}

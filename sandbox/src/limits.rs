@@ -1,0 +1,50 @@
+//! Every bound of the sandbox, with unit and source, in one place.
+
+use std::time::Duration;
+
+/// Containers at once: the gateway's links are as many.
+pub const CONTAINERS: u32 = 16_384;
+
+/// User and group ids that one container has of its own.
+pub const IDS_PER_CONTAINER: u32 = 65_536;
+
+/// The first of them on the host: above what /etc/subuid gives out (100,000 and up, shadow-utils) and any ordinary user.
+pub const FIRST_HOST_ID: u32 = 1 << 30;
+
+/// The user and group that everything in a container runs as, as the container counts.
+pub const CONTAINER_USER: u32 = 1_000;
+
+/// Processes and threads of one container.
+pub const TASKS: u64 = 256;
+
+/// Open files of one process.
+pub const OPEN_FILES: u64 = 1_024;
+
+/// CPU time of one container in each period. Microseconds of [`CPU_PERIOD_US`]: one CPU.
+pub const CPU_QUOTA_US: u64 = 100_000;
+
+/// The period of the CPU quota. Microseconds; the kernel's default (Documentation/scheduler/sched-bwc.rst).
+pub const CPU_PERIOD_US: u64 = 100_000;
+
+/// Memory of a warm container that has no function yet. MiB.
+pub const WARM_MEMORY_MB: u32 = 256;
+
+/// Size of a warm container's `/tmp`. A function's has half of its memory. MiB.
+pub const WARM_TMP_MB: u32 = 64;
+
+/// How long a container may take to become warm.
+pub const WARM_TIME: Duration = Duration::from_secs(30);
+
+/// How long the kernel may take to end a killed container's processes.
+pub const KILL_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of one line of output; what is longer is cut.
+pub const LINE_BYTES: usize = 16 * 1024;
+
+/// Lines of output that wait for their taker.
+pub const LINES_WAITING: usize = 4_096;
+
+/// Bytes of what a helper says of a failure.
+pub const HELPER_REPORT_BYTES: usize = 16 * 1024;
+
+const _: () = assert!(FIRST_HOST_ID as u64 + CONTAINERS as u64 * IDS_PER_CONTAINER as u64 <= u32::MAX as u64);
