@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::limits::{
     CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, IDS_PER_CONTAINER, OPEN_FILES, TASKS, WARM_MEMORY_MB, WARM_TMP_MB,
 };
-use crate::seccomp;
+use crate::{bootstrap, seccomp};
 
 /// What differs from container to container.
 pub(crate) struct Bundle<'a> {
@@ -26,12 +26,6 @@ pub(crate) struct Bundle<'a> {
     /// The file that is its `/etc/resolv.conf`.
     pub(crate) resolv_conf: &'a Path,
 }
-
-/// Where the code is mounted.
-pub(crate) const TASK_ROOT: &str = "/var/task";
-
-/// Where the bootstraps are.
-pub(crate) const BOOTSTRAPS: &str = "/opt/wharf";
 
 /// Directories that every root filesystem needs, for others to be mounted on.
 pub(crate) const MOUNT_POINTS: [&str; 7] = ["proc", "dev", "sys", "tmp", "var/task", "opt/wharf", "etc"];
@@ -100,7 +94,7 @@ impl Bundle<'_> {
             // Nothing of the machine's hardware is a function's business.
             tmpfs("/sys", &["ro", "nosuid", "noexec", "nodev", "mode=555", "size=4k"]),
             tmpfs("/tmp", &["nosuid", "nodev", "mode=1777", &tmp]),
-            bind(BOOTSTRAPS, self.bootstraps),
+            bind(bootstrap::DIRECTORY, self.bootstraps),
             bind("/etc/resolv.conf", self.resolv_conf),
         ])
     }

@@ -19,7 +19,7 @@ pub(crate) use prepared::{Directory, Namespace, remove_group};
 use crate::cgroup::{Group, Hierarchies};
 use crate::mounting::Mounter;
 use crate::slots::Slots;
-use crate::{CodeStore, Language, Runtime, Settings, rootfs, runtime_api};
+use crate::{CodeStore, Language, Runtime, Settings, bootstrap, rootfs};
 
 /// Makes containers. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -207,11 +207,11 @@ fn write_bootstraps(data: &Path) -> io::Result<PathBuf> {
     let directory = data.join("bootstraps");
     fs::create_dir_all(&directory)?;
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-    for file in runtime_api::bootstrap_files() {
+    for file in bootstrap::files() {
         let path = directory.join(file.name);
         // Containers of an earlier process may have it open: they keep the file that they know.
         let mut new = tempfile::NamedTempFile::new_in(&directory)?;
-        new.write_all(file.content)?;
+        new.write_all(file.bytes)?;
         new.as_file().set_permissions(fs::Permissions::from_mode(file.mode))?;
         new.persist(path)?;
     }

@@ -12,6 +12,7 @@
 //! ```
 
 mod assignment;
+mod bootstrap;
 mod bundle;
 mod cgroup;
 mod code;

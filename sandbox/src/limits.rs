@@ -14,6 +14,9 @@ pub const FIRST_HOST_ID: u32 = 1 << 30;
 /// The user and group that everything in a container runs as, as the container counts.
 pub const CONTAINER_USER: u32 = 1_000;
 
+/// The port of every container's runtime API, on its loopback address.
+pub(crate) const RUNTIME_API_PORT: u16 = 9_001;
+
 /// Processes and threads of one container.
 pub const TASKS: u64 = 256;
 

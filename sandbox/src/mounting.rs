@@ -34,7 +34,7 @@ struct Job {
     answer: oneshot::Sender<io::Result<()>>,
 }
 
-/// [`crate::bundle::TASK_ROOT`]
+/// Where functions find their code: `LAMBDA_TASK_ROOT`.
 const TARGET: &CStr = c"/var/task";
 
 impl Mounter {

@@ -40,21 +40,3 @@ impl RuntimeApi {
         todo!()
     }
 }
-
-/// The port of every container's runtime API, on its loopback address.
-pub(crate) const PORT: u16 = 9001;
-
-/// A file of [`bootstrap_files`].
-pub(crate) struct BootstrapFile {
-    pub(crate) name: &'static str,
-    pub(crate) content: &'static [u8],
-    pub(crate) mode: u32,
-}
-
-pub(crate) fn bootstrap_files() -> Vec<BootstrapFile> {
-    todo!()
-}
-
-pub(crate) fn bootstrap_command(_language: crate::Language) -> Vec<String> {
-    todo!()
-}

@@ -18,11 +18,11 @@ use super::{CreateError, Root, Shared};
 use crate::bundle::Bundle;
 use crate::container::{Container, Parts};
 use crate::helper::Order;
-use crate::limits::{KILL_TIME, LINES_WAITING, WARM_TIME};
+use crate::limits::{KILL_TIME, LINES_WAITING, RUNTIME_API_PORT, WARM_TIME};
 use crate::output::{self, OutputLine, Stream};
-use crate::runtime_api::{self, RuntimeApi};
+use crate::runtime_api::RuntimeApi;
 use crate::slots::Slot;
-use crate::sys;
+use crate::{bootstrap, sys};
 
 /// What a container needs before it is one: namespaces, and in them its runtime API. Dropped, it is removed.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Prepared {
         fs::write(&resolv_conf, "").map_err(step("write resolv.conf"))?;
         let bundle = Bundle {
             rootfs: &root.path,
-            command: &runtime_api::bootstrap_command(root.language),
+            command: &bootstrap::command(root.language),
             holder: helper.holder,
             first_id: slot.first_id(),
             cgroup: &format!("{}/{id}", shared.settings.cgroup),
@@ -212,7 +212,7 @@ async fn listen(netns: &OwnedFd) -> io::Result<TcpListener> {
             let thread = std::thread::Builder::new().name("wharf-listen".into()).spawn_scoped(scope, || {
                 setns(&netns, CloneFlags::CLONE_NEWNET)?;
                 sys::loopback_up()?;
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, runtime_api::PORT))?;
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT))?;
                 listener.set_nonblocking(true)?;
                 Ok(listener)
             })?;
