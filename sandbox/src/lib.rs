@@ -16,13 +16,14 @@ mod code;
 mod container;
 mod handle;
 mod invocation;
+pub mod limits;
 mod runtime_api;
 mod settings;
 #[allow(unsafe_code, reason = "system calls; the quarantine of unsafe")]
 mod sys;
 
 pub use assignment::Assignment;
-pub use code::{CodeError, CodeId, CodeStore, Unpacked, pack};
+pub use code::{Bound, CodeError, CodeId, CodeStore, InvalidCodeId, LinkFault, NameFault, Unpacked, pack};
 pub use container::{AssignError, Assigned, Container, OutputLine, Stream, Usage};
 pub use handle::{CreateError, OpenError, Prepared, Sandbox, container_helper};
 pub use invocation::{Answer, Body, Exit, Fault, FunctionError, Invocation};
