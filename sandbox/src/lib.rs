@@ -32,7 +32,7 @@ mod slots;
 mod sys;
 
 pub use assignment::Assignment;
-pub use code::{CodeError, CodeId, CodeStore, Unpacked, pack};
+pub use code::{Bound, CodeError, CodeId, CodeStore, InvalidCodeId, LinkFault, NameFault, Unpacked, pack};
 pub use container::{AssignError, Assigned, Container, Usage};
 pub use handle::{CreateError, OpenError, Prepared, Sandbox};
 pub use helper::container_helper;
