@@ -16,8 +16,7 @@ use serde::Deserialize;
 
 use crate::client::{self, DEFAULT_SOCKET};
 use crate::failure::Failure;
-pub(crate) use functions::Functions;
-use functions::{RuntimeOption, Switch};
+pub(crate) use functions::{Functions, RuntimeOption, Switch};
 pub(crate) use listen::Listen;
 use listen::ListenError;
 
@@ -69,7 +68,7 @@ pub(crate) struct Options {
     pub(crate) oci_runtime: Option<PathBuf>,
     // A table has no place on a command line.
     #[arg(skip)]
-    runtime: Option<Vec<RuntimeOption>>,
+    pub(crate) runtime: Option<Vec<RuntimeOption>>,
 }
 
 /// The daemon's settings, complete.
