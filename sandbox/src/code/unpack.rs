@@ -21,7 +21,7 @@ pub(super) fn unpack(archive: &Archive<'_>, tree: &Tree<'_>, root: &OwnedFd) -> 
     for (path, node) in tree.nodes() {
         match node {
             Node::Directory(_) => {
-                mkdirat(root, path, Mode::S_IRWXU).map_err(CodeError::system("make a directory"))?
+                mkdirat(root, path, Mode::S_IRWXU).map_err(CodeError::system("make a directory"))?;
             }
             Node::File { entry, mode } => {
                 let file = write(archive, entry, root, path)?;

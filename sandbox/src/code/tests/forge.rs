@@ -115,7 +115,7 @@ impl Forged {
         let long = [self.size, self.packed.unwrap_or(self.data.len() as u64), offset];
         let wide: Vec<u64> = long.into_iter().filter(|&value| value >= u64::from(u32::MAX)).collect();
         put(to, &[0x0201_4b50], 4);
-        put(to, &[u64::from(self.system) << 8 | 20, 20, self.flags.into(), self.method.into(), 0, 0x21], 2);
+        put(to, &[u64::from(self.system) * 256 + 20, 20, self.flags.into(), self.method.into(), 0, 0x21], 2);
         let [size, packed, offset] = long.map(|value| value.min(u32::MAX.into()));
         put(to, &[self.checksum.into(), packed, size], 4);
         let extra = if wide.is_empty() { 0 } else { 4 + 8 * wide.len() as u64 };

@@ -35,8 +35,8 @@ fn link_fault(entries: &[Forged]) -> Option<LinkFault> {
 
 #[test]
 fn what_is_no_archive_is_refused() {
-    for bytes in [&b""[..], b"PK", b"#!/bin/sh\n", &[0; 4096], &[0xff; 65_600]] {
-        assert!(matches!(refused(bytes), CodeError::NotZip));
+    for bytes in [b"".to_vec(), b"PK".to_vec(), b"#!/bin/sh\n".to_vec(), vec![0; 4096], vec![0xff; 65_600]] {
+        assert!(matches!(refused(&bytes), CodeError::NotZip));
     }
     assert_eq!(refused(b"").code(), "invalid_code");
 }
