@@ -12,6 +12,7 @@
 //! ```
 
 mod assignment;
+mod bootstrap;
 mod code;
 mod container;
 mod handle;
