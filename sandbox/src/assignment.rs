@@ -1,5 +1,7 @@
 //! What a warm container becomes: one version of one function.
 
+pub(crate) mod variables;
+
 use std::net::IpAddr;
 use std::time::Duration;
 

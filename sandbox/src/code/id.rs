@@ -70,3 +70,10 @@ fn digit(character: u8) -> Result<u8, InvalidCodeId> {
         _ => Err(InvalidCodeId),
     }
 }
+
+#[cfg(test)]
+impl CodeId {
+    /// For tests that have no archive.
+    pub(crate) const NONE: Self = Self([0; 32]);
+}
+
