@@ -24,6 +24,7 @@ mod connector;
 mod container;
 mod family;
 mod faults;
+pub mod fleet;
 mod function;
 mod id;
 mod life;

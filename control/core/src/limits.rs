@@ -1,5 +1,7 @@
 //! Every bound of the control plane's resources, with unit and source, in one place.
 
+use std::time::Duration;
+
 /// Bytes of a resource's name. RFC 1035 §2.3.4: a label of a domain name.
 pub const NAME_BYTES: usize = 63;
 
@@ -159,8 +161,43 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Most sessions of one page.
 pub const PAGE_MAX: usize = 1_000;
 
+/// Environments of all functions and pools together: each has a container, and the engine's table is shared with the others.
+pub const ENVIRONMENTS: usize = 4_096;
+
+/// Steps that an environment remembers.
+pub const TRANSITIONS_PER_ENVIRONMENT: usize = 16;
+
+/// Steps of all environments that nobody has asked for yet; older ones are dropped.
+pub const TRANSITIONS: usize = 4_096;
+
+/// Requests that wait for an environment, all together.
+pub const REQUESTS_WAITING: usize = 10_000;
+
+/// Requests that wait for an environment of one version of a function.
+pub const REQUESTS_WAITING_PER_VERSION: usize = 1_000;
+
+/// What a container without a function is counted as: a language runtime with its common modules. MiB.
+pub const WARM_CONTAINER_MB: u32 = 32;
+
+/// Containers of one runtime in creation at once. More of them delay each other.
+pub const CREATIONS_AT_ONCE: usize = 4;
+
+/// After a creation that failed, the shortest pause until the next.
+pub const CREATION_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The same after many that failed.
+pub const CREATION_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// After handlers of a function that could not be loaded, the shortest pause until the next try.
+pub const INIT_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The same after many that failed.
+pub const INIT_PAUSE_MAX: Duration = Duration::from_secs(10);
+
 const _: () = assert!(MTU_MIN <= MTU_DEFAULT && MTU_DEFAULT <= MTU_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
 const _: () = assert!(TIMEOUT_DEFAULT_S <= TIMEOUT_MAX_S && KEEP_ALIVE_DEFAULT_S <= KEEP_ALIVE_MAX_S);
 const _: () = assert!(MEMORY_MIN_MB <= MEMORY_DEFAULT_MB && MEMORY_DEFAULT_MB <= MEMORY_MAX_MB);
 const _: () = assert!(WARM_MIN_DEFAULT <= WARM_MAX_DEFAULT && WARM_MAX_DEFAULT <= WARM_MAX);
+const _: () = assert!(ENVIRONMENTS < CONTAINERS);
+const _: () = assert!(REQUESTS_WAITING_PER_VERSION <= REQUESTS_WAITING);
