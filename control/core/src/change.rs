@@ -1,13 +1,13 @@
 //! One change of the resources, as a plain value.
 
 use crate::{
-    AttachmentId, ConnectorSpec, ContainerLink, ContainerSpec, FullName, Name, Origin, Refusal, Resources,
-    Tenant, Token, UplinkId, VpcLink, VpcSpec,
+    AttachmentId, ConnectorSpec, ContainerLink, ContainerSpec, FullName, FunctionSpec, Name, Origin, Pool,
+    Refusal, Resources, StoredCode, Tenant, Token, UplinkId, VpcLink, VpcSpec,
 };
 
 /// One change. It is applied whole or not at all.
 ///
-/// A client may ask for what adds, reserves, updates, approves, revokes, deletes or attaches, and is refused if the state does not
+/// A client may ask for what adds, reserves, updates, sets, approves, revokes, deletes or attaches, and is refused if the state does not
 /// admit it. The rest reports what became of a device; it is applied to whatever is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -103,6 +103,54 @@ pub enum Change {
     /// The device disappeared. Its connectors are detached.
     AttachmentGone(AttachmentId),
 
+    /// A function has no device: it is there at once, with its first version. Refused unless all of its connectors let it use them.
+    AddFunction {
+        /// Whose.
+        tenant: Name,
+        /// What was asked for.
+        spec: FunctionSpec,
+        /// Its code.
+        code: StoredCode,
+        /// When. Unix time, seconds.
+        created_s: u64,
+    },
+    /// Another version of it, if what versions are made of is another; the oldest version gives way. Refused as above.
+    UpdateFunction {
+        /// Whose.
+        tenant: Name,
+        /// What was asked for.
+        spec: FunctionSpec,
+        /// Its code, if that is another.
+        code: Option<StoredCode>,
+        /// When. Unix time, seconds.
+        created_s: u64,
+    },
+    /// All of its versions go with it. Containers that serve it are the caller's to end.
+    RemoveFunction(FullName),
+    /// Refused for the latest one.
+    RemoveVersion {
+        /// Of which function.
+        function: FullName,
+        /// Which one.
+        number: u64,
+    },
+    /// What the pool of a runtime shall be.
+    SetPool(Pool),
+
+    /// A container that was made for functions serves one from now on. It is a resource of the function's tenant that is not kept.
+    AdoptEnvironment {
+        /// Its name, and the function's tenant.
+        container: FullName,
+        /// What it is.
+        spec: ContainerSpec,
+        /// Its link.
+        link: ContainerLink,
+        /// Which function it serves.
+        function: Name,
+    },
+    /// Such a container is removed.
+    ForgetEnvironment(FullName),
+
     /// The container shall have the connector; the gateway is being told. Nothing changes if it has it already.
     Attach {
         /// Which container.
@@ -154,6 +202,19 @@ impl Resources {
             Change::ForgetContainer(container) => self.forget_container(&container),
             Change::ContainerGone(container) => self.container_gone(&container),
             Change::AttachmentGone(attachment) => self.attachment_gone(attachment),
+            Change::AddFunction { tenant, spec, code, created_s } => {
+                self.add_function(&tenant, spec, code, created_s)?;
+            }
+            Change::UpdateFunction { tenant, spec, code, created_s } => {
+                self.update_function(&tenant, spec, code, created_s)?;
+            }
+            Change::RemoveFunction(function) => self.remove_function(&function)?,
+            Change::RemoveVersion { function, number } => self.remove_version(&function, number)?,
+            Change::SetPool(pool) => self.set_pool(pool)?,
+            Change::AdoptEnvironment { container, spec, link, function } => {
+                self.adopt_environment(&container, spec, link, function)?;
+            }
+            Change::ForgetEnvironment(container) => self.forget_environment(&container),
             Change::Attach { container, connector } => self.join(&container, &connector)?,
             Change::Attached { container, connector } => self.joined(&container, &connector)?,
             Change::Detached { container, connector } => self.part(&container, &connector),

@@ -28,10 +28,16 @@ pub struct NewConnector {
     /// The VPC that it joins; `tenant/name` for one of another tenant, which has to approve.
     #[schema(example = "orders")]
     pub vpc: String,
-    /// Which containers of the tenant may use it: names, or beginnings of names with `*`; at most 64. All unless given.
+    /// Which containers of the tenant may use it: names, or beginnings of names with `*`; at most 64. All unless this or `functions`
+    /// is given.
     #[schema(example = json!(["web-*", "cron"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<Vec<String>>,
+    /// Which functions of the tenant may use it: names, or beginnings of names with `*`; at most 64. All unless this or `users` is
+    /// given.
+    #[schema(example = json!(["orders-*"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Vec<String>>,
     /// Prefixes that may be reached, 1 to 64; all of the VPC's own unless given. `0.0.0.0/0` and `::/0` are everything routable of
     /// their family.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,8 +110,10 @@ pub struct ConnectorSpec {
     pub name: Name,
     /// The VPC that it joins.
     pub vpc: VpcRef,
-    /// Which containers may use it; `None` for all of the tenant.
+    /// Which containers may use it; `None` for all of the tenant, or for none if it is for functions.
     pub users: Option<Vec<Pattern>>,
+    /// Which functions may use it; `None` for all of the tenant, or for none if it is for containers.
+    pub functions: Option<Vec<Pattern>>,
     /// Prefixes that may be reached, all different; `None` for all of the VPC's own.
     pub destinations: Option<Vec<IpNet>>,
     /// Addresses that containers appear as; `None` for the VPC's pool.
@@ -131,7 +139,7 @@ pub struct VpcRef {
     pub name: Name,
 }
 
-/// Names of containers: one, or all that begin alike.
+/// Names of containers or functions: one, or all that begin alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
@@ -143,7 +151,9 @@ impl NewConnector {
         let policy = faults.take(Policy::parse(&self));
         let name = faults.take(Name::parse("name", self.name));
         let vpc = faults.take(VpcRef::parse("vpc", &self.vpc));
-        let users = faults.take(self.users.map(parse_users).transpose());
+        let users = faults.take(self.users.map(|all| parse_users("users", all)).transpose());
+        let functions = self.functions.map(|all| parse_users("functions", all));
+        let functions = faults.take(functions.transpose());
         let destinations = faults.take(self.destinations.as_deref().map(parse_destinations).transpose());
         let external = self.external_addresses.as_deref().map(parse_external);
         let external = faults.take(external.transpose());
@@ -155,6 +165,7 @@ impl NewConnector {
                 name: name?,
                 vpc: vpc?,
                 users: users?,
+                functions: functions?,
                 destinations: destinations?,
                 external_addresses: external?,
                 dns_servers: dns_servers?,
@@ -172,7 +183,7 @@ impl NewConnector {
 impl NewConnector {
     /// Whether the owner of the VPC sees no difference: who uses it, and how long it lingers, is its own owner's business.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        let seen = |new: &Self| Self { users: None, linger_s: None, ..new.clone() };
+        let seen = |new: &Self| Self { users: None, functions: None, linger_s: None, ..new.clone() };
         seen(self) == seen(other)
     }
 }
@@ -180,7 +191,20 @@ impl NewConnector {
 impl ConnectorSpec {
     /// Whether a container of this name may use it.
     pub fn may_be_used_by(&self, container: &Name) -> bool {
-        self.users.as_ref().is_none_or(|users| users.iter().any(|pattern| pattern.matches(container)))
+        names(self.users.as_deref(), self.functions.as_deref(), container)
+    }
+
+    /// Whether a function of this name may use it.
+    pub fn may_be_used_by_function(&self, function: &Name) -> bool {
+        names(self.functions.as_deref(), self.users.as_deref(), function)
+    }
+}
+
+/// Whether these patterns mean the name. Without any they mean all, unless somebody else is named: then they mean nobody.
+fn names(patterns: Option<&[Pattern]>, others: Option<&[Pattern]>, name: &Name) -> bool {
+    match patterns {
+        Some(patterns) => patterns.iter().any(|pattern| pattern.matches(name)),
+        None => others.is_none(),
     }
 }
 
@@ -224,13 +248,13 @@ impl Pattern {
     }
 }
 
-fn parse_users(patterns: Vec<String>) -> Result<Vec<Pattern>, Problem> {
+fn parse_users(field: &str, patterns: Vec<String>) -> Result<Vec<Pattern>, Problem> {
     if patterns.len() > USERS {
-        let detail = format!("a connector names at most {USERS} users, not {}", patterns.len());
-        return Err(Problem::new(Code::InvalidPolicy, detail).at("users"));
+        let detail = format!("a connector names at most {USERS} {field}, not {}", patterns.len());
+        return Err(Problem::new(Code::InvalidPolicy, detail).at(field));
     }
     let mut faults = Faults::default();
-    let parse = |(i, text)| faults.take(Pattern::parse(&format!("users[{i}]"), text));
+    let parse = |(i, text)| faults.take(Pattern::parse(&format!("{field}[{i}]"), text));
     let parsed = patterns.into_iter().enumerate().filter_map(parse).collect();
     faults.end(Some(parsed))
 }

@@ -113,6 +113,8 @@ pub struct Container {
     /// Which namespace its name meant when the link was made, and the MAC address that the device got; after a restart the link is
     /// taken again only there, with that address.
     pub origin: Option<Origin>,
+    /// The function that it serves. Such a container is the daemon's: not kept, and nobody's to attach, detach or delete.
+    pub function: Option<Name>,
 }
 
 /// Where a container's link was made, as it is kept.
@@ -164,6 +166,9 @@ pub struct ContainerView {
     pub attaching: Vec<String>,
     /// DNS servers of its connectors, in the order of their names, as a resolv.conf may list them.
     pub dns_servers: Vec<String>,
+    /// The function that it serves, whose environment it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
     /// Counts changes of what was asked for; the resource's ETag.
     pub revision: u64,
 }
@@ -266,6 +271,7 @@ impl Container {
             connectors: joined(Join::Attached),
             attaching: joined(Join::Attaching),
             dns_servers,
+            function: self.function.as_ref().map(ToString::to_string),
             revision,
         }
     }
@@ -301,7 +307,8 @@ mod tests {
     fn made(spec: ContainerSpec) -> Container {
         let tenant = Name::parse("tenant", "default".into()).unwrap();
         let (name, connectors) = (FullName::new(&tenant, &spec.name), BTreeMap::new());
-        Container { name, spec: Arc::new(spec), life: Life::Creating, connectors, origin: None }
+        let (life, spec) = (Life::Creating, Arc::new(spec));
+        Container { name, spec, life, connectors, origin: None, function: None }
     }
 
     #[test]

@@ -11,3 +11,8 @@ pub struct UplinkId(pub u32);
 /// A connector, as the gateway knows it. Never reused, so that nothing of a deleted connector reaches its successor in name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectorId(pub u32);
+
+/// A function, as its environments know it. Never reused within the life of a daemon, so that nothing of a deleted function serves its
+/// successor in name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionId(pub u32);

@@ -10,7 +10,8 @@
 //!       └──── release ────┘                └────────► gone ───┘
 //! ```
 //!
-//! A connector has no device, and states of its own: see [`ConnectorState`].
+//! A connector has no device, and states of its own: see [`ConnectorState`]. Neither has a function, which is there as soon as it is asked
+//! for. A container that serves one is made and removed by the daemon ([`Change::AdoptEnvironment`]), and never kept.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,8 @@ mod connector;
 mod container;
 mod family;
 mod faults;
+pub mod fleet;
+mod function;
 mod id;
 mod life;
 pub mod limits;
@@ -30,7 +33,9 @@ mod mac;
 mod mtu;
 mod name;
 mod netns;
+mod number;
 mod policy;
+mod pool;
 mod ports;
 mod probe;
 mod problem;
@@ -58,13 +63,18 @@ pub use container::{
     Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin,
 };
 pub use faults::Faults;
-pub use id::{AttachmentId, ConnectorId, UplinkId};
+pub use function::{
+    CodeHash, Function, FunctionSpec, FunctionVersion, FunctionVersionView, FunctionView, NewCode,
+    NewFunction, StoredCode, Variables, VersionSpec,
+};
+pub use id::{AttachmentId, ConnectorId, FunctionId, UplinkId};
 pub use life::{Life, State};
 pub use mac::MacAddr;
 pub use mtu::Mtu;
 pub use name::{DeviceName, FullName, Name};
 pub use netns::{NetnsSpec, NetnsView, NewNetns};
 pub use policy::{Policy, Translation};
+pub use pool::{NewPool, Pool, PoolView};
 pub use ports::{NewPortRange, NewPorts, PortRange, PortRangeView, Ports, PortsView};
 pub use probe::{Description, IpProtocol, NewProbe, ProbePacket, ProbeSpec, Protocol, Sender, TcpFlag};
 pub use problem::{Code, Problem};

@@ -1,5 +1,7 @@
 //! Every bound of the control plane's resources, with unit and source, in one place.
 
+use std::time::Duration;
+
 /// Bytes of a resource's name. RFC 1035 §2.3.4: a label of a domain name.
 pub const NAME_BYTES: usize = 63;
 
@@ -81,6 +83,72 @@ pub const PUBLICATIONS: usize = 64;
 /// Connectors attached to one container.
 pub const CONNECTORS_PER_CONTAINER: usize = 16;
 
+/// Functions of all tenants.
+pub const FUNCTIONS: usize = 4_096;
+
+/// Versions of one function that are kept.
+pub const VERSIONS: usize = 16;
+
+/// Bytes of a handler's name. As AWS Lambda.
+pub const HANDLER_BYTES: usize = 128;
+
+/// Arguments of a function's own command, the program included.
+pub const COMMAND_ARGUMENTS: usize = 64;
+
+/// Bytes of a function's own command.
+pub const COMMAND_BYTES: usize = 4_096;
+
+/// Bytes of names and values of a function's environment variables together. As AWS Lambda.
+pub const VARIABLES_BYTES: usize = 4_096;
+
+/// Longest time of an invocation. As AWS Lambda. Seconds.
+pub const TIMEOUT_MAX_S: u32 = 900;
+
+/// The same unless asked for. As AWS Lambda. Seconds.
+pub const TIMEOUT_DEFAULT_S: u32 = 3;
+
+/// Least memory of an environment: both languages' bootstraps run in it. MiB.
+pub const MEMORY_MIN_MB: u32 = 64;
+
+/// Most memory of an environment. MiB.
+pub const MEMORY_MAX_MB: u32 = 3_008;
+
+/// Memory of an environment unless asked for. As AWS Lambda. MiB.
+pub const MEMORY_DEFAULT_MB: u32 = 128;
+
+/// Most environments that one function may ask for.
+pub const CONCURRENCY_MAX: u32 = 1_000;
+
+/// Longest time that an environment waits for the next event. A day. Seconds.
+pub const KEEP_ALIVE_MAX_S: u32 = 86_400;
+
+/// The same unless asked for. Seconds.
+pub const KEEP_ALIVE_DEFAULT_S: u32 = 300;
+
+/// Pools: one for each runtime.
+pub const POOLS: usize = 64;
+
+/// Most warm containers of one pool.
+pub const WARM_MAX: u32 = 1_000;
+
+/// Warm containers that a pool keeps at least, unless asked for.
+pub const WARM_MIN_DEFAULT: u32 = 2;
+
+/// Warm containers that a pool keeps at most, unless asked for.
+pub const WARM_MAX_DEFAULT: u32 = 16;
+
+/// Fastest refill of a pool. Containers a second.
+pub const REFILL_MAX_PER_S: u32 = 1_000;
+
+/// The same unless asked for: what one processor can make. Containers a second.
+pub const REFILL_DEFAULT_PER_S: u32 = 20;
+
+/// Most memory of one pool's warm containers. A TiB, in MiB.
+pub const POOL_MEMORY_MAX_MB: u32 = 1_048_576;
+
+/// The same unless asked for. MiB.
+pub const POOL_MEMORY_DEFAULT_MB: u32 = 1_024;
+
 /// A packet or frame to be explained: what most switches call a jumbo frame. Bytes.
 pub const PROBE_BYTES: usize = 9_216;
 
@@ -93,5 +161,43 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Most sessions of one page.
 pub const PAGE_MAX: usize = 1_000;
 
+/// Environments of all functions and pools together: each has a container, and the engine's table is shared with the others.
+pub const ENVIRONMENTS: usize = 4_096;
+
+/// Steps that an environment remembers.
+pub const TRANSITIONS_PER_ENVIRONMENT: usize = 16;
+
+/// Steps of all environments that nobody has asked for yet; older ones are dropped.
+pub const TRANSITIONS: usize = 4_096;
+
+/// Requests that wait for an environment, all together.
+pub const REQUESTS_WAITING: usize = 10_000;
+
+/// Requests that wait for an environment of one version of a function.
+pub const REQUESTS_WAITING_PER_VERSION: usize = 1_000;
+
+/// What a container without a function is counted as: a language runtime with its common modules. MiB.
+pub const WARM_CONTAINER_MB: u32 = 32;
+
+/// Containers of one runtime in creation at once. More of them delay each other.
+pub const CREATIONS_AT_ONCE: usize = 4;
+
+/// After a creation that failed, the shortest pause until the next.
+pub const CREATION_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The same after many that failed.
+pub const CREATION_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// After handlers of a function that could not be loaded, the shortest pause until the next try.
+pub const INIT_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The same after many that failed.
+pub const INIT_PAUSE_MAX: Duration = Duration::from_secs(10);
+
 const _: () = assert!(MTU_MIN <= MTU_DEFAULT && MTU_DEFAULT <= MTU_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(TIMEOUT_DEFAULT_S <= TIMEOUT_MAX_S && KEEP_ALIVE_DEFAULT_S <= KEEP_ALIVE_MAX_S);
+const _: () = assert!(MEMORY_MIN_MB <= MEMORY_DEFAULT_MB && MEMORY_DEFAULT_MB <= MEMORY_MAX_MB);
+const _: () = assert!(WARM_MIN_DEFAULT <= WARM_MAX_DEFAULT && WARM_MAX_DEFAULT <= WARM_MAX);
+const _: () = assert!(ENVIRONMENTS < CONTAINERS);
+const _: () = assert!(REQUESTS_WAITING_PER_VERSION <= REQUESTS_WAITING);

@@ -4,12 +4,15 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::{DEVICE_NAME_BYTES, NAME_BYTES};
 use crate::{Code, Problem};
 
 /// A resource's name: letters a to z, digits and inner hyphens, so that it fits URLs, file names and labels of domain names.
 /// Clones share the text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
 impl Name {
@@ -111,6 +114,20 @@ fn device_rules() -> String {
         "a device name is 1 to {DEVICE_NAME_BYTES} bytes without slash, colon, percent sign, white space and control \
          characters, and not \".\", \"..\", \"{all}\" or \"{default}\""
     )
+}
+
+impl TryFrom<String> for Name {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        Self::parse("name", text)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.as_str().to_owned()
+    }
 }
 
 impl Borrow<str> for Name {

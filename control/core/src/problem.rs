@@ -142,6 +142,24 @@ codes! {
     TooManyRequests = "too_many_requests", 429;
     /// As many watches as there may be.
     TooManyWatches = "too_many_watches", 503;
+    /// A number is out of its range, or does not go together with another.
+    InvalidNumber = "invalid_number", 422;
+    /// No runtime of this daemon has the name.
+    UnknownRuntime = "unknown_runtime", 422;
+    /// The handler's name cannot be one.
+    InvalidHandler = "invalid_handler", 422;
+    /// The function's own command cannot be one.
+    InvalidCommand = "invalid_command", 422;
+    /// An environment variable cannot be one, or is the runtime's own.
+    InvalidEnvironment = "invalid_environment", 422;
+    /// The code is no archive that can be used.
+    InvalidCode = "invalid_code", 422;
+    /// The code is longer than code may be, as an archive or unpacked.
+    CodeTooLarge = "code_too_large", 413;
+    /// The container serves a function, and is nobody's to change but the daemon's.
+    Managed = "managed", 409;
+    /// The daemon does not serve functions on this machine; its log says why.
+    FunctionsUnavailable = "functions_unavailable", 503;
     /// The store cannot be written to: full, read-only or broken. What is running goes on.
     StoreUnavailable = "store_unavailable", 503;
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MayJoin, Name, NewConnector, NewContainer, NewTenant, NewVpc, Origin, Token};
+use crate::{
+    FunctionVersion, MayJoin, Name, NewConnector, NewContainer, NewFunction, NewPool, NewTenant, NewVpc,
+    Origin, Token,
+};
 
 /// What is kept of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,6 +45,18 @@ pub enum Record {
         /// Where its link was made.
         #[serde(skip_serializing_if = "Option::is_none")]
         origin: Option<Origin>,
+    },
+    /// A function.
+    Function {
+        /// What was asked for, without the code.
+        spec: NewFunction,
+        /// Its versions.
+        versions: Vec<FunctionVersion>,
+    },
+    /// A pool, by the name of its runtime.
+    Pool {
+        /// What was asked for.
+        spec: NewPool,
     },
 }
 

@@ -21,6 +21,10 @@ pub enum Kind {
     Tenant,
     /// Who may call from anywhere.
     Token,
+    /// Code that runs when somebody asks for it.
+    Function,
+    /// Containers that wait for functions.
+    Pool,
 }
 
 /// Why a change was refused. Nothing changed.
@@ -186,6 +190,66 @@ pub enum Refusal {
         /// Which connector.
         connector: Name,
     },
+    /// The connector does not say that the function may use it.
+    #[error(
+        "connector {connector} may not be used by function {function}; add it to the connector's functions"
+    )]
+    FunctionMayNotUse {
+        /// Which function.
+        function: Name,
+        /// Which connector.
+        connector: Name,
+    },
+    /// A function names a connector that is not there.
+    #[error("there is no connector named {connector}, which function {function} is to have; create it first")]
+    ConnectorMissing {
+        /// Which function.
+        function: Name,
+        /// Which connector.
+        connector: Name,
+    },
+    /// Two connectors of a function have the same prefix, so that no longest prefix would decide.
+    #[error(
+        "connectors {one} and {other} of function {function} both list {prefix}; leave one out, or give one of them a longer prefix"
+    )]
+    FunctionTie {
+        /// Which function.
+        function: Name,
+        /// One connector.
+        one: Name,
+        /// The other.
+        other: Name,
+        /// The prefix that both have.
+        prefix: IpNet,
+    },
+    /// Nobody may change a container that serves a function; it ends with it.
+    #[error(
+        "container {container} serves function {function}, and only the daemon changes it; change the function"
+    )]
+    Managed {
+        /// Which container.
+        container: Name,
+        /// Which function.
+        function: Name,
+    },
+    /// A version is gone, or never was.
+    #[error("function {function} has no version {number}")]
+    NoSuchVersion {
+        /// Which function.
+        function: Name,
+        /// Which number.
+        number: u64,
+    },
+    /// A function has a version as long as it exists.
+    #[error(
+        "version {number} is the latest of function {function}; delete the function, or deploy another version first"
+    )]
+    LatestVersion {
+        /// Which function.
+        function: Name,
+        /// Which number.
+        number: u64,
+    },
     /// A connector's own address has to be one that the VPC reserves for that.
     #[error(
         "{address} is no reserved address of VPC {vpc}; choose one of its reserved_addresses, or leave it out"
@@ -263,11 +327,14 @@ impl Refusal {
     pub const fn code(&self) -> Code {
         match self {
             Self::AlreadyExists { .. } => Code::AlreadyExists,
-            Self::NotFound { .. } | Self::VpcMissing(_) => Code::NotFound,
+            Self::NotFound { .. }
+            | Self::VpcMissing(_)
+            | Self::ConnectorMissing { .. }
+            | Self::NoSuchVersion { .. } => Code::NotFound,
             Self::NotReady { .. } => Code::NotReady,
-            Self::InUse { .. } | Self::DefaultTenant => Code::InUse,
+            Self::InUse { .. } | Self::DefaultTenant | Self::LatestVersion { .. } => Code::InUse,
             Self::NotAttached { .. } => Code::NotAttached,
-            Self::DestinationTie { .. } => Code::DestinationTie,
+            Self::DestinationTie { .. } | Self::FunctionTie { .. } => Code::DestinationTie,
             Self::QuotaTooLarge { .. }
             | Self::PortBlocks(_)
             | Self::NotExternal { .. }
@@ -276,7 +343,8 @@ impl Refusal {
             Self::NoSuchFamily { .. } => Code::InvalidCidr,
             Self::AddressOfVpc { .. } => Code::AddressTaken,
             Self::NotApproved { .. } => Code::NotApproved,
-            Self::MayNotUse { .. } => Code::MayNotUse,
+            Self::MayNotUse { .. } | Self::FunctionMayNotUse { .. } => Code::MayNotUse,
+            Self::Managed { .. } => Code::Managed,
             Self::NotReserved { .. } | Self::DnsOutside { .. } => Code::InvalidAddress,
             Self::ExternalTaken { .. } => Code::ExternalTaken,
             Self::Immutable { .. } | Self::ApprovedElsewhere { .. } => Code::ImmutableField,
@@ -289,6 +357,9 @@ impl Refusal {
         match self {
             Self::AlreadyExists { .. } => Some("name".into()),
             Self::VpcMissing(_) => Some("vpc".into()),
+            Self::ConnectorMissing { .. } | Self::FunctionMayNotUse { .. } | Self::FunctionTie { .. } => {
+                Some("connectors".into())
+            }
             Self::QuotaTooLarge { field, .. } | Self::Immutable { field } => Some((*field).into()),
             Self::PortBlocks(_) => Some("mapping".into()),
             Self::NotExternal { index, .. } => Some(format!("publications[{index}].external_address")),
@@ -325,6 +396,7 @@ fn listed(kind: Kind, names: &[String]) -> String {
     let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let verb = match kind {
         Kind::Container => "detach",
+        Kind::Function => "change or delete",
         _ => "delete",
     };
     let object = if names.len() == 1 { "it" } else { "them" };
@@ -356,6 +428,8 @@ impl Kind {
             Self::Container => "container",
             Self::Tenant => "tenant",
             Self::Token => "token",
+            Self::Function => "function",
+            Self::Pool => "pool",
         }
     }
 }
@@ -368,6 +442,8 @@ impl fmt::Display for Kind {
             Self::Container => "container",
             Self::Tenant => "tenant",
             Self::Token => "token",
+            Self::Function => "function",
+            Self::Pool => "pool",
         })
     }
 }

@@ -2,6 +2,8 @@
 
 mod connectors;
 mod containers;
+mod environments;
+mod functions;
 mod index;
 mod joins;
 mod lost;
@@ -20,13 +22,14 @@ pub use shelf::Stamp;
 use shelf::{Shelf, Undo as Part};
 
 use crate::{
-    AttachmentId, Change, Connector, ConnectorId, Container, FullName, Kind, Name, Refusal, Tenant, Token,
-    UplinkId, Vpc,
+    AttachmentId, Change, Connector, ConnectorId, Container, FullName, Function, Kind, Name, Pool, Refusal,
+    Tenant, Token, UplinkId, Vpc,
 };
 
 /// All resources. Change them by [`Resources::apply`].
 ///
-/// Always true: a connector that may join has a VPC; a container has a connector only while that may join.
+/// Always true: a connector that may join has a VPC; a container has a connector only while that may join; the connectors of a function
+/// exist and let it use them.
 #[derive(Debug)]
 pub struct Resources {
     tenants: Shelf<Tenant>,
@@ -34,8 +37,11 @@ pub struct Resources {
     vpcs: Shelf<Vpc>,
     connectors: Shelf<Connector>,
     containers: Shelf<Container>,
+    functions: Shelf<Function>,
+    pools: Shelf<Pool>,
     index: Index,
     next_connector: u32,
+    next_function: u32,
     lost_uplinks: Lost<UplinkId>,
     lost_attachments: Lost<AttachmentId>,
 }
@@ -72,6 +78,8 @@ pub struct Undo {
     vpcs: Part<Vpc>,
     connectors: Part<Connector>,
     containers: Part<Container>,
+    functions: Part<Function>,
+    pools: Part<Pool>,
 }
 
 impl Resources {
@@ -83,8 +91,11 @@ impl Resources {
             vpcs: Shelf::default(),
             connectors: Shelf::default(),
             containers: Shelf::default(),
+            functions: Shelf::default(),
+            pools: Shelf::default(),
             index: Index::default(),
             next_connector: 0,
+            next_function: 0,
             lost_uplinks: Lost::default(),
             lost_attachments: Lost::default(),
         };
@@ -112,12 +123,17 @@ impl Resources {
         for (_, before, after) in self.containers.touched() {
             self.index.container(before, after);
         }
+        for (_, before, after) in self.functions.touched() {
+            self.index.function(before, after);
+        }
         let undo = Undo {
             tenants: self.tenants.settle(revision, |a, b| a.asked == b.asked),
             tokens: self.tokens.settle(revision, |a, b| a == b),
             vpcs: self.vpcs.settle(revision, same_vpc),
             connectors: self.connectors.settle(revision, same_connector),
             containers: self.containers.settle(revision, same_container),
+            functions: self.functions.settle(revision, Function::is_alike),
+            pools: self.pools.settle(revision, |a, b| a == b),
         };
         Ok((touched, undo))
     }
@@ -136,6 +152,10 @@ impl Resources {
             let before = kept.as_ref().map(shelf::Kept::value);
             self.index.container(self.containers.find(name), before);
         }
+        for (name, kept) in &undo.functions {
+            let before = kept.as_ref().map(shelf::Kept::value);
+            self.index.function(self.functions.find(name), before);
+        }
         self.restore_shelves(undo);
     }
 
@@ -146,6 +166,8 @@ impl Resources {
             vpcs: self.vpcs.abandon(),
             connectors: self.connectors.abandon(),
             containers: self.containers.abandon(),
+            functions: self.functions.abandon(),
+            pools: self.pools.abandon(),
         }
     }
 
@@ -155,6 +177,8 @@ impl Resources {
         self.vpcs.undo(undo.vpcs);
         self.connectors.undo(undo.connectors);
         self.containers.undo(undo.containers);
+        self.functions.undo(undo.functions);
+        self.pools.undo(undo.pools);
     }
 
     fn touched(&self) -> Vec<Touched> {
@@ -165,7 +189,9 @@ impl Resources {
         all.extend(self.tokens.touched().filter_map(|t| touched(Kind::Token, t, |a, b| a == b)));
         all.extend(self.vpcs.touched().filter_map(|t| touched(Kind::Vpc, t, same_vpc)));
         all.extend(self.connectors.touched().filter_map(|t| touched(Kind::Connector, t, same_connector)));
-        all.extend(self.containers.touched().filter_map(|t| touched(Kind::Container, t, same_container)));
+        all.extend(self.containers.touched().filter_map(touched_container));
+        all.extend(self.functions.touched().filter_map(|t| touched(Kind::Function, t, Function::is_alike)));
+        all.extend(self.pools.touched().filter_map(|t| touched(Kind::Pool, t, |a, b| a == b)));
         all
     }
 
@@ -193,6 +219,16 @@ impl Resources {
     /// The container of this name.
     pub fn container(&self, name: &FullName) -> Result<&Container, Refusal> {
         self.containers.find(name).ok_or_else(|| not_found(Kind::Container, name))
+    }
+
+    /// The function of this name.
+    pub fn function(&self, name: &FullName) -> Result<&Function, Refusal> {
+        self.functions.find(name).ok_or_else(|| not_found(Kind::Function, name))
+    }
+
+    /// All functions, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.functions.iter()
     }
 
     /// All VPCs, by name.
@@ -229,6 +265,11 @@ impl Resources {
     pub fn attached_to<'a>(&'a self, connector: &'a FullName) -> impl Iterator<Item = &'a FullName> {
         self.index.attached(connector)
     }
+
+    /// Containers that serve the function, by name.
+    pub fn environments_of<'a>(&'a self, function: &'a FullName) -> impl Iterator<Item = &'a FullName> {
+        self.index.serving(function)
+    }
 }
 
 impl Default for Resources {
@@ -251,6 +292,15 @@ fn touched<T: PartialEq>(
         (None, None) => return None,
     };
     Some(Touched { kind, name: name.clone(), operation, is_kept })
+}
+
+/// A container that serves a function is nothing that is kept.
+fn touched_container(
+    (name, before, after): (&FullName, Option<&Container>, Option<&Container>),
+) -> Option<Touched> {
+    let is_environment = before.or(after).is_some_and(|container| container.function.is_some());
+    let touched = touched(Kind::Container, (name, before, after), same_container)?;
+    Some(Touched { is_kept: touched.is_kept && !is_environment, ..touched })
 }
 
 fn same_vpc(a: &Vpc, b: &Vpc) -> bool {

@@ -102,9 +102,12 @@ pub struct ConnectorView {
     /// Why the gateway did not take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Which containers may use it; all of the tenant if absent.
+    /// Which containers may use it; all of the tenant if neither this nor `functions` is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<Vec<String>>,
+    /// Which functions may use it; all of the tenant if neither this nor `users` is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Vec<String>>,
     /// Prefixes that may be reached; those of the VPC, if none were asked for, once it may join.
     pub destinations: Vec<String>,
     /// Which packets go through, by the first that matches; all to the destinations if there are none.
@@ -172,6 +175,7 @@ impl Connector {
     pub(crate) fn view(&self, containers: Vec<String>, ports_used: u32, revision: u64) -> ConnectorView {
         let (spec, policy) = (&self.spec, &self.spec.policy);
         let translation = policy.translation.as_ref();
+        let patterns = |all: &Vec<Pattern>| all.iter().map(|p| p.as_str().to_owned()).collect::<Vec<_>>();
         let addresses = |list: &[IpAddr]| list.iter().map(IpAddr::to_string).collect::<Vec<_>>();
         let asked = spec.destinations.as_deref().unwrap_or_default();
         let destinations = self.fitted.as_ref().map_or(asked, |fitted| &fitted.destinations);
@@ -185,7 +189,8 @@ impl Connector {
                 Initialised::Failed { detail } => Some(detail.clone()),
                 _ => None,
             },
-            users: spec.users.as_ref().map(|all| all.iter().map(Pattern::as_str).map(Into::into).collect()),
+            users: spec.users.as_ref().map(patterns),
+            functions: spec.functions.as_ref().map(patterns),
             destinations: destinations.iter().map(IpNet::to_string).collect(),
             rules: policy.rules.iter().map(crate::Rule::view).collect(),
             rate_limits: policy.rates,

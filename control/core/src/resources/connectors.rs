@@ -1,12 +1,14 @@
 //! Transitions of connectors.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::joins::refuse_stranger;
 use super::{Resources, not_found};
 use crate::limits::CONNECTORS;
 use crate::{
-    Approval, Connector, ConnectorId, ConnectorSpec, Fitted, FullName, Initialised, Kind, MayJoin, Name,
-    Refusal, Vpc,
+    Approval, Connector, ConnectorId, ConnectorSpec, Container, Fitted, FullName, Initialised, Kind, MayJoin,
+    Name, Refusal, Vpc,
 };
 
 impl Resources {
@@ -60,16 +62,9 @@ impl Resources {
             return Err(Refusal::ApprovedElsewhere { name: name.name, vpc: connector.vpc.to_string() });
         }
         let containers: Vec<_> = self.index.attached(&name).cloned().collect();
-        let banned = |container: &&FullName| !spec.may_be_used_by(&container.name);
-        let names: Vec<_> = containers.iter().filter(banned).map(|c| c.name.to_string()).collect();
-        if !names.is_empty() {
-            return Err(Refusal::InUse {
-                kind: Kind::Connector,
-                name: name.name,
-                by: Kind::Container,
-                names,
-            });
-        }
+        let banned = |function: &Name| !spec.may_be_used_by_function(function);
+        self.refuse_used_by_functions(&name, banned)?;
+        self.refuse_used_by_containers(&name, |container| refuse_stranger(&spec, container).is_err())?;
         let fitted = match connector.may_join {
             MayJoin::Approved => Some(Arc::new(Fitted::new(&spec, &self.vpc(&connector.vpc)?.spec)?)),
             MayJoin::Requested | MayJoin::Revoked => None,
@@ -78,6 +73,9 @@ impl Resources {
         (connector.spec, connector.fitted) = (Arc::new(spec), fitted);
         for container in containers {
             self.refuse_misfit(&container, &name)?;
+        }
+        for function in self.index.using(&name) {
+            self.refuse_function_ties(self.function(function)?)?;
         }
         // Who does not use its addresses may share them with who does.
         if self.has_addresses(&name) { self.refuse_external_of_others(&name) } else { Ok(()) }
@@ -126,14 +124,42 @@ impl Resources {
 
     pub(crate) fn remove_connector(&mut self, name: &FullName) -> Result<(), Refusal> {
         self.connectors.find(name).ok_or_else(|| not_found(Kind::Connector, name))?;
-        let names: Vec<_> = self.index.attached(name).map(|container| container.name.to_string()).collect();
-        if !names.is_empty() {
-            let (name, by) = (name.name.clone(), Kind::Container);
-            return Err(Refusal::InUse { kind: Kind::Connector, name, by, names });
-        }
+        self.refuse_used_by_functions(name, |_| true)?;
+        self.refuse_used_by_containers(name, |_| true)?;
         self.connectors.remove(name);
         Ok(())
     }
+
+    /// Refuses what functions would lose that name the connector, or that have it in a container.
+    fn refuse_used_by_functions(
+        &self,
+        name: &FullName,
+        would_lose: impl Fn(&Name) -> bool,
+    ) -> Result<(), Refusal> {
+        let attached = self.index.attached(name).filter_map(|container| self.containers.find(container));
+        let serving = attached.filter_map(|container| container.function.as_ref());
+        let using = self.index.using(name).map(|function| &function.name).chain(serving);
+        let names: BTreeSet<_> = using.filter(|function| would_lose(function)).collect();
+        in_use(name, Kind::Function, names.into_iter().map(ToString::to_string).collect())
+    }
+
+    fn refuse_used_by_containers(
+        &self,
+        name: &FullName,
+        would_lose: impl Fn(&Container) -> bool,
+    ) -> Result<(), Refusal> {
+        let attached = self.index.attached(name).filter_map(|container| self.containers.find(container));
+        let losing = attached.filter(|container| would_lose(container));
+        in_use(name, Kind::Container, losing.map(|container| container.name.name.to_string()).collect())
+    }
+}
+
+/// Refuses what would take a connector away from these.
+fn in_use(connector: &FullName, by: Kind, names: Vec<String>) -> Result<(), Refusal> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::InUse { kind: Kind::Connector, name: connector.name.clone(), by, names })
 }
 
 fn refuse_not_ready(vpc: &Vpc) -> Result<(), Refusal> {

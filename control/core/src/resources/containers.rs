@@ -20,8 +20,8 @@ impl Resources {
             return Err(Refusal::LimitReached { what: "containers", limit: CONTAINERS });
         }
         let (spec, connectors) = (Arc::new(spec), BTreeMap::new());
-        let container =
-            Container { name: name.clone(), spec, life: Life::Creating, connectors, origin: None };
+        let (life, origin, function) = (Life::Creating, None, None);
+        let container = Container { name: name.clone(), spec, life, connectors, origin, function };
         self.containers.insert(name, container);
         Ok(())
     }
@@ -41,6 +41,7 @@ impl Resources {
     }
 
     pub(crate) fn delete_container(&mut self, name: &FullName) -> Result<(), Refusal> {
+        self.refuse_managed(name)?;
         let container = self.containers.edit(name).ok_or_else(|| not_found(Kind::Container, name))?;
         if container.life == Life::Creating {
             let (name, state) = (name.name.clone(), State::Creating);

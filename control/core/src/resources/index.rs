@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AttachmentId, Connector, ConnectorId, Container, FullName, Life, UplinkId, Vpc};
+use crate::{AttachmentId, Connector, ConnectorId, Container, FullName, Function, Life, UplinkId, Vpc};
 
 /// Names of resources by what else is known of them.
 #[derive(Debug, Default)]
@@ -14,6 +14,10 @@ pub(super) struct Index {
     joining: BTreeSet<(FullName, FullName)>,
     /// Containers by their connectors.
     attached: BTreeSet<(FullName, FullName)>,
+    /// Containers by the function that they serve.
+    serving: BTreeSet<(FullName, FullName)>,
+    /// Functions by their connectors.
+    using: BTreeSet<(FullName, FullName)>,
     /// Links that are being made.
     pub(super) vpcs_in_creation: usize,
     pub(super) containers_in_creation: usize,
@@ -28,6 +32,28 @@ impl Index {
     /// Containers that have the connector, or are about to.
     pub(super) fn attached<'a>(&'a self, connector: &'a FullName) -> impl Iterator<Item = &'a FullName> {
         under(&self.attached, connector)
+    }
+
+    /// Containers that serve the function.
+    pub(super) fn serving<'a>(&'a self, function: &'a FullName) -> impl Iterator<Item = &'a FullName> {
+        under(&self.serving, function)
+    }
+
+    /// Functions that name the connector.
+    pub(super) fn using<'a>(&'a self, connector: &'a FullName) -> impl Iterator<Item = &'a FullName> {
+        under(&self.using, connector)
+    }
+
+    pub(super) fn function(&mut self, before: Option<&Function>, after: Option<&Function>) {
+        let pair = |function: &Function, connector: &crate::Name| {
+            (FullName::new(&function.name.tenant, connector), function.name.clone())
+        };
+        for (function, connector) in before.iter().flat_map(|f| f.connectors.iter().map(move |c| (f, c))) {
+            self.using.remove(&pair(function, connector));
+        }
+        for (function, connector) in after.iter().flat_map(|f| f.connectors.iter().map(move |c| (f, c))) {
+            self.using.insert(pair(function, connector));
+        }
     }
 
     pub(super) fn vpc(&mut self, before: Option<&Vpc>, after: Option<&Vpc>) {
@@ -62,6 +88,10 @@ impl Index {
             if let Some(link) = container.life.link() {
                 self.attachments.remove(&link.attachment);
             }
+            if let Some(function) = &container.function {
+                let function = FullName::new(&container.name.tenant, function);
+                self.serving.remove(&(function, container.name.clone()));
+            }
         }
         if let Some(container) = after {
             for connector in container.connectors.keys() {
@@ -70,6 +100,10 @@ impl Index {
             }
             self.attachments
                 .extend(container.life.link().map(|link| (link.attachment, container.name.clone())));
+            if let Some(function) = &container.function {
+                let function = FullName::new(&container.name.tenant, function);
+                self.serving.insert((function, container.name.clone()));
+            }
         }
         let creating = |c: Option<&Container>| usize::from(c.is_some_and(|c| c.life == Life::Creating));
         self.containers_in_creation += creating(after);

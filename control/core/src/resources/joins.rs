@@ -55,10 +55,7 @@ impl Resources {
             Some(Join::Attaching) => return self.joined(container, connector),
             None => {}
         }
-        if !to.spec.may_be_used_by(&container.name) {
-            let (container, connector) = (container.name.clone(), connector.clone());
-            return Err(Refusal::MayNotUse { container, connector });
-        }
+        refuse_stranger(&to.spec, from)?;
         if from.connectors.len() >= CONNECTORS_PER_CONTAINER {
             let what = "connectors attached to this container";
             return Err(Refusal::LimitReached { what, limit: CONNECTORS_PER_CONTAINER });
@@ -191,6 +188,20 @@ impl Resources {
             }
         }
         Ok(())
+    }
+}
+
+/// A container that serves a function may use what the function may use.
+pub(super) fn refuse_stranger(connector: &ConnectorSpec, container: &Container) -> Result<(), Refusal> {
+    let (name, connector_name) = (container.name.name.clone(), connector.name.clone());
+    match &container.function {
+        Some(function) if !connector.may_be_used_by_function(function) => {
+            Err(Refusal::FunctionMayNotUse { function: function.clone(), connector: connector_name })
+        }
+        None if !connector.may_be_used_by(&name) => {
+            Err(Refusal::MayNotUse { container: name, connector: connector_name })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::Resources;
 use crate::record::names;
 use crate::{
-    Connector, ConnectorId, Container, Fitted, FullName, Initialised, Join, Kind, Life, MacAddr, MayJoin,
-    Problem, Record, Refusal, RestoreError, Stored, Vpc,
+    Code, Connector, ConnectorId, Container, Fitted, FullName, Function, FunctionId, FunctionSpec,
+    FunctionVersion, Initialised, Join, Kind, Life, MacAddr, MayJoin, Problem, Record, Refusal, RestoreError,
+    Stored, Vpc,
 };
 
 impl Resources {
-    /// Takes a resource up as it was kept. VPCs come before connectors, those before containers.
+    /// Takes a resource up as it was kept. VPCs come before connectors, those before containers and
+    /// functions.
     pub fn restore(&mut self, name: &FullName, stored: Stored) -> Result<(), RestoreError> {
         let kind = stored.record.kind();
         self.take_up(name, stored).map_err(|problem| RestoreError::Invalid {
@@ -41,10 +43,20 @@ impl Resources {
                 (self.connectors.stamp(name), Record::Connector { spec, may_join })
             }
             Kind::Container => {
-                let Container { spec, connectors, origin, .. } = self.containers.find(name)?;
+                let Container { spec, connectors, origin, .. } =
+                    self.containers.find(name).filter(|container| container.function.is_none())?;
                 let connectors = connectors.keys().map(ToString::to_string).collect();
                 let (spec, origin) = (spec.asked.clone(), origin.clone());
                 (self.containers.stamp(name), Record::Container { spec, connectors, origin })
+            }
+            Kind::Function => {
+                let function = self.functions.find(name)?;
+                let versions = function.versions.iter().map(|version| (**version).clone()).collect();
+                (self.functions.stamp(name), Record::Function { spec: function.asked.clone(), versions })
+            }
+            Kind::Pool => {
+                let spec = self.pools.find(name)?.asked.clone();
+                (self.pools.stamp(name), Record::Pool { spec })
             }
         };
         Some(Stored { revision: revision.asked, record })
@@ -74,10 +86,19 @@ impl Resources {
                 };
                 let joins = names(&connectors).filter(known).map(|name| (name, Join::Attaching));
                 let connectors = joins.collect();
-                let container =
-                    Container { name: name.clone(), spec, life: Life::Creating, connectors, origin };
+                let (name, life, function) = (name.clone(), Life::Creating, None);
+                let container = Container { name, spec, life, connectors, origin, function };
                 self.index.container(None, Some(&container));
-                self.containers.restore(name.clone(), container, revision);
+                self.containers.restore(container.name.clone(), container, revision);
+            }
+            Record::Function { spec, versions } => {
+                let function = self.function_again(name, spec.validate()?, versions)?;
+                self.index.function(None, Some(&function));
+                self.functions.restore(name.clone(), function, revision);
+            }
+            Record::Pool { spec } => {
+                let pool = spec.validate(name.name.clone())?;
+                self.pools.restore(name.clone(), pool, revision);
             }
         }
         Ok(())
@@ -101,6 +122,25 @@ impl Resources {
     }
 }
 
+impl Resources {
+    fn function_again(
+        &mut self,
+        name: &FullName,
+        spec: FunctionSpec,
+        versions: Vec<FunctionVersion>,
+    ) -> Result<Function, Problem> {
+        if versions.is_empty() || !versions.is_sorted_by(|a, b| a.number < b.number) {
+            let detail = "a function has versions, in the order of their numbers";
+            return Err(Problem::new(Code::InvalidNumber, detail).at("versions"));
+        }
+        let id = FunctionId(self.next_function);
+        self.next_function += 1;
+        let FunctionSpec { concurrency, connectors, keep_alive_s, asked, .. } = spec;
+        let versions = versions.into_iter().map(Arc::new).collect();
+        Ok(Function { id, name: name.clone(), concurrency, connectors, keep_alive_s, versions, asked })
+    }
+}
+
 impl Record {
     /// Of which kind of resource it is.
     pub const fn kind(&self) -> Kind {
@@ -110,6 +150,8 @@ impl Record {
             Self::Vpc { .. } => Kind::Vpc,
             Self::Connector { .. } => Kind::Connector,
             Self::Container { .. } => Kind::Container,
+            Self::Function { .. } => Kind::Function,
+            Self::Pool { .. } => Kind::Pool,
         }
     }
 }

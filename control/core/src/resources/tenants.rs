@@ -40,10 +40,12 @@ impl Resources {
             return Err(Refusal::DefaultTenant);
         }
         let first = |kind: Kind, names: Vec<String>| (!names.is_empty()).then_some((kind, names));
+        let functions = self.functions.of_tenant(name, None).map(|f| f.name.name.to_string()).collect();
         let containers = self.containers.of_tenant(name, None).map(|c| c.name.name.to_string()).collect();
         let connectors = self.connectors.of_tenant(name, None).map(|c| c.name.name.to_string()).collect();
         let vpcs = self.vpcs.of_tenant(name, None).map(|v| v.name.name.to_string()).collect();
-        let used = first(Kind::Container, containers)
+        let used = first(Kind::Function, functions)
+            .or_else(|| first(Kind::Container, containers))
             .or_else(|| first(Kind::Connector, connectors))
             .or_else(|| first(Kind::Vpc, vpcs));
         if let Some((by, names)) = used {

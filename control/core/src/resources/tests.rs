@@ -1,4 +1,5 @@
 mod addresses;
+mod functions;
 mod policies;
 mod tenants;
 mod updates;
@@ -9,9 +10,9 @@ use ipnet::IpNet;
 use super::*;
 use crate::limits::CONNECTORS_PER_CONTAINER;
 use crate::{
-    Code, ConnectorSpec, ConnectorState, ConnectorView, ContainerLink, ContainerSpec, DEFAULT_TENANT, Join,
-    MacAddr, MayJoin, NewConnector, NewContainer, NewNetns, NewPorts, NewUplink, NewVpc, Problem, State,
-    UplinkKind, VpcLink, VpcSpec,
+    Code, CodeHash, ConnectorSpec, ConnectorState, ConnectorView, ContainerLink, ContainerSpec,
+    DEFAULT_TENANT, Join, MacAddr, MayJoin, NewConnector, NewContainer, NewFunction, NewNetns, NewPorts,
+    NewUplink, NewVpc, Problem, State, StoredCode, UplinkKind, VpcLink, VpcSpec,
 };
 
 fn name(text: &str) -> Name {
@@ -95,6 +96,21 @@ fn container(text: &str) -> ContainerSpec {
     new.validate().unwrap()
 }
 
+fn new_function(text: &str, connectors: &[&str]) -> NewFunction {
+    NewFunction {
+        name: text.into(),
+        runtime: "python3".into(),
+        handler: Some("handler.handler".into()),
+        connectors: Some(connectors.iter().map(ToString::to_string).collect()),
+        ..NewFunction::default()
+    }
+}
+
+/// Code that differs from that of other numbers.
+fn code(i: usize) -> StoredCode {
+    StoredCode { hash: CodeHash::parse(&format!("{i:064x}")).unwrap(), bytes: i as u64 }
+}
+
 fn uplink(id: u32) -> VpcLink {
     VpcLink { uplink: UplinkId(id), mac: MacAddr([2; 6]), mtu: 1_500, offloads: vec![] }
 }
@@ -133,8 +149,10 @@ fn apply(resources: &mut Resources, change: Change) -> Result<(), Code> {
 
 /// Everything that is kept, shown or found. Not the ids that connectors get next: none is given out twice.
 fn dump(resources: &Resources) -> String {
-    let Resources { tenants, tokens, vpcs, connectors, containers, index, .. } = resources;
-    format!("{tenants:?}\n{tokens:?}\n{vpcs:?}\n{connectors:?}\n{containers:?}\n{index:?}")
+    let Resources { tenants, tokens, vpcs, connectors, containers, functions, pools, index, .. } = resources;
+    format!(
+        "{tenants:?}\n{tokens:?}\n{vpcs:?}\n{connectors:?}\n{containers:?}\n{functions:?}\n{pools:?}\n{index:?}"
+    )
 }
 
 /// What is always true.
@@ -157,6 +175,14 @@ fn check(resources: &Resources) {
             let permission = resources.permission(&container.name, connector);
             let usable = permission.is_ok() || container.life.ready().is_none();
             assert!(usable, "{permission:?}");
+        }
+    }
+    for function in resources.functions() {
+        index.function(None, Some(function));
+        assert!(function.versions.is_sorted_by(|a, b| a.number < b.number) && !function.versions.is_empty());
+        for connector in &function.connectors {
+            let connector = resources.connector(&FullName::new(&function.name.tenant, connector)).unwrap();
+            assert!(connector.spec.may_be_used_by_function(&function.name.name), "{connector:?}");
         }
     }
     assert_eq!(format!("{:?}", resources.index), format!("{index:?}"), "the index follows from the rest");

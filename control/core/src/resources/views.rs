@@ -2,8 +2,8 @@
 
 use super::{Resources, Stamp};
 use crate::{
-    Connector, ConnectorId, ConnectorView, Container, ContainerView, FullName, Join, Kind, Name, Refusal,
-    Tenant, TenantView, Token, TokenView, Vpc, VpcView,
+    Connector, ConnectorId, ConnectorView, Container, ContainerView, FullName, Function, FunctionView, Join,
+    Kind, Name, Pool, PoolView, Refusal, Tenant, TenantView, Token, TokenView, Vpc, VpcView,
 };
 
 impl Resources {
@@ -15,6 +15,8 @@ impl Resources {
             Kind::Vpc => self.vpcs.stamp(name),
             Kind::Connector => self.connectors.stamp(name),
             Kind::Container => self.containers.stamp(name),
+            Kind::Function => self.functions.stamp(name),
+            Kind::Pool => self.pools.stamp(name),
         }
     }
 
@@ -65,6 +67,22 @@ impl Resources {
         container.view(servers.collect(), self.containers.stamp(&container.name).asked)
     }
 
+    /// What clients see of a function.
+    pub fn function_view(&self, function: &Function) -> FunctionView {
+        function.view(self.functions.stamp(&function.name).asked)
+    }
+
+    /// What clients see of a runtime's pool.
+    pub fn pool_view(&self, runtime: &Name) -> PoolView {
+        self.pool(runtime).view(self.pools.stamp(&Self::pool_name(runtime)).asked)
+    }
+
+    /// A runtime's pool: as somebody has asked for it, or as it is unless somebody does.
+    pub fn pool(&self, runtime: &Name) -> Pool {
+        let found = self.pools.find(&Self::pool_name(runtime)).cloned();
+        found.unwrap_or_else(|| Pool::of(runtime.clone()))
+    }
+
     /// Tenants by name, after a name if one is given.
     pub fn tenants_after<'a>(&'a self, after: Option<&Name>) -> impl Iterator<Item = &'a Tenant> {
         let after = after.cloned();
@@ -100,6 +118,15 @@ impl Resources {
         after: Option<&Name>,
     ) -> impl Iterator<Item = &'a Container> {
         self.containers.of_tenant(tenant, after)
+    }
+
+    /// A tenant's functions by name, after a name if one is given.
+    pub fn functions_of<'a>(
+        &'a self,
+        tenant: &'a Name,
+        after: Option<&Name>,
+    ) -> impl Iterator<Item = &'a Function> {
+        self.functions.of_tenant(tenant, after)
     }
 
     /// Connectors of whichever tenant that want to join a VPC.

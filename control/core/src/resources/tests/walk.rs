@@ -1,7 +1,7 @@
 //! A random walk over all changes: each is whole or leaves nothing, and can be taken back; what is kept is taken up again as it was.
 
 use super::*;
-use crate::{NewTenant, Origin, Record, Role, Token};
+use crate::{NewPool, NewTenant, Origin, Record, Role, Token};
 
 /// Choices that repeat with their seed (xorshift64*).
 struct Choices(u64);
@@ -38,12 +38,14 @@ fn any_connector(choices: &mut Choices) -> ConnectorSpec {
         n => Some(vec![format!("10.1.{n}.0/24")]),
     };
     let users = (choices.below(4) == 0).then(|| vec![format!("{}*", choices.of(&NAMES))]);
+    let functions = (choices.below(4) == 0).then(|| vec![format!("{}*", choices.of(&NAMES))]);
     let address = (choices.below(3) == 0).then(|| vec!["10.1.0.20".into()]);
     let translation = (choices.below(6) == 0 && address.is_none()).then_some(false);
     let new = NewConnector {
         name: choices.of(&NAMES).into(),
         vpc: format!("{tenant}{}", choices.of(&NAMES)),
         users,
+        functions,
         destinations,
         external_addresses: address,
         translation,
@@ -62,11 +64,21 @@ fn any_vpc(choices: &mut Choices) -> VpcSpec {
     new.validate().unwrap()
 }
 
+fn any_function(choices: &mut Choices) -> crate::FunctionSpec {
+    let connectors: Vec<_> = (0..choices.below(3)).map(|_| choices.of(&NAMES)).collect();
+    let new = crate::NewFunction {
+        timeout_s: Some(i64::from(choices.number()) + 1),
+        keep_alive_s: Some(i64::from(choices.number())),
+        ..new_function(choices.of(&NAMES), &connectors[..connectors.len().min(1)])
+    };
+    new.validate().unwrap()
+}
+
 fn any_change(choices: &mut Choices, next_link: &mut u32) -> Change {
     let (some, other) = (any_name(choices), name(choices.of(&NAMES)));
     let tenant = some.tenant.clone();
     // Those without which nothing happens come more often.
-    match choices.below(40) {
+    match choices.below(54) {
         0 => {
             let new = NewTenant { name: choices.of(&["a", "b"]).into(), netns_prefix: None };
             Change::AddTenant(new.validate().unwrap())
@@ -109,13 +121,34 @@ fn any_change(choices: &mut Choices, next_link: &mut u32) -> Change {
         32 => Change::AttachmentGone(AttachmentId(*next_link + 1 - choices.number().min(*next_link))),
         33..=36 => Change::Attach { container: some, connector: other },
         37 => Change::Attached { container: some, connector: other },
+        38..=41 => {
+            let (spec, code) = (any_function(choices), code(choices.below(3)));
+            Change::AddFunction { tenant, spec, code, created_s: 7 }
+        }
+        42 | 43 => {
+            let spec = any_function(choices);
+            let code = (choices.below(2) == 0).then(|| code(choices.below(3)));
+            Change::UpdateFunction { tenant, spec, code, created_s: 8 }
+        }
+        44 => Change::RemoveFunction(some),
+        45 => Change::RemoveVersion { function: some, number: u64::from(choices.number()) },
+        46 => {
+            let new = NewPool { min_warm: Some(i64::from(choices.number())), ..NewPool::default() };
+            Change::SetPool(new.validate(other).unwrap())
+        }
+        47..=50 => {
+            *next_link += 1;
+            let spec = container(some.name.as_str());
+            Change::AdoptEnvironment { container: some, spec, link: link(*next_link), function: other }
+        }
+        51 => Change::ForgetEnvironment(some),
         _ => Change::Detached { container: some, connector: other },
     }
 }
 
 /// All resources as they are kept, those first that others refer to.
 fn records(resources: &Resources) -> Vec<(FullName, crate::Stored)> {
-    let Resources { tenants, tokens, vpcs, connectors, containers, .. } = resources;
+    let Resources { tenants, tokens, vpcs, connectors, containers, functions, pools, .. } = resources;
     let mut all: Vec<(Kind, FullName)> = Vec::new();
     all.extend(tenants.iter().map(|t| (Kind::Tenant, FullName::new(&t.name, &t.name))));
     for tenant in tenants.iter() {
@@ -123,7 +156,10 @@ fn records(resources: &Resources) -> Vec<(FullName, crate::Stored)> {
     }
     all.extend(vpcs.iter().map(|v| (Kind::Vpc, v.name.clone())));
     all.extend(connectors.iter().map(|k| (Kind::Connector, k.name.clone())));
-    all.extend(containers.iter().map(|c| (Kind::Container, c.name.clone())));
+    all.extend(functions.iter().map(|f| (Kind::Function, f.name.clone())));
+    let kept = containers.iter().filter(|container| container.function.is_none());
+    all.extend(kept.map(|c| (Kind::Container, c.name.clone())));
+    all.extend(pools.iter().map(|p| (Kind::Pool, Resources::pool_name(&p.runtime))));
     let record = |(kind, name): (Kind, FullName)| {
         let stored = resources.record(kind, &name).expect("it is there");
         assert_eq!(stored.record.kind(), kind);
