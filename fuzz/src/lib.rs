@@ -1,5 +1,5 @@
 //! What the fuzz targets share: frames, engines to give them to, and what must hold for whatever comes out. All by the
-//! engine's public interface.
+//! public interfaces of the engine and of the store of code.
 
 mod checksum;
 mod input;
@@ -13,4 +13,4 @@ mod seeds;
 mod targets;
 
 pub use seeds::seeds;
-pub use targets::{engine, fragments, icmp_errors, packet_inbound, packet_outbound, vnet};
+pub use targets::{archives, engine, fragments, icmp_errors, packet_inbound, packet_outbound, vnet};

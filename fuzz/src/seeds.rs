@@ -1,6 +1,9 @@
 //! Inputs to begin with: a good one of each kind, so that the fuzzer starts behind the checks.
 
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use gateway_core::Verdict;
 
@@ -40,6 +43,7 @@ pub fn seeds() -> Vec<Seed> {
     seeds.extend(icmp_errors());
     seeds.extend(fragments());
     seeds.extend(engine());
+    seeds.extend(archives());
     seeds
 }
 
@@ -308,4 +312,28 @@ fn story_of(index: usize) -> Vec<(Step, Vec<u8>)> {
             (Step::Raw, vec![1, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
         ],
     }
+}
+
+/// Code of one file, and of some files, directories and links.
+fn archives() -> Vec<Seed> {
+    let packed = |name: &str, make: &dyn Fn(&Path) -> std::io::Result<()>| {
+        let around = tempfile::tempdir().expect("a temporary directory");
+        make(around.path()).expect("files");
+        let bytes = sandbox::pack(around.path()).expect("it can be added");
+        Seed { target: "archives", name: name.to_owned(), bytes }
+    };
+    let file =
+        |path: &Path| fs::write(path.join("main.py"), "def handler(event, context):\n    return event\n");
+    let tree = |path: &Path| {
+        file(path)?;
+        fs::create_dir_all(path.join("lib/deep"))?;
+        fs::write(path.join("lib/deep/zeros"), [0; 5000])?;
+        fs::write(path.join("bootstrap"), "#!/bin/sh\n")?;
+        fs::set_permissions(path.join("bootstrap"), Permissions::from_mode(0o755))?;
+        symlink("lib/deep", path.join("to"))?;
+        symlink("../../to/zeros", path.join("lib/deep/through"))
+    };
+    let links =
+        |path: &Path| (0..8).try_for_each(|i| symlink(format!("./l{}", i + 1), path.join(format!("l{i}"))));
+    vec![packed("file", &file), packed("tree", &tree), packed("links", &links)]
 }

@@ -1,11 +1,13 @@
 //! One function for each fuzz target.
 
+mod archives;
 mod engine;
 mod fragments;
 mod icmp_errors;
 mod packet;
 mod vnet;
 
+pub use archives::archives;
 pub(crate) use engine::Step;
 pub use engine::engine;
 pub use fragments::fragments;

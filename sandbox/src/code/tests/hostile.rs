@@ -270,7 +270,7 @@ fn a_million_entries_are_refused_before_they_are_read() {
     let error = refused(&million);
     assert!(matches!(error, CodeError::TooLarge { bound: Bound::Entries, is: 1_000_000, .. }), "{error}");
     // The end says fewer than there are, or more.
-    let fewer = archive_with(&vec![file("a"), file("b"), file("c")], |end| end.entries = 2);
+    let fewer = archive_with(&[file("a"), file("b"), file("c")], |end| end.entries = 2);
     assert!(matches!(refused(&fewer), CodeError::Malformed { .. }));
     let more = archive_with(&[file("a")], |end| end.entries = 2);
     assert!(matches!(refused(&more), CodeError::Malformed { .. }));
