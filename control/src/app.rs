@@ -13,6 +13,7 @@ mod call;
 mod connectors;
 mod containers;
 mod convert;
+mod environments;
 mod explain;
 mod failure;
 mod joins;
@@ -32,7 +33,7 @@ mod vpcs;
 mod watch;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_core::{Change, Code, Problem, Resources};
@@ -40,6 +41,7 @@ use gateway::{CallError, Handle, Lifetime};
 use tracing::Instrument;
 
 pub(crate) use call::{Call, Key};
+pub(crate) use environments::Wiring;
 pub(crate) use explain::{DropItem, ExplanationView};
 pub(crate) use joins::{AttachView, DetachView};
 pub(crate) use page::{Page, Slice};
@@ -74,7 +76,22 @@ struct Parts {
     container_turns: Turns,
 }
 
+/// The application, for what it has made itself and must not keep it.
+#[derive(Clone)]
+pub(crate) struct WeakApp(Weak<Parts>);
+
+impl WeakApp {
+    /// The application, unless it has ended.
+    pub(crate) fn upgrade(&self) -> Option<App> {
+        self.0.upgrade().map(App)
+    }
+}
+
 impl App {
+    pub(crate) fn downgrade(&self) -> WeakApp {
+        WeakApp(Arc::downgrade(&self.0))
+    }
+
     pub(crate) fn new(registry: Registry, gateway: Handle, lifetime: Lifetime) -> Self {
         let (allowances, attach_times, lingering) = Default::default();
         let (vpc_turns, connector_turns, container_turns) = Default::default();

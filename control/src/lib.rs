@@ -17,6 +17,8 @@
 
 mod app;
 mod events;
+#[allow(dead_code, unused_imports, reason = "nothing invokes a function yet")]
+mod fleet;
 mod http;
 mod medium;
 mod reconcile;

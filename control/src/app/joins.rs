@@ -1,6 +1,6 @@
 //! Attaching connectors to containers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use control_core::{Change, FullName, Join, Kind, Name, Permission, Problem, Refusal, Resources};
 use gateway::{CallError, CommandError, ConnectorConfig};
@@ -90,18 +90,36 @@ impl App {
             return Ok(pair.attached([0, 0]));
         }
         let request = pair.request(&call, "attach", pair.attach());
+        let acknowledged = self.make_join(&pair, request, started).await?;
+        let attached_in_us = acknowledged.as_micros() as u64;
+        tracing::info!(container = %pair.container, connector = %pair.connector, attached_in_us, "attached");
+        Ok(pair.attached([attached_in_us, started.elapsed().as_micros() as u64]))
+    }
+
+    /// Gives a connector to a container that serves a function; in the turns of both.
+    pub(super) async fn join_environment(
+        &self,
+        container: &FullName,
+        connector: &Name,
+    ) -> Result<(), Problem> {
+        let started = Instant::now();
+        let pair = Pair { container: container.clone(), connector: connector.clone() };
+        let request = Request::of(pair.attach());
+        self.make_join(&pair, request, started).await.map(drop)
+    }
+
+    /// Makes a join, whole or not at all; in the turns of both. When the gateway had it, since `started`.
+    async fn make_join(&self, pair: &Pair, request: Request, started: Instant) -> Result<Duration, Problem> {
         // While the disk writes, the gateway acts: whichever fails takes the other back.
         let intent = self.registry().begin(request).await?;
-        let live = self.tell(&pair).await;
+        let live = self.tell(pair).await;
         let acknowledged = started.elapsed();
         let kept = intent.end().await;
         match (live, kept) {
             (Ok(_), Ok(_)) => {
-                let attached_in_us = acknowledged.as_micros() as u64;
                 self.read(|resources| pair.still(resources))?;
                 self.attach_times().add(acknowledged);
-                tracing::info!(container = %pair.container, connector = %pair.connector, attached_in_us, "attached");
-                Ok(pair.attached([attached_in_us, started.elapsed().as_micros() as u64]))
+                Ok(acknowledged)
             }
             (Ok((attachment, connector)), Err(unkept)) => {
                 // What the gateway says to it: it cannot have it any more, in any case.

@@ -1,0 +1,213 @@
+//! What the fleet has decided, done: containers made, given functions, invoked and removed.
+//!
+//! ```text
+//!   callers ──► Fleet ──► decisions (pure, behind one lock) ──► orders, carried out without it:
+//!                 ▲                                              create, begin, remove: a task each
+//!                 └────────────────── what became of them ◄───── run, refuse: who waits is told
+//! ```
+//!
+//! The lock is held for decisions only. An order that comes too late finds its container ended, and what it reports then changes nothing.
+
+mod begin;
+mod create;
+mod environment;
+mod invoke;
+mod lease;
+mod logs;
+mod orders;
+mod remove;
+mod time;
+mod trace;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use control_core::fleet::{
+    Cause, EnvironmentId, Fleet as Decisions, FunctionTerms, PoolCounts, PoolSettings, RequestId, VersionKey,
+};
+use control_core::{FullName, Name};
+use gateway::Handle;
+use sandbox::{CodeId, Sandbox};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
+
+pub(crate) use environment::{EnvironmentView, TransitionView};
+pub(crate) use invoke::{InvokeError, Invoked, Trigger};
+pub(crate) use logs::{LogLine, LogStream};
+pub(crate) use trace::{Record, Span};
+
+use crate::app::{App, WeakApp};
+use environment::Environment;
+use lease::Heard;
+use logs::Logs;
+use trace::Records;
+
+/// Containers that are removed at a time: it takes processor time that others need.
+const REMOVALS: usize = 8;
+
+/// All environments of this daemon. Clones are the same ones.
+#[derive(Clone)]
+pub(crate) struct Fleet(Arc<Shared>);
+
+struct Shared {
+    sandbox: Sandbox,
+    gateway: Handle,
+    app: OnceLock<WeakApp>,
+    runtime: tokio::runtime::Handle,
+    started: Instant,
+    started_at: SystemTime,
+    state: Mutex<State>,
+    /// The next time at which something is due has changed.
+    timer: Notify,
+    /// An environment is gone.
+    gone: Notify,
+    removals: Semaphore,
+    logs: Logs,
+    records: Records,
+}
+
+/// What is decided, and what the decisions are about.
+#[derive(Default)]
+struct State {
+    decisions: Decisions,
+    live: HashMap<EnvironmentId, Arc<Environment>>,
+    versions: HashMap<VersionKey, Arc<Deployed>>,
+    /// Who waits for an environment, and of what.
+    requests: HashMap<RequestId, (VersionKey, oneshot::Sender<Heard>)>,
+    /// Why the handler could not be loaded the last time.
+    faults: HashMap<VersionKey, InvokeError>,
+    last_request: u64,
+    /// When the timer will look.
+    armed: Option<Duration>,
+}
+
+/// A version of a function as it can be invoked.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployed {
+    /// Which one.
+    pub(crate) key: VersionKey,
+    /// What its environments are.
+    pub(crate) terms: FunctionTerms,
+    /// How long an invocation may take.
+    pub(crate) timeout: Duration,
+    /// The handler, as the language writes it; empty if the runtime needs none.
+    pub(crate) handler: String,
+    /// What is started in place of the language's own bootstrap.
+    pub(crate) command: Option<Vec<String>>,
+    /// Environment variables.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Its code.
+    pub(crate) code: CodeId,
+}
+
+impl Fleet {
+    /// A fleet without pools and functions. To be called in a tokio runtime; [`Fleet::bind`] comes next.
+    pub(crate) fn new(sandbox: Sandbox, gateway: Handle) -> Self {
+        let (app, state, timer, gone, logs, records) = Default::default();
+        let fleet = Self(Arc::new(Shared {
+            sandbox,
+            gateway,
+            app,
+            runtime: tokio::runtime::Handle::current(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            state,
+            timer,
+            gone,
+            removals: Semaphore::new(REMOVALS),
+            logs,
+            records,
+        }));
+        fleet.0.runtime.spawn(time::keep(Arc::downgrade(&fleet.0)));
+        fleet
+    }
+
+    /// Whose functions these are. Once, before anything is set.
+    pub(crate) fn bind(&self, app: &App) {
+        assert!(self.0.app.set(app.downgrade()).is_ok(), "the fleet has an application");
+    }
+
+    /// Makes a pool what it shall be.
+    pub(crate) fn set_pool(&self, runtime: &Name, settings: PoolSettings) {
+        self.with(|state, now| state.decisions.set_pool(now, runtime, settings));
+    }
+
+    /// Makes a version known, or changes its function's terms.
+    pub(crate) fn set_version(&self, deployed: Deployed) {
+        self.0.logs.open(&deployed.key.function);
+        self.with(|state, now| {
+            state.decisions.set_function(now, &deployed.key, deployed.terms.clone());
+            state.versions.insert(deployed.key.clone(), Arc::new(deployed));
+        });
+    }
+
+    /// Its function has a newer version. It can still be invoked.
+    pub(crate) fn replace_version(&self, key: &VersionKey) {
+        self.with(|state, now| state.decisions.replace(now, key));
+    }
+
+    /// It cannot be invoked any more.
+    pub(crate) fn delete_version(&self, key: &VersionKey) {
+        self.with(|state, now| {
+            state.decisions.delete(now, key);
+            state.versions.remove(key);
+            state.faults.remove(key);
+        });
+    }
+
+    /// Nothing of the function is left but what runs: its logs go too.
+    pub(crate) fn forget_function(&self, function: &FullName) {
+        self.0.logs.forget(function);
+    }
+
+    /// Versions of a function that can be invoked, oldest first.
+    pub(crate) fn versions(&self, function: &FullName) -> Vec<VersionKey> {
+        let mut keys: Vec<_> =
+            self.state().versions.keys().filter(|key| key.function == *function).cloned().collect();
+        keys.sort();
+        keys
+    }
+
+    /// What a function has written, and what was written about its invocations.
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.0.logs
+    }
+
+    /// The latest invocations.
+    pub(crate) fn records(&self) -> &Records {
+        &self.0.records
+    }
+
+    /// Every pool, what it shall be and what it is.
+    pub(crate) fn pools(&self) -> Vec<(Name, PoolSettings, PoolCounts)> {
+        let state = self.state();
+        state.decisions.pools().map(|(name, settings, counts)| (name.clone(), settings, counts)).collect()
+    }
+
+    /// An environment goes when it has served its request. `false` if there is none of this number.
+    pub(crate) fn drain(&self, id: EnvironmentId) -> bool {
+        self.with(|state, now| {
+            let is_there = state.decisions.environment(id).is_some();
+            state.decisions.drain(now, id, Cause::Asked);
+            is_there
+        })
+    }
+
+    /// A link of the gateway's has disappeared by itself.
+    pub(crate) fn link_lost(&self, link: gateway::AttachmentId) {
+        self.with(|state, now| {
+            let lost = state.live.values().find(|environment| environment.link.id == link);
+            let Some(id) = lost.map(|environment| environment.id) else { return };
+            state.decisions.handle_lost(now, id, Cause::LinkLost);
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn app(&self) -> Option<App> {
+        self.0.app.get().and_then(WeakApp::upgrade)
+    }
+}

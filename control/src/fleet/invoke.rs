@@ -1,0 +1,302 @@
+//! One invocation, from its trigger to its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use control_core::Problem;
+use control_core::fleet::{Cause, Outcome, Reason, RequestId, VersionKey};
+use sandbox::{Answer, Body, Fault, Invocation};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::environment::Environment;
+use super::lease::{Heard, Lease, Waiting};
+use super::logs::{LogLine, Report, start_line};
+use super::trace::{Record, Span, Timed};
+use super::{Deployed, Fleet};
+
+/// Somebody wants a function to do something.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    /// Which version of which function.
+    pub(crate) key: VersionKey,
+    /// The invocation's id.
+    pub(crate) id: String,
+    /// The event.
+    pub(crate) payload: Bytes,
+    /// What the caller traces it by.
+    pub(crate) trace: Option<String>,
+    /// How long it may wait for an environment.
+    pub(crate) patience: Duration,
+    /// When it came.
+    pub(crate) at: Instant,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Invoked {
+    /// The answer, or why there is none.
+    pub(crate) answer: Result<Answer, InvokeError>,
+    /// What took how long until then.
+    pub(crate) spans: Vec<Span>,
+}
+
+/// Why a function did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvokeError {
+    /// It was not tried.
+    #[error("{}", reason_text(*.0))]
+    Refused(Reason),
+    /// It may not use what it names.
+    #[error("{}", .0.detail())]
+    Denied(Problem),
+    /// Its handler could not be loaded.
+    #[error("{0}")]
+    NotLoaded(Fault),
+    /// Its handler was running.
+    #[error("{0}")]
+    Failed(Fault),
+    /// A defect or a failure of the machine; for the log.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Parts of a streamed answer that wait for the client.
+const PARTS_WAITING: usize = 8;
+
+impl Fleet {
+    /// Invokes a function. A caller that is dropped while it waits for an environment takes the invocation back; after that it is carried
+    /// to its end, and nobody hears of it.
+    pub(crate) async fn invoke(&self, trigger: Trigger) -> Invoked {
+        let granted = match self.permit(&trigger.key) {
+            Ok(deployed) => self.wait(&trigger).await.map(|lease| (deployed, lease)),
+            Err(error) => Err(error),
+        };
+        let (deployed, lease) = match granted {
+            Ok(granted) => granted,
+            Err(error) => return self.not_run(&trigger, error),
+        };
+        let (tell, told) = oneshot::channel();
+        self.0.runtime.spawn(self.clone().run(trigger, deployed, lease, tell));
+        told.await.unwrap_or_else(|_| {
+            let answer = Err(InvokeError::Broken("the invocation broke off".into()));
+            Invoked { answer, spans: Vec::new() }
+        })
+    }
+
+    /// Whether the function may be invoked now: its connectors can have been revoked since it was deployed.
+    fn permit(&self, key: &VersionKey) -> Result<Arc<Deployed>, InvokeError> {
+        let app = self.app().ok_or(InvokeError::Refused(Reason::ShuttingDown))?;
+        let deployed = self.state().versions.get(key).cloned();
+        let deployed = deployed.ok_or(InvokeError::Refused(Reason::UnknownVersion))?;
+        app.wiring(&key.function).map_err(InvokeError::Denied)?;
+        Ok(deployed)
+    }
+
+    /// Waits for an environment.
+    async fn wait(&self, trigger: &Trigger) -> Result<Lease, InvokeError> {
+        let (tell, told) = oneshot::channel();
+        let request = self.with(|state, now| {
+            state.last_request += 1;
+            let request = RequestId(state.last_request);
+            state.requests.insert(request, (trigger.key.clone(), tell));
+            state.decisions.handle_request(now, request, &trigger.key, now + trigger.patience);
+            request
+        });
+        let _waiting = Waiting { fleet: self.clone(), request };
+        match told.await {
+            Ok(Heard::Granted(lease)) => Ok(lease),
+            Ok(Heard::Refused(error)) => Err(error),
+            Err(_) => Err(InvokeError::Refused(Reason::ShuttingDown)),
+        }
+    }
+
+    fn not_run(&self, trigger: &Trigger, error: InvokeError) -> Invoked {
+        let waited = Timed { name: "queue", start: trigger.at, took: trigger.at.elapsed() };
+        let spans = vec![waited.since(trigger.at)];
+        self.record(trigger, None, Some(&error), &spans);
+        Invoked { answer: Err(error), spans }
+    }
+
+    /// Has an environment serve it.
+    async fn run(
+        self,
+        trigger: Trigger,
+        deployed: Arc<Deployed>,
+        lease: Lease,
+        tell: oneshot::Sender<Invoked>,
+    ) {
+        let environment = Arc::clone(&lease.environment);
+        self.log(&trigger, &environment, start_line(&trigger.id, trigger.key.version));
+        let start = Instant::now();
+        let invocation = Invocation {
+            id: trigger.id.clone(),
+            payload: trigger.payload.clone(),
+            deadline: SystemTime::now() + deployed.timeout,
+            trace: trigger.trace.clone(),
+        };
+        let answer = environment.container.invoke(invocation).await;
+        let mut spans = environment.spans(&trigger, start);
+        spans.push(Timed { name: "handler", start, took: start.elapsed() }.since(trigger.at));
+        let fault = match answer {
+            Ok(Answer { content_type, body: Body::Stream(parts) }) => {
+                let (pass_on, body) = mpsc::channel(PARTS_WAITING);
+                let answer = Ok(Answer { content_type, body: Body::Stream(body) });
+                self.record(&trigger, Some(&environment), None, &spans);
+                _ = tell.send(Invoked { answer, spans });
+                relay(parts, pass_on).await
+            }
+            Ok(answer) => {
+                self.record(&trigger, Some(&environment), None, &spans);
+                _ = tell.send(Invoked { answer: Ok(answer), spans });
+                None
+            }
+            Err(fault) => {
+                let error = InvokeError::Failed(fault.clone());
+                self.record(&trigger, Some(&environment), Some(&error), &spans);
+                _ = tell.send(Invoked { answer: Err(error), spans });
+                Some(fault)
+            }
+        };
+        let duration = start.elapsed();
+        lease.end(outcome(fault.as_ref()));
+        self.report(&trigger, &deployed, &environment, duration, fault.as_ref());
+    }
+
+    fn record(
+        &self,
+        trigger: &Trigger,
+        environment: Option<&Environment>,
+        error: Option<&InvokeError>,
+        spans: &[Span],
+    ) {
+        let at = SystemTime::now().checked_sub(trigger.at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.0.records.add(Record {
+            id: trigger.id.clone(),
+            function: trigger.key.function.clone(),
+            version: trigger.key.version,
+            environment: environment.map(|environment| environment.id.0),
+            at_ms: at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
+            error: error.map(ToString::to_string),
+            spans: spans.to_vec(),
+        });
+    }
+
+    fn report(
+        &self,
+        trigger: &Trigger,
+        deployed: &Deployed,
+        environment: &Environment,
+        duration: Duration,
+        fault: Option<&Fault>,
+    ) {
+        let report = Report {
+            id: &trigger.id,
+            duration,
+            init: environment.init_of(trigger),
+            memory_mb: deployed.terms.memory_mb,
+            memory_peak_bytes: environment.container.usage().memory_peak_bytes,
+            fault: fault.filter(|fault| !matches!(fault, Fault::Reported(_))).map(ToString::to_string),
+        };
+        for line in report.lines() {
+            self.log(trigger, environment, line);
+        }
+    }
+
+    fn log(&self, trigger: &Trigger, environment: &Environment, text: String) {
+        self.0.logs.add(&trigger.key, LogLine::of_platform(environment.id, &trigger.key, text));
+    }
+}
+
+impl Environment {
+    /// What an invocation waited for: in the queue alone if the environment was there already.
+    fn spans(&self, trigger: &Trigger, served: Instant) -> Vec<Span> {
+        let begun = self.begun.get().filter(|begun| begun.at + begun.took > trigger.at);
+        let queued = begun.map_or(served, |begun| begun.at.max(trigger.at));
+        let queue =
+            Timed { name: "queue", start: trigger.at, took: queued.saturating_duration_since(trigger.at) };
+        let parts = begun.iter().flat_map(|begun| begun.parts.iter().copied());
+        std::iter::once(queue).chain(parts).map(|timed| timed.since(trigger.at)).collect()
+    }
+
+    /// How long the handler took to load, if the invocation waited for that.
+    fn init_of(&self, trigger: &Trigger) -> Option<Duration> {
+        self.begun.get().filter(|begun| begun.at + begun.took > trigger.at).map(|begun| begun.took)
+    }
+}
+
+/// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did.
+async fn relay(
+    mut parts: mpsc::Receiver<Result<Bytes, Fault>>,
+    pass_on: mpsc::Sender<Result<Bytes, Fault>>,
+) -> Option<Fault> {
+    let mut ended_by = None;
+    while let Some(part) = parts.recv().await {
+        ended_by = part.as_ref().err().cloned();
+        // A client that has hung up does not end the function.
+        _ = pass_on.send(part).await;
+    }
+    ended_by
+}
+
+/// What an invocation has left of its environment.
+fn outcome(fault: Option<&Fault>) -> Outcome {
+    match fault {
+        None => Outcome::Reusable,
+        Some(fault) if fault.leaves_it_usable() => Outcome::Reusable,
+        Some(Fault::TimedOut { .. }) => Outcome::Spent(Cause::TimedOut),
+        Some(Fault::OutOfMemory { .. }) => Outcome::Spent(Cause::OutOfMemory),
+        Some(Fault::Init(_)) => Outcome::Spent(Cause::InitFailed),
+        Some(_) => Outcome::Spent(Cause::Ended),
+    }
+}
+
+/// For people.
+const fn reason_text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TooMany => "the function has as many invocations as it may have; try again later",
+        Reason::NoEnvironment => "no environment could be had in time; try again later",
+        Reason::NotLoaded => "the function's handler cannot be loaded; its log says why",
+        Reason::UnknownVersion => "there is no such version of the function",
+        Reason::ShuttingDown => "the daemon is shutting down",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_that_leave_nothing_usable_spend_the_environment() {
+        let error =
+            sandbox::FunctionError { error_type: "E".into(), message: "m".into(), report: Bytes::new() };
+        let after = Duration::from_secs(1);
+        for (fault, expected) in [
+            (None, Outcome::Reusable),
+            (Some(Fault::Reported(error.clone())), Outcome::Reusable),
+            (Some(Fault::ResponseTooLarge { limit: 1 }), Outcome::Reusable),
+            (Some(Fault::TimedOut { after }), Outcome::Spent(Cause::TimedOut)),
+            (Some(Fault::OutOfMemory { limit_mb: 1 }), Outcome::Spent(Cause::OutOfMemory)),
+            (Some(Fault::Init(error)), Outcome::Spent(Cause::InitFailed)),
+            (Some(Fault::Exited(sandbox::Exit::Status(1))), Outcome::Spent(Cause::Ended)),
+            (Some(Fault::Removed), Outcome::Spent(Cause::Ended)),
+        ] {
+            assert_eq!(outcome(fault.as_ref()), expected, "{fault:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_passed_on_to_its_end_although_nobody_hears_it() {
+        let (write, parts) = mpsc::channel(1);
+        let (pass_on, body) = mpsc::channel(1);
+        let relayed = tokio::spawn(relay(parts, pass_on));
+        drop(body);
+        for _ in 0..4 {
+            write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+        }
+        write.send(Err(Fault::Removed)).await.unwrap();
+        drop(write);
+        assert_eq!(relayed.await.unwrap(), Some(Fault::Removed));
+    }
+}

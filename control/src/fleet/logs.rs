@@ -1,0 +1,256 @@
+//! What functions write, and what is written about their invocations, in the form that people know from AWS Lambda.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use control_core::FullName;
+use control_core::fleet::{EnvironmentId, VersionKey};
+use sandbox::{OutputLine, Stream};
+use serde::Serialize;
+use tokio::sync::broadcast;
+use utoipa::ToSchema;
+
+/// Lines of one function that are kept.
+const LINES: usize = 10_000;
+
+/// The same in bytes of text.
+const BYTES: usize = 4 << 20;
+
+/// Lines that somebody who follows may be behind.
+const BEHIND: usize = 1_024;
+
+/// Where a line comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogStream {
+    /// The function's standard output.
+    Stdout,
+    /// The function's standard error.
+    Stderr,
+    /// It is about an invocation.
+    Platform,
+}
+
+/// A line of a function's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct LogLine {
+    /// Counts the function's lines.
+    pub(crate) number: u64,
+    /// When it was written. Unix time, milliseconds.
+    pub(crate) at_ms: u64,
+    /// Which version wrote it.
+    pub(crate) version: u64,
+    /// The number of the environment that did.
+    pub(crate) environment: u64,
+    /// Where it comes from.
+    pub(crate) stream: LogStream,
+    /// The line.
+    pub(crate) text: String,
+}
+
+/// The logs of all functions.
+#[derive(Default)]
+pub(crate) struct Logs(Mutex<HashMap<FullName, Log>>);
+
+/// The log of one function.
+struct Log {
+    lines: VecDeque<Arc<LogLine>>,
+    bytes: usize,
+    next: u64,
+    followers: broadcast::Sender<Arc<LogLine>>,
+}
+
+/// What an invocation has used.
+pub(super) struct Report<'a> {
+    pub(super) id: &'a str,
+    pub(super) duration: Duration,
+    /// How long it took to load the handler, if this is the first invocation since.
+    pub(super) init: Option<Duration>,
+    pub(super) memory_mb: u32,
+    pub(super) memory_peak_bytes: u64,
+    /// What went wrong, in the words that people know.
+    pub(super) fault: Option<String>,
+}
+
+impl Logs {
+    /// From now on the function has a log.
+    pub(super) fn open(&self, function: &FullName) {
+        self.all().entry(function.clone()).or_default();
+    }
+
+    /// What comes after its function is gone is dropped.
+    pub(super) fn add(&self, key: &VersionKey, line: LogLine) {
+        if let Some(log) = self.all().get_mut(&key.function) {
+            log.add(line);
+        }
+    }
+
+    /// The last lines of a function, oldest first.
+    pub(crate) fn tail(&self, function: &FullName, most: usize) -> Vec<Arc<LogLine>> {
+        self.all().get(function).map(|log| log.tail(most)).unwrap_or_default()
+    }
+
+    /// The same, and those to come.
+    pub(crate) fn follow(
+        &self,
+        function: &FullName,
+        most: usize,
+    ) -> (Vec<Arc<LogLine>>, broadcast::Receiver<Arc<LogLine>>) {
+        let mut all = self.all();
+        let log = all.entry(function.clone()).or_default();
+        (log.tail(most), log.followers.subscribe())
+    }
+
+    pub(super) fn forget(&self, function: &FullName) {
+        self.all().remove(function);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<FullName, Log>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let (lines, bytes, next) = Default::default();
+        Self { lines, bytes, next, followers: broadcast::Sender::new(BEHIND) }
+    }
+}
+
+impl Log {
+    fn add(&mut self, line: LogLine) {
+        let line = Arc::new(LogLine { number: self.next, ..line });
+        self.next += 1;
+        self.bytes += line.text.len();
+        self.lines.push_back(Arc::clone(&line));
+        while self.lines.len() > LINES || self.bytes > BYTES {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.text.len();
+        }
+        // Nobody has to follow it.
+        _ = self.followers.send(line);
+    }
+
+    fn tail(&self, most: usize) -> Vec<Arc<LogLine>> {
+        let skipped = self.lines.len().saturating_sub(most);
+        self.lines.iter().skip(skipped).cloned().collect()
+    }
+}
+
+impl LogLine {
+    pub(super) fn of_output(environment: EnvironmentId, key: &VersionKey, line: OutputLine) -> Self {
+        let stream = match line.stream {
+            Stream::Stdout => LogStream::Stdout,
+            Stream::Stderr => LogStream::Stderr,
+        };
+        Self::new(environment, key, line.at, stream, line.text)
+    }
+
+    /// A line about an invocation, written now.
+    pub(super) fn of_platform(environment: EnvironmentId, key: &VersionKey, text: String) -> Self {
+        Self::new(environment, key, SystemTime::now(), LogStream::Platform, text)
+    }
+
+    fn new(
+        environment: EnvironmentId,
+        key: &VersionKey,
+        at: SystemTime,
+        stream: LogStream,
+        text: String,
+    ) -> Self {
+        let at_ms = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        Self { number: 0, at_ms, version: key.version, environment: environment.0, stream, text }
+    }
+}
+
+/// The line with which an invocation begins.
+pub(super) fn start_line(id: &str, version: u64) -> String {
+    format!("START RequestId: {id} Version: {version}")
+}
+
+impl Report<'_> {
+    /// The lines with which it ends.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let Self { id, duration, init, memory_mb, memory_peak_bytes, fault } = self;
+        let ms = |time: &Duration| time.as_secs_f64() * 1_000.0;
+        let billed = duration.as_nanos().div_ceil(1_000_000);
+        let peak_mb = memory_peak_bytes.div_ceil(1 << 20);
+        let mut report = format!(
+            "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {billed} ms\tMemory Size: {memory_mb} MB\tMax Memory Used: {peak_mb} MB",
+            ms(duration)
+        );
+        if let Some(init) = init {
+            report = format!("{report}\tInit Duration: {:.2} ms", ms(init));
+        }
+        let fault = fault.iter().map(|fault| format!("RequestId: {id} Error: {fault}"));
+        fault.chain([format!("END RequestId: {id}"), report]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control_core::Name;
+
+    use super::*;
+
+    fn key() -> VersionKey {
+        let name = Name::parse("name", "f".into()).unwrap();
+        VersionKey { function: FullName::new(&name, &name), version: 3 }
+    }
+
+    fn line(text: String) -> LogLine {
+        LogLine::of_platform(EnvironmentId(7), &key(), text)
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_within_both_bounds() {
+        let logs = Logs::default();
+        logs.open(&key().function);
+        for n in 0..LINES + 5 {
+            logs.add(&key(), line(n.to_string()));
+        }
+        let all = logs.tail(&key().function, usize::MAX);
+        assert_eq!((all.len(), all[0].text.as_str(), all[0].number), (LINES, "5", 5));
+        assert_eq!(logs.tail(&key().function, 1)[0].text, (LINES + 4).to_string());
+        for _ in 0..8 {
+            logs.add(&key(), line("x".repeat(BYTES / 4)));
+        }
+        assert_eq!(logs.tail(&key().function, usize::MAX).len(), 4);
+        logs.forget(&key().function);
+        logs.add(&key(), line("late".into()));
+        assert_eq!(logs.tail(&key().function, usize::MAX), []);
+    }
+
+    #[tokio::test]
+    async fn who_follows_misses_and_repeats_nothing() {
+        let logs = Logs::default();
+        logs.open(&key().function);
+        logs.add(&key(), line("a".into()));
+        let (before, mut after) = logs.follow(&key().function, 10);
+        logs.add(&key(), line("b".into()));
+        assert_eq!((before.len(), before[0].number), (1, 0));
+        assert_eq!(after.recv().await.unwrap().number, 1);
+    }
+
+    #[test]
+    fn reports_are_as_people_know_them() {
+        let report = Report {
+            id: "i-1",
+            duration: Duration::from_micros(12_345),
+            init: Some(Duration::from_millis(80)),
+            memory_mb: 128,
+            memory_peak_bytes: 30 << 20,
+            fault: Some("task timed out after 1.00 seconds".into()),
+        };
+        assert_eq!(start_line("i-1", 3), "START RequestId: i-1 Version: 3");
+        assert_eq!(
+            report.lines(),
+            [
+                "RequestId: i-1 Error: task timed out after 1.00 seconds",
+                "END RequestId: i-1",
+                "REPORT RequestId: i-1\tDuration: 12.35 ms\tBilled Duration: 13 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\tInit Duration: 80.00 ms",
+            ]
+        );
+    }
+}
