@@ -21,9 +21,11 @@ mod change;
 mod cidr;
 mod connector;
 mod container;
+mod delivery;
 mod family;
 mod faults;
 mod id;
+mod invocation;
 mod life;
 pub mod limits;
 mod mac;
@@ -57,8 +59,13 @@ pub use connector::{
 pub use container::{
     Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin,
 };
+pub use delivery::{
+    Accepted, Backlog, BacklogLimits, Delivery, DeliveryFault, DeliveryKey, DeliveryState, NewDelivery,
+    NotAccepted, Outcome, Retry,
+};
 pub use faults::Faults;
 pub use id::{AttachmentId, ConnectorId, UplinkId};
+pub use invocation::{InvocationId, TraceSpan};
 pub use life::{Life, State};
 pub use mac::MacAddr;
 pub use mtu::Mtu;
