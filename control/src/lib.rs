@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod deliveries;
 mod events;
 mod http;
 mod medium;
