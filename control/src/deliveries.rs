@@ -23,8 +23,8 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use control_core::{
-    Accepted, Backlog, BacklogLimits, Code, Delivery, FullName, InvocationId, NewDelivery, NotAccepted,
-    Outcome, Problem, TraceSpan,
+    Accepted, Backlog, BacklogLimits, Code, Delivery, DeliveryOutcome, FullName, InvocationId, NewDelivery,
+    NotAccepted, Problem, TraceSpan,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -149,7 +149,7 @@ impl Deliveries {
     pub(crate) async fn end(
         &self,
         id: InvocationId,
-        outcome: Outcome,
+        outcome: DeliveryOutcome,
         answer: Option<Bytes>,
         spans: Vec<TraceSpan>,
     ) -> Result<(), DeliveryError> {

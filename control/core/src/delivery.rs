@@ -112,7 +112,7 @@ pub enum Retry {
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// The function has answered.
     Answered {
         /// What the answer says that it is.

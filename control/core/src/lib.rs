@@ -60,8 +60,8 @@ pub use container::{
     Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin,
 };
 pub use delivery::{
-    Accepted, Backlog, BacklogLimits, Delivery, DeliveryFault, DeliveryKey, DeliveryState, NewDelivery,
-    NotAccepted, Outcome, Retry,
+    Accepted, Backlog, BacklogLimits, Delivery, DeliveryFault, DeliveryKey, DeliveryOutcome, DeliveryState,
+    NewDelivery, NotAccepted, Retry,
 };
 pub use faults::Faults;
 pub use id::{AttachmentId, ConnectorId, UplinkId};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use control_core::limits::DELIVERY_ANSWER_BYTES;
-use control_core::{Code, Delivery, DeliveryFault, InvocationId, Outcome, Retry, TraceSpan};
+use control_core::{Code, Delivery, DeliveryFault, DeliveryOutcome, InvocationId, Retry, TraceSpan};
 use futures_util::FutureExt;
 use tokio::task::{Id, JoinSet};
 
@@ -66,7 +66,7 @@ pub(crate) async fn run<F>(
     }
     for id in running.give_up().await {
         // An attempt that has ended in time is not affected.
-        _ = deliveries.end(id, Outcome::Dropped, None, Vec::new()).await;
+        _ = deliveries.end(id, DeliveryOutcome::Dropped, None, Vec::new()).await;
     }
 }
 
@@ -113,13 +113,13 @@ async fn carry_out(deliveries: Deliveries, id: InvocationId, attempt: impl Futur
     };
     let (outcome, answer) = match answer {
         Ok((_, answer)) if answer.len() > DELIVERY_ANSWER_BYTES => {
-            (Outcome::Failed(too_large(answer.len())), None)
+            (DeliveryOutcome::Failed(too_large(answer.len())), None)
         }
         Ok((content_type, answer)) => {
             let answer_bytes = answer.len() as u64;
-            (Outcome::Answered { content_type, answer_bytes }, Some(answer))
+            (DeliveryOutcome::Answered { content_type, answer_bytes }, Some(answer))
         }
-        Err(fault) => (Outcome::Failed(fault), None),
+        Err(fault) => (DeliveryOutcome::Failed(fault), None),
     };
     // Only a daemon that ends does not hear it, and the next one runs it again.
     _ = deliveries.end(id, outcome, answer, spans).await;

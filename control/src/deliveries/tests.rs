@@ -209,7 +209,7 @@ async fn a_disk_that_fails_accepts_nothing_and_goes_on_when_it_is_mended() {
     assert_eq!((begun.len(), &*begun[0].event), (2, &b"[1]"[..]));
     // And what has ended meanwhile is kept later.
     fault.after(0, nix::libc::EIO);
-    let outcome = Outcome::Answered { content_type: "text/plain".into(), answer_bytes: 2 };
+    let outcome = DeliveryOutcome::Answered { content_type: "text/plain".into(), answer_bytes: 2 };
     deliveries.end(kept, outcome, Some(Bytes::from_static(b"ok")), Vec::new()).await.unwrap();
     assert_eq!(deliveries.answer(kept).await.unwrap().as_deref(), Some(&b"ok"[..]));
     fault.mend();

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use control_core::{
-    Accepted, Code, Delivery, DeliveryFault, DeliveryState, InvocationId, NewDelivery, Outcome, Retry,
-    TraceSpan,
+    Accepted, Code, Delivery, DeliveryFault, DeliveryOutcome, DeliveryState, InvocationId, NewDelivery,
+    Retry, TraceSpan,
 };
 use tokio::sync::oneshot;
 
@@ -21,22 +21,24 @@ use crate::medium::MediumError;
 /// What the thread is told.
 pub(super) enum Message {
     /// An invocation wants in.
-    Accept { new: Box<NewDelivery>, event: Bytes, reply: Reply<Result<Accepted, DeliveryError>> },
+    Accept { new: Box<NewDelivery>, event: Bytes, reply: Answered<Accepted> },
     /// Whatever is due is to begin.
-    Begin { reply: Reply<Result<Vec<Begun>, DeliveryError>> },
+    Begin { reply: Answered<Vec<Begun>> },
     /// An attempt has ended.
     End {
         id: InvocationId,
-        outcome: Box<Outcome>,
+        outcome: Box<DeliveryOutcome>,
         answer: Option<Bytes>,
         spans: Vec<TraceSpan>,
         reply: Reply<()>,
     },
     /// What a function has answered.
-    Answer { id: InvocationId, reply: Reply<Result<Option<Bytes>, DeliveryError>> },
+    Answer { id: InvocationId, reply: Answered<Option<Bytes>> },
 }
 
 type Reply<T> = oneshot::Sender<T>;
+
+type Answered<T> = Reply<Result<T, DeliveryError>>;
 
 /// Messages in one write.
 const BATCH: usize = 256;
@@ -62,8 +64,8 @@ pub(super) struct Writer {
 struct Batch {
     messages: usize,
     events: BTreeMap<InvocationId, Bytes>,
-    accepted: Vec<(Accepted, Reply<Result<Accepted, DeliveryError>>)>,
-    begun: Vec<(Vec<InvocationId>, Reply<Result<Vec<Begun>, DeliveryError>>)>,
+    accepted: Vec<(Accepted, Answered<Accepted>)>,
+    begun: Vec<(Vec<InvocationId>, Answered<Vec<Begun>>)>,
     ended: Vec<Reply<()>>,
 }
 
@@ -191,7 +193,7 @@ impl Writer {
             let begun: Vec<_> = ids.iter().filter_map(|id| self.begun(*id, &batch.events)).collect();
             if let Err(Ok(unheard)) = reply.send(Ok(begun)) {
                 for Begun { delivery, .. } in unheard {
-                    self.end(delivery.id, Outcome::Dropped);
+                    self.end(delivery.id, DeliveryOutcome::Dropped);
                 }
             }
         }
@@ -212,12 +214,17 @@ impl Writer {
         tracing::error!(%id, detail, "an invocation's event cannot be read");
         self.end(
             id,
-            Outcome::Failed(DeliveryFault { code: Code::StoreUnavailable, detail, report: None, retry }),
+            DeliveryOutcome::Failed(DeliveryFault {
+                code: Code::StoreUnavailable,
+                detail,
+                report: None,
+                retry,
+            }),
         );
         None
     }
 
-    fn end(&mut self, id: InvocationId, outcome: Outcome) {
+    fn end(&mut self, id: InvocationId, outcome: DeliveryOutcome) {
         self.shared.backlog().end(now_ms(), id, outcome, Vec::new());
         self.late.insert(id);
     }
@@ -233,7 +240,7 @@ impl Writer {
         }
         for (ids, reply) in batch.begun.drain(..) {
             for id in ids {
-                self.end(id, Outcome::Dropped);
+                self.end(id, DeliveryOutcome::Dropped);
             }
             _ = reply.send(Err(error.clone()));
         }

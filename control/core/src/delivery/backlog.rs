@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{Delivery, DeliveryState, NewDelivery, Outcome};
+use super::{Delivery, DeliveryOutcome, DeliveryState, NewDelivery};
 use crate::limits;
 use crate::{FullName, InvocationId, TraceSpan};
 
@@ -165,21 +165,21 @@ impl Backlog {
     }
 
     /// Ends the attempt that is under way. Does nothing if none is.
-    pub fn end(&mut self, now_ms: u64, id: InvocationId, outcome: Outcome, spans: Vec<TraceSpan>) {
+    pub fn end(&mut self, now_ms: u64, id: InvocationId, outcome: DeliveryOutcome, spans: Vec<TraceSpan>) {
         if self.find(id).is_none_or(|delivery| delivery.state != DeliveryState::Running) {
             return;
         }
         self.change(id, |delivery| match outcome {
-            Outcome::Answered { content_type, answer_bytes } => {
+            DeliveryOutcome::Answered { content_type, answer_bytes } => {
                 delivery.state = DeliveryState::Succeeded { at_ms: now_ms, content_type, answer_bytes };
                 delivery.fault = None;
                 delivery.spans = spans;
             }
-            Outcome::Failed(fault) => {
+            DeliveryOutcome::Failed(fault) => {
                 delivery.fail(now_ms, fault);
                 delivery.spans = spans;
             }
-            Outcome::Dropped => {
+            DeliveryOutcome::Dropped => {
                 delivery.state = DeliveryState::Queued { due_ms: now_ms };
                 delivery.attempts = delivery.attempts.saturating_sub(1);
             }

@@ -20,17 +20,17 @@ fn new(number: u8, of: &str) -> NewDelivery {
     NewDelivery { id, function: function(of), version: 1, event_bytes: 10, key: None }
 }
 
-fn fault(retry: Retry) -> Outcome {
+fn fault(retry: Retry) -> DeliveryOutcome {
     let code = match retry {
         Retry::Function => Code::FunctionFailed,
         Retry::Platform => Code::NoEnvironment,
         Retry::Never => Code::NotFound,
     };
-    Outcome::Failed(DeliveryFault { code, detail: "no".into(), report: None, retry })
+    DeliveryOutcome::Failed(DeliveryFault { code, detail: "no".into(), report: None, retry })
 }
 
-fn answer() -> Outcome {
-    Outcome::Answered { content_type: "application/json".into(), answer_bytes: 4 }
+fn answer() -> DeliveryOutcome {
+    DeliveryOutcome::Answered { content_type: "application/json".into(), answer_bytes: 4 }
 }
 
 fn backlog() -> Backlog {
@@ -114,7 +114,7 @@ fn an_attempt_that_was_dropped_at_shutdown_does_not_count() {
     let mut backlog = backlog();
     backlog.accept(START, new(1, "f")).unwrap();
     let id = backlog.begin(START).unwrap();
-    backlog.end(START + 5, id, Outcome::Dropped, Vec::new());
+    backlog.end(START + 5, id, DeliveryOutcome::Dropped, Vec::new());
     let delivery = backlog.find(id).unwrap();
     assert_eq!((delivery.attempts, &delivery.state), (0, &DeliveryState::Queued { due_ms: START + 5 }));
     assert_eq!((delivery.function_faults, delivery.platform_faults), (0, 0));
@@ -282,7 +282,7 @@ impl World {
                     1 => fault(Retry::Function),
                     2 => fault(Retry::Platform),
                     3 => fault(Retry::Never),
-                    _ => Outcome::Dropped,
+                    _ => DeliveryOutcome::Dropped,
                 };
                 self.backlog.end(self.now, id, outcome, Vec::new());
             }

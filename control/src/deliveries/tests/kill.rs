@@ -19,7 +19,7 @@ fn say(what: &str, id: InvocationId) {
 async fn attempt(delivery: Delivery, event: Bytes) -> Attempt {
     say("began", delivery.id);
     tokio::time::sleep(Duration::from_micros(500)).await;
-    let fails = event.len() % 3 == 0 && delivery.function_faults == 0;
+    let fails = event.len().is_multiple_of(3) && delivery.function_faults == 0;
     if fails { failed(Retry::Never) } else { echo(delivery, event).await }
 }
 
