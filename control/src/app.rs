@@ -16,6 +16,7 @@ mod convert;
 mod environments;
 mod explain;
 mod failure;
+mod invocations;
 mod joins;
 mod linger;
 mod metrics;
@@ -43,6 +44,12 @@ use tracing::Instrument;
 pub(crate) use call::{Call, Key};
 pub(crate) use environments::Wiring;
 pub(crate) use explain::{DropItem, ExplanationView};
+pub(crate) use invocations::{
+    Answered, EnvironmentDetailView, EnvironmentView, InvocationFault, InvocationView, LogLineView, LogTail,
+    StreamEnding, Unanswered,
+};
+#[cfg_attr(not(test), expect(unused_imports, reason = "for the fleet"))]
+pub(crate) use invocations::{Invoked, Order, Runner, TransitionView};
 pub(crate) use joins::{AttachView, DetachView};
 pub(crate) use page::{Page, Slice};
 pub(crate) use sessions::SessionPageView;
@@ -52,6 +59,7 @@ pub(crate) use watch::{Told, Watching};
 
 use crate::registry::{CommitError, Registry, Request};
 use allowances::Allowances;
+use invocations::Invocations;
 use linger::Lingering;
 use times::Times;
 use turns::Turns;
@@ -71,6 +79,7 @@ struct Parts {
     allowances: Allowances,
     attach_times: Times,
     lingering: Lingering,
+    invocations: Invocations,
     vpc_turns: Turns,
     connector_turns: Turns,
     container_turns: Turns,
@@ -102,6 +111,7 @@ impl App {
             allowances,
             attach_times,
             lingering,
+            invocations: Invocations::default(),
             vpc_turns,
             connector_turns,
             container_turns,
@@ -113,6 +123,10 @@ impl App {
         soon(self.gateway().ready()).await?;
         if self.registry().is_failing() {
             let detail = "the store could not be written the last time; the log says why";
+            return Err(Problem::new(Code::StoreUnavailable, detail));
+        }
+        if self.is_losing_invocations() {
+            let detail = "an asynchronous invocation could not be kept the last time; the log says why";
             return Err(Problem::new(Code::StoreUnavailable, detail));
         }
         Ok(())

@@ -10,12 +10,15 @@ mod containers;
 mod docs;
 mod document;
 mod door;
+mod environments;
 mod explain;
 mod extract;
 mod failure;
 mod health;
 mod host;
+mod invocations;
 mod limit;
+mod logs;
 mod metrics;
 mod observe;
 mod sessions;
@@ -54,6 +57,9 @@ fn routes() -> OpenApiRouter<App> {
         .merge(vpcs::routes())
         .merge(connectors::routes())
         .merge(containers::routes())
+        .merge(invocations::routes())
+        .merge(logs::routes())
+        .merge(environments::routes())
         .merge(tenants::routes())
         .merge(tokens::routes())
         .merge(audit::routes())

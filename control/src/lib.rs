@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod deliveries;
 mod events;
 #[allow(dead_code, unused_imports, reason = "nothing invokes a function yet")]
 mod fleet;

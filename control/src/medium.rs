@@ -6,7 +6,7 @@
 mod directory;
 mod error;
 pub(crate) mod redb;
-mod schema;
+pub(crate) mod schema;
 mod volatile;
 
 pub(crate) use directory::Directory;
@@ -81,4 +81,4 @@ pub(crate) const KEY_BYTES: usize = 512;
 pub(crate) const VALUE_BYTES: usize = 1020 * 1024;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

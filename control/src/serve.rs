@@ -4,9 +4,11 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use gateway::Lifetime;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::deliveries::Deliveries;
 use crate::medium::{Medium, MediumError, Redb, Volatile};
 use crate::registry::{OpenError, Registry};
 use crate::{Listeners, Settings, events, http, reconcile, server};
@@ -15,6 +17,8 @@ use crate::{Listeners, Settings, events, http, reconcile, server};
 pub struct State {
     registry: Registry,
     lifetime: Lifetime,
+    /// Nothing if they cannot be kept.
+    deliveries: Option<Deliveries>,
 }
 
 /// Why there is no state to begin with. Nothing changed.
@@ -38,9 +42,20 @@ impl State {
             None => (Box::new(Volatile), Lifetime::Process),
         };
         match Registry::open(medium) {
-            Ok(registry) => Ok(Self { registry, lifetime }),
+            Ok(registry) => Ok(Self { registry, lifetime, deliveries: deliveries(directory) }),
             Err(OpenError::Medium(error)) => Err(StateError::Store(error)),
             Err(error) => Err(StateError::Content(error.to_string())),
+        }
+    }
+}
+
+/// What was accepted by an earlier daemon. Everything else goes on without it.
+fn deliveries(directory: Option<&PathBuf>) -> Option<Deliveries> {
+    match Deliveries::open(directory.map(PathBuf::as_path)) {
+        Ok(deliveries) => Some(deliveries),
+        Err(error) => {
+            tracing::error!(%error, "no asynchronous invocation is accepted or run");
+            None
         }
     }
 }
@@ -58,9 +73,15 @@ pub async fn serve(
     // Subscribed before the first request, so that no loss goes unheard.
     let losses = handle.events();
     let app = App::new(state.registry, handle, state.lifetime);
+    app.keep_invocations(state.deliveries);
     let mut background = JoinSet::new();
     background.spawn(events::follow(app.clone(), losses));
     background.spawn(reconcile::run(app.clone(), reconcile::Intended::of(&app)));
-    let router = http::router(app, &settings.admins);
+    let router = http::router(app.clone(), &settings.admins);
+    let patience = settings.drain;
+    let (end, ended) = oneshot::channel::<()>();
+    let deliveries = tokio::spawn(app.deliver(async move { _ = ended.await }, patience));
     server::run(listeners, router, shutdown, settings).await;
+    drop(end);
+    _ = deliveries.await;
 }

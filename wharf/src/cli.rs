@@ -4,7 +4,9 @@ mod attach;
 mod audit;
 mod connector;
 mod container;
+mod environment;
 mod explain;
+mod function;
 mod global;
 mod join;
 mod metrics;
@@ -96,6 +98,12 @@ enum Request {
     /// Containers and their links
     #[command(subcommand)]
     Container(container::Container),
+    /// Code that runs when somebody asks for it
+    #[command(subcommand)]
+    Function(function::Function),
+    /// Containers that serve functions
+    #[command(subcommand)]
+    Environment(environment::Environment),
     /// Let a connector join a VPC
     Approve(join::Approve),
     /// Let it join no more: all of its sessions end
@@ -153,6 +161,8 @@ impl Request {
             Self::Vpc(vpc) => vpc.run(client, format).await,
             Self::Connector(connector) => connector.run(client, format).await,
             Self::Container(container) => container.run(client, format).await,
+            Self::Function(function) => function.run(client, format).await,
+            Self::Environment(environment) => environment.run(client, format).await,
             Self::Approve(approve) => approve.run(client, format).await,
             Self::Revoke(revoke) => revoke.run(client, format).await,
             Self::Attach(attach) => attach.run(client, format).await,

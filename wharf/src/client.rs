@@ -2,6 +2,7 @@
 //! a connection of its own.
 
 mod access;
+mod invoke;
 mod problem;
 mod request;
 mod sse;
@@ -21,7 +22,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 pub(crate) use access::{Access, Token};
-pub(crate) use problem::{ClientError, Problem};
+pub(crate) use invoke::{Parts, Reply, Said};
+pub(crate) use problem::{ClientError, Problem, stack_trace};
 pub(crate) use request::{Key, Run, escaped};
 pub(crate) use sse::{Event, Events};
 pub(crate) use target::{Authority, Target, Trust};

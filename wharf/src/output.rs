@@ -2,6 +2,7 @@
 //!
 //! Everything is written by fallible calls, so that a closed pipe ends the command instead of a panic.
 
+pub(crate) mod chart;
 pub(crate) mod picture;
 
 use std::io::{self, Write};
@@ -125,9 +126,9 @@ pub(crate) fn cell(value: impl std::fmt::Display) -> Cell {
 /// A cell for a resource's state: what is well is green.
 pub(crate) fn state(state: &str) -> Cell {
     let color = match state {
-        "ready" => CellColor::Green,
+        "ready" | "succeeded" => CellColor::Green,
         "gone" | "failed" | "revoked" => CellColor::Red,
-        "idle" | "approved" => CellColor::Reset,
+        "idle" | "warm" | "approved" => CellColor::Reset,
         _ => CellColor::Yellow,
     };
     Cell::new(state).fg(color)

@@ -22,11 +22,13 @@ mod change;
 mod cidr;
 mod connector;
 mod container;
+mod delivery;
 mod family;
 mod faults;
 pub mod fleet;
 mod function;
 mod id;
+mod invocation;
 mod life;
 pub mod limits;
 mod mac;
@@ -62,12 +64,17 @@ pub use connector::{
 pub use container::{
     Addressing, Container, ContainerLink, ContainerSpec, ContainerView, Join, NewContainer, Origin,
 };
+pub use delivery::{
+    Accepted, Backlog, BacklogLimits, Delivery, DeliveryFault, DeliveryKey, DeliveryOutcome, DeliveryState,
+    NewDelivery, NotAccepted, Retry,
+};
 pub use faults::Faults;
 pub use function::{
     CodeHash, Function, FunctionSpec, FunctionVersion, FunctionVersionView, FunctionView, NewCode,
     NewFunction, StoredCode, Variables, VersionSpec,
 };
 pub use id::{AttachmentId, ConnectorId, FunctionId, UplinkId};
+pub use invocation::{InvocationId, TraceSpan};
 pub use life::{Life, State};
 pub use mac::MacAddr;
 pub use mtu::Mtu;

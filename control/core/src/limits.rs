@@ -194,6 +194,53 @@ pub const INIT_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The same after many that failed.
 pub const INIT_PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// Asynchronous invocations that are kept, those that have ended included.
+pub const DELIVERIES: usize = 100_000;
+
+/// What it takes to keep them: events that wait, and answers. Bytes.
+pub const DELIVERIES_BYTES: u64 = 256 << 20;
+
+/// Those of one function that have not ended.
+pub const DELIVERIES_PER_FUNCTION: usize = 10_000;
+
+/// What it takes to keep those. Bytes.
+pub const DELIVERIES_BYTES_PER_FUNCTION: u64 = 64 << 20;
+
+/// What it takes to keep one, beside its event, its answer and its fault. Bytes.
+pub const DELIVERY_RECORD_BYTES: u64 = 1_024;
+
+/// Asynchronous invocations that run at a time.
+pub const DELIVERIES_RUNNING: usize = 64;
+
+/// The same of one function.
+pub const DELIVERIES_RUNNING_PER_FUNCTION: usize = 16;
+
+/// How often one is tried again after faults of the function. As AWS Lambda.
+pub const DELIVERY_FUNCTION_RETRIES: u32 = 2;
+
+/// How old one gets before it is not tried again. As AWS Lambda. Milliseconds.
+pub const DELIVERY_AGE_MS: u64 = 6 * 3_600 * 1_000;
+
+/// From the first fault to the second try; doubled after each. As AWS Lambda. Milliseconds.
+pub const DELIVERY_BACKOFF_MIN_MS: u64 = 1_000;
+
+/// Longest time between two tries. As AWS Lambda. Milliseconds.
+pub const DELIVERY_BACKOFF_MAX_MS: u64 = 300_000;
+
+/// How long the outcome is kept. Milliseconds.
+pub const DELIVERY_RETENTION_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Longest answer of an asynchronous invocation that is kept. Bytes.
+pub const DELIVERY_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Longest event of an asynchronous invocation. Bytes.
+pub const DELIVERY_EVENT_BYTES: usize = 1024 * 1024;
+
+/// Longest event of an invocation whose caller waits. As AWS Lambda. Bytes.
+pub const EVENT_BYTES: usize = 6 * 1024 * 1024;
+
+const _: () = assert!(DELIVERY_EVENT_BYTES as u64 + DELIVERY_RECORD_BYTES <= DELIVERIES_BYTES_PER_FUNCTION);
+const _: () = assert!(DELIVERIES_BYTES_PER_FUNCTION <= DELIVERIES_BYTES);
 const _: () = assert!(MTU_MIN <= MTU_DEFAULT && MTU_DEFAULT <= MTU_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
 const _: () = assert!(TIMEOUT_DEFAULT_S <= TIMEOUT_MAX_S && KEEP_ALIVE_DEFAULT_S <= KEEP_ALIVE_MAX_S);

@@ -162,6 +162,26 @@ codes! {
     FunctionsUnavailable = "functions_unavailable", 503;
     /// The store cannot be written to: full, read-only or broken. What is running goes on.
     StoreUnavailable = "store_unavailable", 503;
+    /// The handler raised, or reported an error; `function_error` is what it said.
+    FunctionFailed = "function_failed", 502;
+    /// The handler could not be loaded.
+    FunctionNotLoaded = "function_not_loaded", 502;
+    /// The function did not answer in time.
+    FunctionTimedOut = "function_timed_out", 504;
+    /// The function used more memory than it may.
+    FunctionOutOfMemory = "function_out_of_memory", 502;
+    /// The function's process ended before it answered.
+    FunctionEnded = "function_ended", 502;
+    /// The function's answer is longer than answers may be.
+    AnswerTooLarge = "answer_too_large", 502;
+    /// As many invocations as may run or wait; try again later.
+    TooManyInvocations = "too_many_invocations", 429;
+    /// No environment could be had in time.
+    NoEnvironment = "no_environment", 503;
+    /// The daemon does not serve functions on this machine; its log says why.
+    FunctionsUnavailable = "functions_unavailable", 503;
+    /// The daemon ended while the function was running.
+    Interrupted = "interrupted", 503;
 }
 
 /// Why a request was refused. Nothing changed.

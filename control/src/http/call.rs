@@ -6,12 +6,14 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use bytes::Bytes;
+use control_core::limits::{DELIVERY_EVENT_BYTES, EVENT_BYTES};
 use control_core::{Caller, Code, Problem, Role};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::extract::{from_json, from_query, json_body};
+use super::extract::{event, from_json, from_query, json_body};
 use super::failure::Failure;
 use super::observe::RequestId;
 use crate::app::{Call, Key, Page};
@@ -48,6 +50,31 @@ pub(super) struct Do(pub(super) Call);
 
 /// The same with a body.
 pub(super) struct DoWith<T>(pub(super) Call, pub(super) T);
+
+/// A caller who invokes a function.
+pub(super) struct Trigger {
+    pub(super) call: Call,
+    pub(super) mode: Mode,
+    pub(super) version: Option<u64>,
+    pub(super) event: Bytes,
+}
+
+/// Whether the caller of an invocation waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It does.
+    Sync,
+    /// The invocation is accepted, and run later.
+    Async,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TriggerParams {
+    mode: Option<String>,
+    version: Option<String>,
+    dry_run: Option<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +189,47 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for DoWith<T> {
     }
 }
 
+impl<S: Send + Sync> FromRequest<S> for Trigger {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let caller = caller(&parts)?;
+        caller.need(Role::Operator)?;
+        let TriggerParams { mode, version, dry_run } = from_query(&parts)?;
+        let mode = Mode::parse(mode.as_deref())?;
+        let dry_run = truth("dry_run", dry_run.as_deref())?;
+        let wrong = || invalid("version", "it is the number of a version: 1, 2, …");
+        let parse = |text: String| number(&text).filter(|&number| number > 0).ok_or_else(wrong);
+        let version = version.map(parse).transpose()?;
+        let event = event(&parts.headers, body, mode.event_bytes()).await?;
+        let key = key(&parts, Some(&event))?;
+        if key.is_some() && mode == Mode::Sync {
+            let detail = "an answer is not kept, so that a synchronous invocation cannot be repeated by key; use mode=async";
+            return Err(Problem::new(Code::InvalidHeader, detail).into());
+        }
+        let call = Call { caller, request: request_id(&parts), dry_run, key, expected: None };
+        Ok(Self { call, mode, version, event })
+    }
+}
+
+impl Mode {
+    fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        match text {
+            None | Some("sync") => Ok(Self::Sync),
+            Some("async") => Ok(Self::Async),
+            Some(_) => Err(invalid("mode", "choose sync or async")),
+        }
+    }
+
+    const fn event_bytes(self) -> usize {
+        match self {
+            Self::Sync => EVENT_BYTES,
+            Self::Async => DELIVERY_EVENT_BYTES,
+        }
+    }
+}
+
 /// Who asks, as the door has found out.
 pub(super) fn caller(parts: &Parts) -> Result<Caller, Problem> {
     let caller = parts.extensions.get::<Result<Caller, Problem>>().cloned();
@@ -174,11 +242,15 @@ fn call(parts: &Parts, body: Option<&[u8]>) -> Result<Call, Problem> {
     let DoParams { dry_run } = from_query(parts)?;
     Ok(Call {
         caller,
-        request: parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default(),
+        request: request_id(parts),
         dry_run: truth("dry_run", dry_run.as_deref())?,
         key: key(parts, body)?,
         expected: expected(&parts.headers)?,
     })
+}
+
+fn request_id(parts: &Parts) -> String {
+    parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The client's key, and what tells this request from others.
@@ -221,7 +293,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|&number| i64::try_from(number).is_ok())
 }
 
-fn truth(name: &str, text: Option<&str>) -> Result<bool, Problem> {
+pub(super) fn truth(name: &str, text: Option<&str>) -> Result<bool, Problem> {
     match text {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
@@ -229,6 +301,6 @@ fn truth(name: &str, text: Option<&str>) -> Result<bool, Problem> {
     }
 }
 
-fn invalid(parameter: &str, detail: &str) -> Problem {
+pub(super) fn invalid(parameter: &str, detail: &str) -> Problem {
     Problem::new(Code::InvalidQuery, detail).at(parameter)
 }

@@ -66,12 +66,17 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
 /// Reads a body that is declared as JSON.
 pub(super) async fn json_body(headers: &HeaderMap, body: HttpBody) -> Result<Bytes, Problem> {
+    declared_as_json(headers)?;
+    read_body(body).await
+}
+
+fn declared_as_json(headers: &HeaderMap) -> Result<(), Problem> {
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if !content_type.is_some_and(is_json) {
         let detail = "the body has to be JSON; send the header `content-type: application/json`";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    read_body(body).await
+    Ok(())
 }
 
 fn is_json(content_type: &[u8]) -> bool {
@@ -83,12 +88,27 @@ fn is_json(content_type: &[u8]) -> bool {
         .any(|json| essence.eq_ignore_ascii_case(json))
 }
 
+/// Reads an event of at most `limit` bytes: JSON, or nothing, which is `null`.
+pub(super) async fn event(headers: &HeaderMap, body: HttpBody, limit: usize) -> Result<Bytes, Problem> {
+    let event = read_at_most(body, limit).await?;
+    if event.is_empty() {
+        return Ok(Bytes::from_static(b"null"));
+    }
+    declared_as_json(headers)?;
+    serde_json::from_slice::<IgnoredAny>(&event).map_err(|error| malformed(&error))?;
+    Ok(event)
+}
+
 async fn read_body(body: HttpBody) -> Result<Bytes, Problem> {
-    let limited = Limited::new(body, BODY_BYTES);
+    read_at_most(body, BODY_BYTES).await
+}
+
+async fn read_at_most(body: HttpBody, limit: usize) -> Result<Bytes, Problem> {
+    let limited = Limited::new(body, limit);
     match tokio::time::timeout(BODY_TIME, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::new(Code::BodyTooLarge, format!("a body has at most {BODY_BYTES} bytes")))
+            Err(Problem::new(Code::BodyTooLarge, format!("a body has at most {limit} bytes here")))
         }
         Ok(Err(error)) => Err(Problem::new(Code::MalformedJson, format!("the body broke off: {error}"))),
         Err(_) => Err(Problem::new(

@@ -11,9 +11,15 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::app::InvocationFault;
+
 /// A problem on its way to the client.
 #[derive(Debug)]
-pub(crate) struct Failure(Problem);
+pub(crate) struct Failure {
+    problem: Problem,
+    /// What a function reports of itself.
+    function_error: Option<serde_json::Value>,
+}
 
 /// What is wrong with the request (RFC 9457).
 #[derive(Serialize, ToSchema)]
@@ -41,6 +47,9 @@ pub(crate) struct ProblemView<'a> {
     /// What depends on the resource, if that is the problem: all of it.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     dependents: &'a [String],
+    /// What the function reports, if it is to blame: `errorType`, `errorMessage`, `stackTrace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_error: Option<&'a serde_json::Value>,
 }
 
 /// One of several things that are wrong with a request.
@@ -58,33 +67,59 @@ pub(crate) struct ErrorView<'a> {
     field: Option<&'a str>,
 }
 
+impl Failure {
+    /// What a function has done.
+    pub(super) fn of_invocation(fault: InvocationFault) -> Self {
+        Self { problem: fault.problem, function_error: fault.report }
+    }
+}
+
+/// Whether it is a function that failed, and neither the daemon nor the machine.
+const fn is_of_function(code: Code) -> bool {
+    matches!(
+        code,
+        Code::FunctionFailed
+            | Code::FunctionNotLoaded
+            | Code::FunctionTimedOut
+            | Code::FunctionOutOfMemory
+            | Code::FunctionEnded
+            | Code::AnswerTooLarge
+    )
+}
+
 const PROBLEM_JSON: &str = "application/problem+json";
 
 impl<E: Into<Problem>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { problem: error.into(), function_error: None }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let problem = self.0;
+        let Self { problem, function_error } = self;
         let status =
             StatusCode::from_u16(problem.code().status()).expect("a code's status is an HTTP status");
         let (code, field) = (problem.code().as_str(), problem.field());
-        if status.is_server_error() {
+        if status.is_server_error() && !is_of_function(problem.code()) {
             tracing::error!(code, detail = problem.detail(), "failed");
         } else {
             tracing::debug!(code, field, detail = problem.detail(), "refused");
         }
-        let body = serde_json::to_vec(&ProblemView::new(&problem)).expect("a problem is plain text");
+        let body = serde_json::to_vec(&ProblemView {
+            function_error: function_error.as_ref(),
+            ..ProblemView::new(&problem)
+        })
+        .expect("a problem is plain text");
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         match problem.code() {
             // RFC 9110 §11.6.1 and §10.2.3.
             Code::Unauthenticated => _ = headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
-            Code::TooManyRequests => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Code::TooManyRequests | Code::TooManyInvocations => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             _ => {}
         }
         response
@@ -105,6 +140,7 @@ impl<'a> ProblemView<'a> {
             field: problem.field(),
             errors: if errors.len() > 1 { errors } else { Vec::new() },
             dependents: problem.dependents(),
+            function_error: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use control_core::{Code, Problem};
-use futures_util::stream;
+use futures_util::stream::{self, Stream, StreamExt};
 
 use super::failure::{Failure, view};
 use crate::app::{Told, Watching};
@@ -40,10 +40,7 @@ impl Drop for Place {
 
 /// Answers with everything that the watch tells, until the client goes or the daemon ends.
 pub(super) fn answer(watching: Watching, ending: crate::server::Ending) -> Response {
-    let Some(place) = Place::take() else {
-        let detail = format!("there are {WATCHES} watches already, which is the most; end one first");
-        return Failure::from(Problem::new(Code::TooManyWatches, detail)).into_response();
-    };
+    let Some(place) = Place::take() else { return full() };
     let state = Some((watching, Arc::new(place), ending, Vec::new().into_iter()));
     let events = stream::unfold(state, |state| async move {
         let (mut watching, place, mut ending, mut told) = state?;
@@ -67,6 +64,26 @@ pub(super) fn answer(watching: Watching, ending: crate::server::Ending) -> Respo
         }
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
+}
+
+/// Answers with these events, until they or the daemon end.
+pub(super) fn follow(
+    events: impl Stream<Item = Event> + Send + 'static,
+    mut ending: crate::server::Ending,
+) -> Response {
+    let Some(place) = Place::take() else { return full() };
+    let events = events.map(move |event| {
+        // It is given back with the stream.
+        _ = &place;
+        Ok::<_, Infallible>(event)
+    });
+    let events = events.take_until(Box::pin(async move { ending.begins().await }));
+    Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
+}
+
+fn full() -> Response {
+    let detail = format!("there are {WATCHES} watches already, which is the most; end one first");
+    Failure::from(Problem::new(Code::TooManyWatches, detail)).into_response()
 }
 
 fn event(told: &Told) -> Event {

@@ -64,7 +64,7 @@ pub enum MediumError {
 
 impl MediumError {
     /// What a failed system call means.
-    pub(super) fn system(step: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn system(step: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {

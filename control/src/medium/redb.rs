@@ -27,7 +27,7 @@ pub(crate) struct Redb {
 }
 
 /// How the file is opened.
-pub(super) type Opener = dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync;
+pub(crate) type Opener = dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync;
 
 /// Values of entries, or that there are none.
 type Image = BTreeMap<(Table, String), Option<Vec<u8>>>;
@@ -138,7 +138,7 @@ impl fmt::Debug for Redb {
 }
 
 /// How we open files.
-pub(super) fn builder() -> Builder {
+pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder

@@ -41,7 +41,7 @@ pub(crate) const fn is_lasting(table: Table) -> bool {
 }
 
 /// The schema that the store says it has; `None` if it says nothing.
-pub(super) fn read(database: &Database) -> Result<Option<u64>, Error> {
+pub(crate) fn read(database: &Database) -> Result<Option<u64>, Error> {
     let meta = match database.begin_read()?.open_table(META) {
         Err(::redb::TableError::TableDoesNotExist(_)) => return Ok(None),
         opened => opened?,
@@ -50,7 +50,7 @@ pub(super) fn read(database: &Database) -> Result<Option<u64>, Error> {
 }
 
 /// Writes down which schema the store has.
-pub(super) fn set(transaction: &WriteTransaction, schema: u64) -> Result<(), Error> {
+pub(crate) fn set(transaction: &WriteTransaction, schema: u64) -> Result<(), Error> {
     transaction.open_table(META)?.insert(KEY, schema)?;
     Ok(())
 }

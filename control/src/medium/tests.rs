@@ -1,7 +1,7 @@
 //! What every medium promises, and what only the one on a disk does.
 
 mod damage;
-mod faults;
+pub(crate) mod faults;
 mod kill;
 mod room;
 mod steps;

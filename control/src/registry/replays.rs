@@ -48,7 +48,8 @@ impl ReplayKey {
         Self(text)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::target::{ConnectError, TrustError};
 use super::{DEFAULT_SOCKET, TIMEOUT, Target};
@@ -27,6 +28,8 @@ pub(crate) struct Problem {
     pub(crate) errors: Vec<Fault>,
     /// What depends on the resource, if that is the problem.
     pub(crate) dependents: Vec<String>,
+    /// What a function reports of itself, if it is to blame.
+    pub(crate) function_error: Value,
 }
 
 /// One of several things that are wrong.
@@ -118,8 +121,15 @@ impl fmt::Display for Problem {
         let detail = if self.detail.is_empty() { &self.title } else { &self.detail };
         let (code, field) = (self.code.clone(), self.field.clone());
         Fault { code, detail: detail.clone(), field }.fmt(f)?;
-        self.dependents.iter().try_for_each(|dependent| write!(f, "\n  {dependent}"))
+        self.dependents.iter().try_for_each(|dependent| write!(f, "\n  {dependent}"))?;
+        stack_trace(&self.function_error).try_for_each(|line| write!(f, "\n  {line}"))
     }
+}
+
+/// Where it happened, as a function reports it.
+pub(crate) fn stack_trace(function_error: &Value) -> impl Iterator<Item = &str> {
+    let lines = function_error["stackTrace"].as_array().into_iter().flatten();
+    lines.filter_map(Value::as_str).flat_map(str::lines).map(str::trim_end).filter(|line| !line.is_empty())
 }
 
 impl fmt::Display for Fault {

@@ -14,22 +14,22 @@ use super::*;
 
 /// Says when the disk fails: after so many more calls that change it, with this error, until it is mended.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     left: AtomicI64,
     errno: AtomicI32,
 }
 
 impl Fault {
-    pub(super) fn never() -> Arc<Self> {
+    pub(crate) fn never() -> Arc<Self> {
         Arc::new(Self { left: AtomicI64::new(i64::MAX), errno: AtomicI32::new(0) })
     }
 
-    pub(super) fn after(&self, calls: i64, errno: i32) {
+    pub(crate) fn after(&self, calls: i64, errno: i32) {
         self.errno.store(errno, Ordering::Relaxed);
         self.left.store(calls, Ordering::Relaxed);
     }
 
-    pub(super) fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.after(i64::MAX, 0);
     }
 
@@ -92,7 +92,7 @@ impl StorageBackend for Failing {
 }
 
 /// Opens files on the disk with this `fault`.
-pub(super) fn opener(fault: &Arc<Fault>) -> Box<Opener> {
+pub(crate) fn opener(fault: &Arc<Fault>) -> Box<Opener> {
     let fault = fault.clone();
     Box::new(move |path| {
         let file = FileBackend::new(OpenOptions::new().read(true).write(true).open(path)?)?;
