@@ -35,9 +35,16 @@ async fn a_bootstrap_in_shell_is_executed_and_serves() {
 #[tokio::test]
 async fn the_waiter_passes_on_arguments_and_the_functions_variables_and_nothing_else() {
     let command = Some(
-        ["sh", "-c", "echo $# \"$1\" \"$2\"; env; ls -l /proc/self/fd | grep -c socket", "sh", "", "two words"]
-            .map(String::from)
-            .into(),
+        [
+            "sh",
+            "-c",
+            "echo $# \"$1\" \"$2\"; env; ls -l /proc/self/fd | grep -c socket",
+            "sh",
+            "",
+            "two words",
+        ]
+        .map(String::from)
+        .into(),
     );
     let assignment = Assignment { command, ..function("") };
     let waiter = Waiting::assigned(Language::Provided, &[("a", "")], &assignment).await;
@@ -48,7 +55,6 @@ async fn the_waiter_passes_on_arguments_and_the_functions_variables_and_nothing_
     assert!(lines.contains(&"COLOUR=green"), "{output}");
     assert!(!lines.iter().any(|line| line.starts_with("CARGO")), "{output}");
     assert_eq!(lines.last().copied(), Some("0"), "its connection is closed: {output}");
-}");
 }
 
 #[tokio::test]
