@@ -10,7 +10,7 @@ use hyper::{Method, Request};
 
 use super::delivery::{Delivery, Piece};
 use super::reply::{self, Reply};
-use super::state::Event;
+use super::state::{Event, State};
 use super::{Shared, answer};
 use crate::Assignment;
 use crate::assignment::variables;
@@ -74,7 +74,7 @@ impl<'a> Route<'a> {
 }
 
 async fn next(shared: &Shared, delivery: &Delivery) -> Reply {
-    if let Err(refusal) = shared.change(|state| state.ask()) {
+    if let Err(refusal) = shared.change(State::ask) {
         return reply::refused(refusal);
     }
     let event = shared.until(|state| match state.fault() {
@@ -138,7 +138,7 @@ async fn exec(shared: &Shared) -> Reply {
 }
 
 async fn assigned(shared: &Shared) -> Option<Arc<Assignment>> {
-    shared.change(|state| state.bootstrap_asks());
+    shared.change(State::bootstrap_asks);
     let assigned = shared.until(|state| match state.fault() {
         Some(_) => Some(None),
         None => state.assignment().map(Some),

@@ -29,11 +29,24 @@ async fn aws_own_client_for_python_serves_as_a_command() {
     assert_eq!(error.error_type, "Runtime.ImportModuleError");
 }
 
+#[tokio::test]
+async fn aws_own_client_for_rust_serves() {
+    // Cargo builds examples with the tests.
+    let client = target().join("debug/examples/lambda");
+    let command = Some(vec![client.to_str().expect("text").to_owned()]);
+    let assignment = Assignment { command, ..function("") };
+    let rust = Waiting::assigned(Language::Provided, &[("a", "")], &assignment).await;
+    assert_eq!(rust.initialised().await, Ok(()));
+    for _ in 0..2 {
+        let answer = rust.invoke("{\"a\":1}").await.expect("it answers");
+        assert_eq!(text(answer), r#"[{"a":1},"request-1","probe"]"#);
+        assert_eq!(reported(rust.invoke("null").await).message, "nothing to do");
+    }
+}
+
 /// Where it is; installed once for all runs of the tests.
 fn awslambdaric() -> PathBuf {
-    let program = std::env::current_exe().expect("it runs");
-    // target/debug/deps/sandbox-…
-    let target = program.ancestors().nth(3).expect("it is in the target directory");
+    let target = target();
     let (installed, fresh) =
         (target.join(AWSLAMBDARIC), target.join(format!("{AWSLAMBDARIC}.{}", std::process::id())));
     if !installed.exists() {
@@ -49,6 +62,12 @@ fn awslambdaric() -> PathBuf {
         _ = std::fs::rename(&fresh, &installed);
     }
     installed
+}
+
+/// The target directory, where this program is `debug/deps/sandbox-…`.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("it runs");
+    program.ancestors().nth(3).expect("it is in the target directory").to_owned()
 }
 
 const AWSLAMBDARIC: &str = "awslambdaric==4.2.2";
