@@ -33,8 +33,11 @@ pub(crate) fn command(language: Language) -> Vec<String> {
     command.iter().map(|part| (*part).to_owned()).collect()
 }
 
-const FILES: &[File] =
-    &[File { name: "bootstrap.py", bytes: include_bytes!("../bootstrap/python3/bootstrap.py"), mode: 0o444 }];
+const FILES: &[File] = &[
+    File { name: "bootstrap.py", bytes: include_bytes!("../bootstrap/python3/bootstrap.py"), mode: 0o444 },
+    File { name: "bootstrap.cjs", bytes: include_bytes!("../bootstrap/nodejs/bootstrap.cjs"), mode: 0o444 },
+    File { name: "waiter", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/waiter")), mode: 0o555 },
+];
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@
 //! ```
 
 mod assignment;
+#[allow(dead_code, reason = "containers come to use it")]
 mod bootstrap;
 mod bundle;
 mod cgroup;

@@ -10,7 +10,7 @@ use hyper::{Method, Request};
 
 use super::delivery::{Delivery, Piece};
 use super::reply::{self, Reply};
-use super::state::Event;
+use super::state::{Event, State};
 use super::{Shared, answer};
 use crate::Assignment;
 use crate::assignment::variables;
@@ -74,7 +74,7 @@ impl<'a> Route<'a> {
 }
 
 async fn next(shared: &Shared, delivery: &Delivery) -> Reply {
-    if let Err(refusal) = shared.change(|state| state.ask()) {
+    if let Err(refusal) = shared.change(State::ask) {
         return reply::refused(refusal);
     }
     let event = shared.until(|state| match state.fault() {
@@ -120,17 +120,17 @@ async fn assignment(shared: &Shared) -> Reply {
     reply::found("application/json", Piece::new(body.to_string().into()))
 }
 
-/// What to become, for one that only executes: arguments, an empty string, variables; each ends with NUL.
+/// What to become, for one that only executes: how many arguments, they, variables; each ends with NUL.
 async fn exec(shared: &Shared) -> Reply {
     let Some(assignment) = assigned(shared).await else { return reply::ended() };
     let own = [format!("{}/bootstrap", variables::TASK_ROOT)];
-    let mut body = Vec::new();
-    for argument in assignment.command.as_deref().unwrap_or(&own) {
+    let arguments = assignment.command.as_deref().unwrap_or(&own);
+    let mut body = format!("{}\0", arguments.len()).into_bytes();
+    for argument in arguments {
         // What execve(2) cannot be given ends early, as it would there.
         body.extend(argument.bytes().take_while(|byte| *byte != 0));
         body.push(0);
     }
-    body.push(0);
     for (name, value) in variables::of(&assignment, shared.address) {
         body.extend_from_slice(format!("{name}={value}\0").as_bytes());
     }
@@ -138,7 +138,7 @@ async fn exec(shared: &Shared) -> Reply {
 }
 
 async fn assigned(shared: &Shared) -> Option<Arc<Assignment>> {
-    shared.change(|state| state.bootstrap_asks());
+    shared.change(State::bootstrap_asks);
     let assigned = shared.until(|state| match state.fault() {
         Some(_) => Some(None),
         None => state.assignment().map(Some),

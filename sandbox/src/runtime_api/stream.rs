@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
 
 use super::Shared;
@@ -87,7 +87,7 @@ async fn pass_on(body: &mut Incoming, pieces: &mpsc::Sender<Piece>) -> Result<()
 /// The error that the trailers tell of; its report is in Base64, or as it is.
 fn reported(trailers: &HeaderMap) -> Option<FunctionError> {
     let error_type = text(trailers, &ERROR_TYPE)?;
-    let body = trailers.get(ERROR_BODY).map(|body| body.as_bytes()).unwrap_or(b"{}");
+    let body = trailers.get(ERROR_BODY).map_or(b"{}".as_slice(), HeaderValue::as_bytes);
     let body = STANDARD.decode(body).unwrap_or_else(|_| body.to_vec());
     Some(FunctionError::read(body.into(), Some(error_type)))
 }

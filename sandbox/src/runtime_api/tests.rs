@@ -1,8 +1,11 @@
 //! The server on loopback: its protocol with a client that sends what it likes, and the real bootstraps and clients.
 
 mod client;
+mod ecosystem;
+mod nodejs;
 mod process;
 mod protocol;
+mod provided;
 mod python;
 mod streams;
 mod vanishing;

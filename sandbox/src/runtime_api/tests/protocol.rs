@@ -222,8 +222,8 @@ async fn a_bootstrap_is_told_once_what_it_becomes() {
 #[tokio::test]
 async fn a_waiter_is_told_what_to_execute() {
     for (command, expected) in [
-        (None, "/var/task/bootstrap\0\0"),
-        (Some(vec!["ruby".to_owned(), "app.rb".to_owned()]), "ruby\0app.rb\0\0"),
+        (None, "1\0/var/task/bootstrap\0"),
+        (Some(vec!["ruby".to_owned(), String::new(), "app.rb".to_owned()]), "3\0ruby\0\0app.rb\0"),
     ] {
         let (api, port) = served();
         let mut client = Client::connect(port).await;
