@@ -15,11 +15,13 @@ mod containers;
 mod convert;
 mod explain;
 mod failure;
+mod functions;
 mod joins;
 mod linger;
 mod metrics;
 mod page;
 mod policies;
+mod pools;
 mod random;
 mod reservation;
 mod sessions;
@@ -37,10 +39,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_core::{Change, Code, Problem, Resources};
 use gateway::{CallError, Handle, Lifetime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 pub(crate) use call::{Call, Key};
 pub(crate) use explain::{DropItem, ExplanationView};
+pub(crate) use functions::Archive;
 pub(crate) use joins::{AttachView, DetachView};
 pub(crate) use page::{Page, Slice};
 pub(crate) use sessions::SessionPageView;
@@ -48,14 +52,19 @@ pub(crate) use stats::StatsView;
 pub(crate) use tokens::CreatedToken;
 pub(crate) use watch::{Told, Watching};
 
+use crate::functions::Functions;
 use crate::registry::{CommitError, Registry, Request};
 use allowances::Allowances;
+use functions::Sweeping;
 use linger::Lingering;
 use times::Times;
 use turns::Turns;
 
 /// Workers answer within microseconds; whoever asks whether they do wants to hear of it when they do not.
 const READY_TIME: Duration = Duration::from_secs(1);
+
+/// Bodies with code in them that are read at a time: each takes some hundred megabytes.
+const UPLOADS: usize = 4;
 
 /// The application. Clones are the same one.
 #[derive(Clone)]
@@ -69,14 +78,24 @@ struct Parts {
     allowances: Allowances,
     attach_times: Times,
     lingering: Lingering,
+    /// What functions need of the machine.
+    functions: Option<Functions>,
+    sweeping: Sweeping,
+    /// Bodies with code in them that may be read at a time.
+    uploads: Arc<Semaphore>,
     vpc_turns: Turns,
     connector_turns: Turns,
     container_turns: Turns,
 }
 
 impl App {
-    pub(crate) fn new(registry: Registry, gateway: Handle, lifetime: Lifetime) -> Self {
-        let (allowances, attach_times, lingering) = Default::default();
+    pub(crate) fn new(
+        registry: Registry,
+        gateway: Handle,
+        lifetime: Lifetime,
+        functions: Option<Functions>,
+    ) -> Self {
+        let (allowances, attach_times, lingering, sweeping) = Default::default();
         let (vpc_turns, connector_turns, container_turns) = Default::default();
         Self(Arc::new(Parts {
             registry,
@@ -85,6 +104,9 @@ impl App {
             allowances,
             attach_times,
             lingering,
+            functions,
+            sweeping,
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             vpc_turns,
             connector_turns,
             container_turns,
@@ -99,6 +121,11 @@ impl App {
             return Err(Problem::new(Code::StoreUnavailable, detail));
         }
         Ok(())
+    }
+
+    /// Waits until a body with code in it may be read.
+    pub(crate) async fn upload(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.0.uploads).acquire_owned().await.expect("nobody closes it")
     }
 
     pub(crate) fn gateway(&self) -> &Handle {

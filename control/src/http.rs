@@ -13,11 +13,14 @@ mod door;
 mod explain;
 mod extract;
 mod failure;
+mod functions;
 mod health;
 mod host;
 mod limit;
 mod metrics;
 mod observe;
+mod patch;
+mod pools;
 mod sessions;
 mod sse;
 mod stats;
@@ -25,6 +28,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upload;
 mod vpcs;
 
 use std::any::Any;
@@ -54,6 +58,8 @@ fn routes() -> OpenApiRouter<App> {
         .merge(vpcs::routes())
         .merge(connectors::routes())
         .merge(containers::routes())
+        .merge(functions::routes())
+        .merge(pools::routes())
         .merge(tenants::routes())
         .merge(tokens::routes())
         .merge(audit::routes())

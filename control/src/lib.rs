@@ -17,6 +17,7 @@
 
 mod app;
 mod events;
+mod functions;
 mod http;
 mod medium;
 mod reconcile;
@@ -25,6 +26,7 @@ mod serve;
 mod server;
 pub mod state;
 
+pub use functions::Functions;
 pub use http::openapi;
 pub use serve::{State, StateError, serve};
 pub use server::{Listeners, Settings, Tcp, Tls, TlsError, TlsFiles};
