@@ -16,12 +16,14 @@ mod convert;
 mod environments;
 mod explain;
 mod failure;
+mod functions;
 mod invocations;
 mod joins;
 mod linger;
 mod metrics;
 mod page;
 mod policies;
+mod pools;
 mod random;
 mod reservation;
 mod sessions;
@@ -39,11 +41,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_core::{Change, Code, Problem, Resources};
 use gateway::{CallError, Handle, Lifetime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 pub(crate) use call::{Call, Key};
 pub(crate) use environments::Wiring;
 pub(crate) use explain::{DropItem, ExplanationView};
+pub(crate) use functions::Archive;
 pub(crate) use invocations::{
     Answered, EnvironmentDetailView, EnvironmentView, InvocationFault, InvocationView, LogLineView, LogTail,
     StreamEnding, Unanswered,
@@ -57,8 +61,10 @@ pub(crate) use stats::StatsView;
 pub(crate) use tokens::CreatedToken;
 pub(crate) use watch::{Told, Watching};
 
+use crate::functions::Functions;
 use crate::registry::{CommitError, Registry, Request};
 use allowances::Allowances;
+use functions::Sweeping;
 use invocations::Invocations;
 use linger::Lingering;
 use times::Times;
@@ -66,6 +72,9 @@ use turns::Turns;
 
 /// Workers answer within microseconds; whoever asks whether they do wants to hear of it when they do not.
 const READY_TIME: Duration = Duration::from_secs(1);
+
+/// Bodies with code in them that are read at a time: each takes some hundred megabytes.
+const UPLOADS: usize = 4;
 
 /// The application. Clones are the same one.
 #[derive(Clone)]
@@ -80,6 +89,11 @@ struct Parts {
     attach_times: Times,
     lingering: Lingering,
     invocations: Invocations,
+    /// What functions need of the machine.
+    functions: Option<Functions>,
+    sweeping: Sweeping,
+    /// Bodies with code in them that may be read at a time.
+    uploads: Arc<Semaphore>,
     vpc_turns: Turns,
     connector_turns: Turns,
     container_turns: Turns,
@@ -101,8 +115,13 @@ impl App {
         WeakApp(Arc::downgrade(&self.0))
     }
 
-    pub(crate) fn new(registry: Registry, gateway: Handle, lifetime: Lifetime) -> Self {
-        let (allowances, attach_times, lingering) = Default::default();
+    pub(crate) fn new(
+        registry: Registry,
+        gateway: Handle,
+        lifetime: Lifetime,
+        functions: Option<Functions>,
+    ) -> Self {
+        let (allowances, attach_times, lingering, sweeping) = Default::default();
         let (vpc_turns, connector_turns, container_turns) = Default::default();
         Self(Arc::new(Parts {
             registry,
@@ -112,6 +131,9 @@ impl App {
             attach_times,
             lingering,
             invocations: Invocations::default(),
+            functions,
+            sweeping,
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             vpc_turns,
             connector_turns,
             container_turns,
@@ -130,6 +152,11 @@ impl App {
             return Err(Problem::new(Code::StoreUnavailable, detail));
         }
         Ok(())
+    }
+
+    /// Waits until a body with code in it may be read.
+    pub(crate) async fn upload(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.0.uploads).acquire_owned().await.expect("nobody closes it")
     }
 
     pub(crate) fn gateway(&self) -> &Handle {

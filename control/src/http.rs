@@ -14,6 +14,7 @@ mod environments;
 mod explain;
 mod extract;
 mod failure;
+mod functions;
 mod health;
 mod host;
 mod invocations;
@@ -21,6 +22,8 @@ mod limit;
 mod logs;
 mod metrics;
 mod observe;
+mod patch;
+mod pools;
 mod sessions;
 mod sse;
 mod stats;
@@ -28,6 +31,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upload;
 mod vpcs;
 
 use std::any::Any;
@@ -60,6 +64,8 @@ fn routes() -> OpenApiRouter<App> {
         .merge(invocations::routes())
         .merge(logs::routes())
         .merge(environments::routes())
+        .merge(functions::routes())
+        .merge(pools::routes())
         .merge(tenants::routes())
         .merge(tokens::routes())
         .merge(audit::routes())

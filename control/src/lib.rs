@@ -20,6 +20,7 @@ mod deliveries;
 mod events;
 #[allow(dead_code, unused_imports, reason = "nothing invokes a function yet")]
 mod fleet;
+mod functions;
 mod http;
 mod medium;
 mod reconcile;
@@ -28,6 +29,7 @@ mod serve;
 mod server;
 pub mod state;
 
+pub use functions::Functions;
 pub use http::openapi;
 pub use serve::{State, StateError, serve};
 pub use server::{Listeners, Settings, Tcp, Tls, TlsError, TlsFiles};

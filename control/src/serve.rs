@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::deliveries::Deliveries;
 use crate::medium::{Medium, MediumError, Redb, Volatile};
 use crate::registry::{OpenError, Registry};
-use crate::{Listeners, Settings, events, http, reconcile, server};
+use crate::{Functions, Listeners, Settings, events, http, reconcile, server};
 
 /// What is intended, as it was kept: opened before anything is served.
 pub struct State {
@@ -62,21 +62,25 @@ fn deliveries(directory: Option<&PathBuf>) -> Option<Deliveries> {
 
 /// Serves the API until `shutdown` ends, then finishes the requests that are under way, within [`Settings::drain`].
 ///
+/// Without what functions need, the API refuses to deploy any.
+///
 /// The listeners are the caller's to bind and, for the unix socket's file, to remove.
 pub async fn serve(
     listeners: Listeners,
     handle: gateway::Handle,
     state: State,
+    functions: Option<Functions>,
     shutdown: impl Future<Output = ()>,
     settings: Settings,
 ) {
     // Subscribed before the first request, so that no loss goes unheard.
     let losses = handle.events();
-    let app = App::new(state.registry, handle, state.lifetime);
+    let app = App::new(state.registry, handle, state.lifetime, functions);
     app.keep_invocations(state.deliveries);
     let mut background = JoinSet::new();
     background.spawn(events::follow(app.clone(), losses));
     background.spawn(reconcile::run(app.clone(), reconcile::Intended::of(&app)));
+    background.spawn(app.clone().sweep_code());
     let router = http::router(app.clone(), &settings.admins);
     let patience = settings.drain;
     let (end, ended) = oneshot::channel::<()>();

@@ -11,6 +11,9 @@ use crate::fixture::Scene;
 /// Responses that only a defect or a full disk would bring about; each has a test of its own elsewhere.
 const ELSEWHERE: [(&str, &str, &str); 1] = [("get", "/readyz", "default")];
 
+/// A zip archive of a `handler.py` that answers with its event.
+const CODE: &str = "UEsDBBQAAAAAAAAAIQC0CHBpLgAAAC4AAAAKAAAAaGFuZGxlci5weWRlZiBoYW5kbGVyKGV2ZW50LCBjb250ZXh0KToKICAgIHJldHVybiBldmVudApQSwECFAMUAAAAAAAAACEAtAhwaS4AAAAuAAAACgAAAAAAAAAAAAAApIEAAAAAaGFuZGxlci5weVBLBQYAAAAAAQABADgAAABWAAAAAAA=";
+
 /// Calls, and which responses of the document they were.
 struct Explorer<'a> {
     scene: &'a Scene,
@@ -59,6 +62,9 @@ fn every_operation_and_every_response_of_the_document_is_met() {
     let made =
         json!({"name": "v", "cidr": "10.1.0.0/16", "external_addresses": ["10.1.0.10"], "uplink": uplink});
     let container = json!({"name": "c", "netns": {"name": c1.name()}});
+    let code = json!({"zip": CODE});
+    let function =
+        json!({"name": "f", "runtime": "python3", "handler": "handler.handler", "code": code, "connectors": ["k"]});
     let probe = json!({"container": "c", "protocol": "tcp", "destination": "10.1.0.1", "port": 80});
     let steps: Vec<(&Method, &str, &str, Value, u16)> = vec![
         (&post, "/v1/tenants", "/v1/tenants", json!({"name": "acme"}), 201),
@@ -88,6 +94,22 @@ fn every_operation_and_every_response_of_the_document_is_met() {
             none.clone(),
             200,
         ),
+        (&post, "/v1/functions", "/v1/functions", function, 201),
+        (&get, "/v1/functions", "/v1/functions", none.clone(), 200),
+        (&get, "/v1/functions/{name}", "/v1/functions/f", none.clone(), 200),
+        (&patch, "/v1/functions/{name}", "/v1/functions/f", json!({"timeout_s": 9, "connectors": []}), 200),
+        (&get, "/v1/functions/{name}/versions", "/v1/functions/f/versions", none.clone(), 200),
+        (
+            &delete,
+            "/v1/functions/{name}/versions/{version}",
+            "/v1/functions/f/versions/1",
+            none.clone(),
+            204,
+        ),
+        (&delete, "/v1/functions/{name}", "/v1/functions/f", none.clone(), 204),
+        (&get, "/v1/pools", "/v1/pools", none.clone(), 200),
+        (&get, "/v1/pools/{runtime}", "/v1/pools/python3", none.clone(), 200),
+        (&patch, "/v1/pools/{runtime}", "/v1/pools/python3", json!({"max_warm": 20}), 200),
         (&post, "/v1/explain", "/v1/explain", probe, 200),
         (&get, "/v1/containers/{name}/drops", "/v1/containers/c/drops", none.clone(), 200),
         (&get, "/v1/sessions", "/v1/sessions", none.clone(), 200),

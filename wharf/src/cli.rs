@@ -12,6 +12,7 @@ mod join;
 mod metrics;
 mod mutation;
 mod netns;
+mod pool;
 mod ports;
 mod resource;
 mod sessions;
@@ -41,6 +42,7 @@ Examples:
   wharf connector add db --vpc orders      who may reach what
   wharf container add c1 --netns c1        a link for a warm container
   wharf attach c1 db                       from now on c1 reaches the VPC
+  wharf function deploy ./users            code that reaches it when it is invoked
   wharf explain c1 10.1.0.1:80             what would happen to this packet
   wharf sessions --watch                   what lives
   wharf token add ci --role operator       who else may do what
@@ -104,6 +106,9 @@ enum Request {
     /// Containers that serve functions
     #[command(subcommand)]
     Environment(environment::Environment),
+    /// Containers that wait for functions
+    #[command(subcommand)]
+    Pool(pool::Pool),
     /// Let a connector join a VPC
     Approve(join::Approve),
     /// Let it join no more: all of its sessions end
@@ -163,6 +168,7 @@ impl Request {
             Self::Container(container) => container.run(client, format).await,
             Self::Function(function) => function.run(client, format).await,
             Self::Environment(environment) => environment.run(client, format).await,
+            Self::Pool(pool) => pool.run(client, format).await,
             Self::Approve(approve) => approve.run(client, format).await,
             Self::Revoke(revoke) => revoke.run(client, format).await,
             Self::Attach(attach) => attach.run(client, format).await,

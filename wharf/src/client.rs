@@ -148,13 +148,13 @@ impl Client {
         Err(self.refused(&self.read(answer).await?))
     }
 
-    async fn send(&mut self, request: &Request<'_>) -> Result<Answer, ClientError> {
-        let answer = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
+    async fn send(&mut self, request: &Request) -> Result<Answer, ClientError> {
+        let answer = tokio::time::timeout(request.patience(), self.exchange(request)).await;
         let answer = answer.map_err(|_| ClientError::Silent(self.access.target.clone()))??;
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer)) }
     }
 
-    async fn exchange(&mut self, request: &Request<'_>) -> Result<Answer, ClientError> {
+    async fn exchange(&mut self, request: &Request) -> Result<Answer, ClientError> {
         if self.sender.is_closed() || self.used.elapsed() > IDLE {
             self.sender = sender(&self.access.target).await?;
         }

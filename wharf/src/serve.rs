@@ -104,7 +104,7 @@ async fn serve(
     tracing::info!(socket = %settings.socket.display(), listen, "ready");
     let admins = settings.admin_uids.clone();
     let served = control::Settings { admins, ..control::Settings::default() };
-    control::serve(listeners, handle, state, stop, served).await;
+    control::serve(listeners, handle, state, None, stop, served).await;
     Ok(())
 }
 

@@ -191,6 +191,7 @@ impl App {
         if connector.name.tenant != *tenant {
             view.containers.clear();
             view.users = None;
+            view.functions = None;
         }
         view
     }

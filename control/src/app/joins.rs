@@ -73,7 +73,7 @@ impl App {
         let container = call.named(container, Kind::Container)?;
         let connector = call.named(connector, Kind::Connector)?;
         self.read(|resources| {
-            resources.container(&container)?;
+            resources.refuse_managed(&container)?;
             resources.connector(&connector)?;
             Ok(Pair { container, connector: connector.name })
         })

@@ -47,7 +47,8 @@ impl App {
             Kind::Container => {
                 serde_json::to_value(resources.container_view(resources.container(name).ok()?))
             }
-            Kind::Tenant | Kind::Token => return None,
+            Kind::Function => serde_json::to_value(resources.function_view(resources.function(name).ok()?)),
+            Kind::Tenant | Kind::Token | Kind::Pool => return None,
         };
         value.ok()
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use control_core::{ConnectorView, ContainerView, TenantView, TokenView, VpcView};
+use control_core::{ConnectorView, ContainerView, FunctionView, PoolView, TenantView, TokenView, VpcView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -50,7 +50,7 @@ macro_rules! tagged {
     })+ };
 }
 
-tagged!(VpcView, ConnectorView, ContainerView, TenantView, TokenView);
+tagged!(VpcView, ConnectorView, ContainerView, FunctionView, PoolView, TenantView, TokenView);
 
 impl Tagged for CreatedToken {
     fn revision(&self) -> u64 {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::extract::{event, from_json, from_query, json_body};
+use super::extract::{Room, event, from_json, from_query, json_body};
 use super::failure::Failure;
 use super::observe::RequestId;
 use crate::app::{Call, Key, Page};
@@ -184,7 +184,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for DoWith<T> {
         let (parts, body) = request.into_parts();
         // Who may not do it is not listened to.
         call(&parts, None)?;
-        let body = json_body(&parts.headers, body).await?;
+        let body = json_body(&parts.headers, body, Room::USUAL).await?;
         Ok(Self(call(&parts, Some(&body))?, from_json(&body)?))
     }
 }
@@ -236,7 +236,8 @@ pub(super) fn caller(parts: &Parts) -> Result<Caller, Problem> {
     caller.unwrap_or_else(|| Err(Problem::new(Code::Unauthenticated, "nobody is known to have asked")))
 }
 
-fn call(parts: &Parts, body: Option<&[u8]>) -> Result<Call, Problem> {
+/// What goes with a call that changes something, of a caller who may do such a thing.
+pub(super) fn call(parts: &Parts, body: Option<&[u8]>) -> Result<Call, Problem> {
     let caller = caller(parts)?;
     caller.need(Role::Operator)?;
     let DoParams { dry_run } = from_query(parts)?;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use control_core::{Code, ConnectorView, Kind, NewConnector, Problem};
+use control_core::{ConnectorView, Kind, NewConnector};
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -13,10 +13,10 @@ use utoipa_axum::routes;
 
 use super::answer::{Created, List, Shown};
 use super::call::{Ask, Do, DoWith, Look, Wish};
-use super::extract::{Path, from_json};
+use super::extract::Path;
 use super::failure::Failure;
-use super::sse;
-use crate::app::App;
+use super::{patch, sse};
+use crate::app::{App, Call};
 use crate::server::Ending;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -99,53 +99,11 @@ async fn delete(
 async fn update(
     State(app): State<App>,
     Path(name): Path<String>,
-    DoWith(mut call, patch): DoWith<Map<String, Value>>,
+    DoWith(call, fields): DoWith<Map<String, Value>>,
 ) -> Result<Shown<ConnectorView>, Failure> {
-    if call.expected.is_some() {
-        let (asked, _) = app.asked_connector(&call.caller, &name)?;
-        return Ok(Shown(app.update_connector(call, &name, merge(&asked, patch)?).await?));
-    }
-    // Whoever does not say what it looked at means the patch on top of whatever there is.
-    for _ in 1..TRIES {
-        let (asked, revision) = app.asked_connector(&call.caller, &name)?;
-        call.expected = Some(revision);
-        let patched = merge(&asked, patch.clone())?;
-        match app.update_connector(call.clone(), &name, patched).await {
-            Err(problem) if problem.code() == Code::Changed => {}
-            outcome => return Ok(Shown(outcome?)),
-        }
-    }
-    let detail = "others change it again and again; try again later";
-    Err(Problem::new(Code::Changed, detail).into())
-}
-
-/// How often a patch is put on top of what others have changed in the meantime.
-const TRIES: u32 = 16;
-
-/// What a connector is asked to be, with a patch.
-fn merge(asked: &NewConnector, patch: Map<String, Value>) -> Result<NewConnector, Problem> {
-    let mut whole = serde_json::to_value(asked).expect("what was asked for is plain data");
-    for (field, value) in patch {
-        merge_field(&mut whole, field, value);
-    }
-    from_json(whole.to_string().as_bytes())
-}
-
-fn merge_field(into: &mut Value, field: String, value: Value) {
-    let Some(object) = into.as_object_mut() else { return };
-    match value {
-        Value::Null => _ = object.remove(&field),
-        Value::Object(fields) => {
-            let inner = object.entry(field).or_insert_with(|| Value::Object(Map::new()));
-            if !inner.is_object() {
-                *inner = Value::Object(Map::new());
-            }
-            for (field, value) in fields {
-                merge_field(inner, field, value);
-            }
-        }
-        other => _ = object.insert(field, other),
-    }
+    let asked = |call: &Call| app.asked_connector(&call.caller, &name);
+    let update = |call, new| app.update_connector(call, &name, new);
+    Ok(Shown(patch::apply(call, fields, asked, update).await?))
 }
 
 /// The schema of a patch: that of a new connector, nothing of which is required, and everything can be taken out.

@@ -23,7 +23,7 @@ use super::failure::{ErrorView, ProblemView};
         (name = "vpcs", description = "Private networks that the gateway has a link to, and who may join them."),
         (name = "connectors", description = "Named permissions that join containers to a VPC."),
         (name = "containers", description = "Namespaces that the gateway gives a link, and their connectors."),
-        (name = "functions", description = "Functions, their invocations, and what they run in."),
+        (name = "functions", description = "Code that runs when somebody asks for it, its invocations, and containers that wait for it."),
         (name = "access", description = "Tenants, tokens, and who changed what."),
         (name = "live", description = "What is happening: sessions, counters, explanations."),
         (name = "service", description = "The daemon itself.")

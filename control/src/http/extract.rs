@@ -21,6 +21,20 @@ pub(crate) const BODY_BYTES: usize = 64 * 1024;
 /// A body has to arrive within this time.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// How long a body may be, and may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// At most this many bytes.
+    pub(super) bytes: usize,
+    /// All of them have to arrive within this time.
+    pub(super) time: Duration,
+}
+
+impl Room {
+    /// For all that has no code in it.
+    pub(super) const USUAL: Self = Self { bytes: BODY_BYTES, time: BODY_TIME };
+}
+
 /// Wrong fields of one body that are told.
 const FAULTS: usize = 16;
 
@@ -38,7 +52,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        Ok(Self(from_json(&json_body(&parts.headers, body).await?)?))
+        Ok(Self(from_json(&json_body(&parts.headers, body, Room::USUAL).await?)?))
     }
 }
 
@@ -65,9 +79,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 }
 
 /// Reads a body that is declared as JSON.
-pub(super) async fn json_body(headers: &HeaderMap, body: HttpBody) -> Result<Bytes, Problem> {
+pub(super) async fn json_body(headers: &HeaderMap, body: HttpBody, room: Room) -> Result<Bytes, Problem> {
     declared_as_json(headers)?;
-    read_body(body).await
+    read_body(body, room).await
 }
 
 fn declared_as_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -90,7 +104,7 @@ fn is_json(content_type: &[u8]) -> bool {
 
 /// Reads an event of at most `limit` bytes: JSON, or nothing, which is `null`.
 pub(super) async fn event(headers: &HeaderMap, body: HttpBody, limit: usize) -> Result<Bytes, Problem> {
-    let event = read_at_most(body, limit).await?;
+    let event = read_body(body, Room { bytes: limit, ..Room::USUAL }).await?;
     if event.is_empty() {
         return Ok(Bytes::from_static(b"null"));
     }
@@ -99,21 +113,17 @@ pub(super) async fn event(headers: &HeaderMap, body: HttpBody, limit: usize) -> 
     Ok(event)
 }
 
-async fn read_body(body: HttpBody) -> Result<Bytes, Problem> {
-    read_at_most(body, BODY_BYTES).await
-}
-
-async fn read_at_most(body: HttpBody, limit: usize) -> Result<Bytes, Problem> {
-    let limited = Limited::new(body, limit);
-    match tokio::time::timeout(BODY_TIME, limited.collect()).await {
+async fn read_body(body: HttpBody, room: Room) -> Result<Bytes, Problem> {
+    let limited = Limited::new(body, room.bytes);
+    match tokio::time::timeout(room.time, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::new(Code::BodyTooLarge, format!("a body has at most {limit} bytes here")))
+            Err(Problem::new(Code::BodyTooLarge, format!("a body has at most {} bytes here", room.bytes)))
         }
         Ok(Err(error)) => Err(Problem::new(Code::MalformedJson, format!("the body broke off: {error}"))),
         Err(_) => Err(Problem::new(
             Code::MalformedJson,
-            format!("the body took longer than {} s", BODY_TIME.as_secs()),
+            format!("the body took longer than {} s", room.time.as_secs()),
         )),
     }
 }

@@ -101,6 +101,8 @@ fn resources(medium: &dyn Medium) -> Result<(Resources, u64), OpenError> {
             Kind::Vpc => 2,
             Kind::Connector => 3,
             Kind::Container => 4,
+            Kind::Function => 5,
+            Kind::Pool => 6,
         };
         by_kind.entry(order).or_default().push((name, stored));
     }
@@ -161,7 +163,7 @@ impl KeptEvent {
 
     /// `None` if it is of a kind that this version does not know.
     fn event(self, revision: u64) -> Option<Event> {
-        let kinds = [Kind::Tenant, Kind::Token, Kind::Vpc, Kind::Connector, Kind::Container];
+        let kinds = [Kind::Vpc, Kind::Connector, Kind::Container, Kind::Function];
         let kind = kinds.into_iter().find(|kind| kind.as_str() == self.kind)?;
         let operation = match &*self.operation {
             "created" => Operation::Created,

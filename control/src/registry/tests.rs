@@ -257,3 +257,31 @@ async fn a_change_that_touches_very_many_is_kept_whole() {
     let touched = events.iter().filter(|event| event.revision == revision).count();
     assert_eq!(touched, CONTAINERS as usize + 1);
 }
+
+/// Values of a medium and lines of an export have a bound, whatever escapes a text needs.
+#[test]
+fn the_largest_function_fits_a_value_of_the_medium() {
+    use control_core::{CodeHash, NewFunction, Resources, StoredCode, Variables};
+    let (name, mut resources) = (FullName::new(&name("default"), &name(&"f".repeat(63))), Resources::new());
+    let text = "\u{1}".repeat(4_096);
+    let new = NewFunction {
+        name: name.name.to_string(),
+        runtime: "r".repeat(63),
+        handler: Some("\"".repeat(128)),
+        command: Some(vec![text.clone()]),
+        environment: Some(Variables(BTreeMap::from([("A".into(), text[1..].into())]))),
+        ..NewFunction::default()
+    };
+    let spec = new.validate().unwrap();
+    let code = |i: usize| StoredCode { hash: CodeHash::parse(&format!("{i:064x}")).unwrap(), bytes: 1 };
+    let (tenant, created_s) = (name.tenant.clone(), u64::MAX);
+    let add = Change::AddFunction { tenant: tenant.clone(), spec: spec.clone(), code: code(0), created_s };
+    resources.apply(add, 1).unwrap();
+    for i in 1..=control_core::limits::VERSIONS {
+        let (tenant, spec, code) = (tenant.clone(), spec.clone(), Some(code(i)));
+        resources.apply(Change::UpdateFunction { tenant, spec, code, created_s }, 2).unwrap();
+    }
+    let stored = resources.record(control_core::Kind::Function, &name).unwrap();
+    let length = serde_json::to_vec(&stored).unwrap().len();
+    assert!((800_000..crate::medium::VALUE_BYTES).contains(&length), "{length}");
+}

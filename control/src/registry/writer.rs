@@ -255,9 +255,9 @@ impl Writer {
     }
 }
 
-/// Tenants and tokens are nothing that is watched.
+/// Tenants, tokens and pools are nothing that is watched.
 const fn is_watched(kind: Kind) -> bool {
-    matches!(kind, Kind::Vpc | Kind::Connector | Kind::Container)
+    matches!(kind, Kind::Vpc | Kind::Connector | Kind::Container | Kind::Function)
 }
 
 impl Batch {

@@ -17,6 +17,9 @@ async fn dump(api: &Api) -> Vec<Value> {
             "vpcs/v/connectors",
             "connectors",
             "containers",
+            "functions",
+            "functions/f/versions",
+            "pools",
             "audit",
             "sessions",
         ] {
@@ -41,6 +44,8 @@ async fn a_dry_run_of_any_operation_leaves_everything_as_it_is() {
     api.create("/v1/containers", container("c", &inside)).await;
     api.create("/v1/tenants", json!({"name": "x"})).await;
     api.create("/v1/tokens", json!({"name": "t", "role": "reader"})).await;
+    api.create("/v1/functions", crate::functions::function("f")).await;
+    api.expect(200, ask("PATCH", "/v1/functions/f").json(&json!({"timeout_s": 9}))).await;
     let manual = json!({"name": "k8", "vpc": "x/v"});
     api.create("/v1/connectors", manual).await;
     for attached in [false, true] {

@@ -2,6 +2,7 @@
 
 mod connectors;
 mod dry;
+mod functions;
 mod lifecycle;
 mod lists;
 mod logs;

@@ -33,17 +33,19 @@ impl Operation {
         self.method != "GET" && self.id != "explain"
     }
 
-    /// A request about VPC `v`, connector `k`, container `c`, tenant `x` or token `t`; if it would change something, as a dry run.
+    /// A request about VPC `v`, connector `k`, container `c`, function `f`, tenant `x` or token `t`; if it would change something, as a dry run.
     pub(crate) fn request(&self, netns: &Netns) -> Ask {
         let name = match self.path.split('/').nth(2) {
             Some("vpcs") => "v",
             Some("connectors") => "k",
             Some("containers") => "c",
+            Some("functions") => "f",
             Some("tenants") => "x",
             Some("tokens") => "t",
             _ => "-",
         };
         let path = self.path.replace("{name}", name).replace("{container}", "c").replace("{connector}", "k");
+        let path = path.replace("{version}", "1").replace("{runtime}", "python3");
         let query = if self.changes_something() { "?dry_run=true" } else { "" };
         let request = ask(&self.method, &format!("{path}{query}"));
         match &*self.id {
@@ -52,6 +54,9 @@ impl Operation {
             "create_container" => request.json(&crate::netns::container("c9", netns)),
             "create_tenant" => request.json(&json!({"name": "x9"})),
             "create_token" => request.json(&json!({"name": "t9", "role": "reader"})),
+            "create_function" => request.json(&crate::functions::function("f9")),
+            "update_function" => request.json(&json!({"timeout_s": 7})),
+            "update_pool" => request.json(&json!({"min_warm": 7})),
             "update_connector" => request.json(&json!({"linger_s": 7})),
             "explain" => request
                 .json(&json!({"container": "c", "protocol": "tcp", "destination": "10.1.0.1", "port": 80})),

@@ -92,6 +92,7 @@ async fn no_answer_tells_a_tenant_what_another_has() {
     api.expect(201, of_a(ask("POST", "/v1/connectors")).json(&connector)).await;
     api.expect(201, of_a(ask("POST", "/v1/containers")).json(&container("c", &inside))).await;
     api.expect(201, of_a(ask("POST", "/v1/tokens")).json(&json!({"name": "t", "role": "reader"}))).await;
+    api.expect(201, of_a(ask("POST", "/v1/functions")).json(&crate::functions::function("f"))).await;
     api.make_tenant("x", "").await;
     api.expect(200, of_a(ask("PUT", "/v1/containers/c/connectors/k"))).await;
     assert!(inside.reaches("10.1.0.1"), "there is a session to be seen");

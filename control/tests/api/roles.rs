@@ -10,6 +10,7 @@ const OPEN: [&str; 4] = ["healthz", "readyz", "docs", "openapi"];
 fn needs(id: &str, changes_something: bool) -> &'static str {
     match id {
         _ if OPEN.contains(&id) => "nobody",
+        "update_pool" => "local",
         _ if id.ends_with("_tenant") || id.ends_with("_tenants") => "local",
         _ if id.ends_with("_token") || id.ends_with("_tokens") || id == "list_audit" => "admin",
         _ if changes_something => "operator",

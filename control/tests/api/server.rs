@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use control::{Listeners, Settings, State};
+use control::{Functions, Listeners, Settings, State};
 use gateway::{Config, Gateway};
+use sandbox::CodeStore;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -18,6 +19,8 @@ use crate::netns::{Netns, vpc};
 pub(crate) struct Api {
     pub(crate) socket: PathBuf,
     pub(crate) tcp: SocketAddr,
+    /// Where the code of functions is.
+    pub(crate) code: PathBuf,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -134,9 +137,36 @@ impl Api {
     }
 
     pub(crate) async fn with(store: Option<&Path>, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let code = store.map_or_else(|| folder.path().join("code"), |store| store.with_extension("code"));
+        let functions = Functions {
+            code: CodeStore::open(&code).unwrap(),
+            runtimes: vec![
+                ("python3".into(), Ok(())),
+                ("provided".into(), Ok(())),
+                ("broken".into(), Err("there is no such file".into())),
+            ],
+            sandbox: None,
+        };
+        Self::begin(store, settings, Some(functions), folder, code).await
+    }
+
+    /// On a machine that cannot serve functions.
+    pub(crate) async fn without_functions(store: Option<&Path>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let code = folder.path().join("code");
+        Self::begin(store, Settings::default(), None, folder, code).await
+    }
+
+    async fn begin(
+        store: Option<&Path>,
+        settings: Settings,
+        functions: Option<Functions>,
+        folder: tempfile::TempDir,
+        code: PathBuf,
+    ) -> Self {
         crate::logs::listen();
         let gateway = Gateway::start(&Config::default()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("wharf.sock");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = listener.local_addr().unwrap();
@@ -147,8 +177,8 @@ impl Api {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { _ = stopped.await };
         let state = open(store).await;
-        let serve = control::serve(listeners, gateway.handle(), state, shutdown, settings);
-        Self { socket, tcp, stop, task: tokio::spawn(serve), _folder: folder, _gateway: gateway }
+        let serve = control::serve(listeners, gateway.handle(), state, functions, shutdown, settings);
+        Self { socket, tcp, code, stop, task: tokio::spawn(serve), _folder: folder, _gateway: gateway }
     }
 
     /// Ends the daemon, and waits until it has.

@@ -57,6 +57,17 @@ fn told(event: &str, name: &str) -> (String, String) {
     (event.to_owned(), name.to_owned())
 }
 
+/// Names of what is told of a kind after a revision, each after what became of it.
+pub(crate) async fn told_since(api: &Api, list: &str, revision: u64, events: usize) -> Vec<String> {
+    let mut watch = Watch::begin(api, ask("GET", &format!("{list}?watch=true&since={revision}"))).await;
+    let mut told = Vec::new();
+    for _ in 0..events {
+        let (event, name) = next(&mut watch).await;
+        told.push(format!("{event} {name}"));
+    }
+    told
+}
+
 #[tokio::test]
 async fn a_watch_tells_of_each_change_from_the_lists_revision_on() {
     let api = Api::start().await;

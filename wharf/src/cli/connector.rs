@@ -36,6 +36,8 @@ Examples:
   For some containers alone, which appear as an address of their own and are told of a DNS server:
     wharf connector add jobs --vpc orders --user cron,job-* --external-address 10.1.0.20 \\
         --dns-server 10.1.0.53
+  For functions alone, those whose names begin so:
+    wharf connector add billing-db --vpc orders --function billing-*
   Another tenant's VPC, whose owner then says `wharf approve shared TENANT/orders`:
     wharf connector add orders --vpc acme/shared
   At most 2000 external ports for all containers, and 100 for each:

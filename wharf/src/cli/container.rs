@@ -118,6 +118,7 @@ struct Shown {
     connectors: Vec<String>,
     #[serde(default)]
     dns_servers: Vec<String>,
+    function: Option<String>,
     revision: Option<u64>,
 }
 
@@ -164,6 +165,7 @@ impl Resource for Shown {
             .property("offloads", joined(&self.offloads))
             .property("connectors", joined(&self.connectors))
             .property_if("dns servers", some_joined(&self.dns_servers))
+            .property_if("function", self.function.as_ref())
             .property_if("revision", self.revision);
         table
     }

@@ -23,7 +23,7 @@ remembered ends the command with code 1: list again, and watch from there.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Watch {
     /// What to follow
-    #[arg(value_enum, hide_possible_values = true, value_name = "vpcs|connectors|containers")]
+    #[arg(value_enum, hide_possible_values = true, value_name = "vpcs|connectors|containers|functions")]
     kind: Kind,
     /// Begin after this revision; what changes from now on unless set
     #[arg(long, value_name = "REVISION")]
@@ -35,6 +35,7 @@ enum Kind {
     Vpcs,
     Connectors,
     Containers,
+    Functions,
 }
 
 /// Between two tries to connect again.
@@ -138,6 +139,7 @@ impl Kind {
             Self::Vpcs => "/v1/vpcs",
             Self::Connectors => "/v1/connectors",
             Self::Containers => "/v1/containers",
+            Self::Functions => "/v1/functions",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::Method;
@@ -9,10 +10,13 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, IF_MATCH};
 use serde_json::Value;
 
-use super::Access;
+use super::{Access, TIMEOUT};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// A slow way to the daemon, code unpacked there included.
+const BYTES_PER_S: usize = 1 << 20;
 
 /// Whether a change is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +32,10 @@ pub(crate) enum Run {
 pub(crate) struct Key(String);
 
 /// A request.
-pub(super) struct Request<'a> {
+pub(super) struct Request {
     method: Method,
     path: String,
-    body: Option<&'a Value>,
+    body: Bytes,
     headers: Vec<(HeaderName, String)>,
 }
 
@@ -54,13 +58,13 @@ impl Key {
     }
 }
 
-impl<'a> Request<'a> {
+impl Request {
     pub(super) fn new(method: Method, path: &str) -> Self {
-        Self { method, path: path.to_owned(), body: None, headers: Vec::new() }
+        Self { method, path: path.to_owned(), body: Bytes::new(), headers: Vec::new() }
     }
 
-    pub(super) fn with(mut self, body: &'a Value) -> Self {
-        self.body = Some(body);
+    pub(super) fn with(mut self, body: &Value) -> Self {
+        self.body = body.to_string().into();
         self.headers.push((CONTENT_TYPE, "application/json".to_owned()));
         self
     }
@@ -87,6 +91,11 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// How long its answer may take: longer than usual if there is much to be sent.
+    pub(super) fn patience(&self) -> Duration {
+        TIMEOUT + Duration::from_secs((self.body.len() / BYTES_PER_S) as u64)
+    }
+
     pub(super) fn build(&self, access: &Access) -> hyper::Request<Full<Bytes>> {
         let mut request = hyper::Request::builder().method(&self.method).uri(&self.path);
         request = request.header(HOST, access.target.host());
@@ -96,9 +105,8 @@ impl<'a> Request<'a> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let body = self.body.map_or_else(Bytes::new, |body| body.to_string().into());
         request
-            .body(Full::new(body))
+            .body(Full::new(self.body.clone()))
             .expect("paths are built from escaped segments, and headers of what is checked")
     }
 }

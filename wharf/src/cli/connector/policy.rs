@@ -11,10 +11,14 @@ use crate::cli::resource::{set, set_list};
 /// Everything about a connector but its name and its VPC.
 #[derive(Debug, Args)]
 pub(super) struct Policy {
-    /// Container that may use it, or NAME* for all whose names begin so; all of the tenant unless set. Can be given
-    /// several times
+    /// Container that may use it, or NAME* for all whose names begin so; all of the tenant unless this or --function is
+    /// set. Can be given several times
     #[arg(long = "user", value_name = "NAME[*]", value_delimiter = ',')]
     users: Vec<String>,
+    /// Function that may use it, or NAME* for all whose names begin so; all of the tenant unless this or --user is set.
+    /// Can be given several times
+    #[arg(long = "function", value_name = "NAME[*]", value_delimiter = ',')]
+    functions: Vec<String>,
     /// Prefix that containers may reach; all of the VPC's own unless set. Can be given several times
     #[arg(long = "destination", value_name = "CIDR", value_delimiter = ',')]
     destinations: Vec<String>,
@@ -78,6 +82,7 @@ pub(super) struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Field {
     User,
+    Function,
     Destination,
     Rule,
     PacketsPerSecond,
@@ -114,6 +119,7 @@ impl Policy {
     /// Adds what was set to a body; the rest is left to the daemon.
     pub(super) fn write(&self, body: &mut Value) {
         set_list(body, "users", &self.users);
+        set_list(body, "functions", &self.functions);
         set_list(body, "destinations", &self.destinations);
         set_list(body, "rules", &self.rules);
         let mut rates = Value::Object(Map::new());
@@ -165,6 +171,7 @@ impl Field {
     const fn name(self) -> &'static str {
         match self {
             Self::User => "users",
+            Self::Function => "functions",
             Self::Destination => "destinations",
             Self::Rule => "rules",
             Self::PacketsPerSecond | Self::BitsPerSecond | Self::SessionsPerSecond => RATE_LIMITS,

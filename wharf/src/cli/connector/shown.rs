@@ -20,6 +20,7 @@ pub(in crate::cli) struct Shown {
     state: String,
     failure: Option<String>,
     users: Option<Vec<String>>,
+    functions: Option<Vec<String>>,
     destinations: Vec<String>,
     #[serde(default)]
     rules: Vec<Rule>,
@@ -61,6 +62,7 @@ impl Shown {
         let number = |number: Option<u32>| number.map(|n| n.to_string());
         let all = [
             ("users", self.users.as_deref().map(joined)),
+            ("functions", self.functions.as_deref().map(joined)),
             ("external_addresses", some_joined(&self.external_addresses)),
             ("dns_servers", some_joined(&self.dns_servers)),
             ("translation", (!self.translation).then(|| "no".to_owned())),

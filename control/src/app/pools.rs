@@ -1,0 +1,73 @@
+//! Pools of warm containers: one for each runtime.
+
+use control_core::{Change, Kind, Name, NewPool, PoolView, Problem, Refusal, Resources};
+
+use super::{App, Call};
+use crate::functions::Functions;
+
+impl App {
+    /// All pools, in the order of the runtimes.
+    pub(crate) fn pools(&self) -> Result<Vec<PoolView>, Problem> {
+        let machine = self.machine()?;
+        let runtimes = machine.runtimes.iter();
+        let names: Vec<_> = runtimes.filter_map(|(name, _)| name_of(name).ok()).collect();
+        Ok(self.read(|resources| names.iter().map(|name| view_of(resources, machine, name)).collect()))
+    }
+
+    /// One pool.
+    pub(crate) fn pool(&self, runtime: &str) -> Result<PoolView, Problem> {
+        let (machine, runtime) = (self.machine()?, self.runtime(runtime)?);
+        Ok(self.read(|resources| view_of(resources, machine, &runtime)))
+    }
+
+    /// What was asked for of a pool, and its ETag.
+    pub(crate) fn asked_pool(&self, runtime: &str) -> Result<(NewPool, u64), Problem> {
+        let runtime = self.runtime(runtime)?;
+        Ok(self.read(|resources| {
+            let revision = resources.stamp(Kind::Pool, &Resources::pool_name(&runtime)).asked;
+            (resources.pool(&runtime).asked, revision)
+        }))
+    }
+
+    /// Makes a pool another.
+    pub(crate) async fn update_pool(
+        &self,
+        call: Call,
+        runtime: &str,
+        new: NewPool,
+    ) -> Result<PoolView, Problem> {
+        let (machine, runtime) = (self.machine()?, self.runtime(runtime)?);
+        let name = Resources::pool_name(&runtime);
+        let change = Change::SetPool(new.validate(runtime.clone())?);
+        let request = call.request("update_pool", Kind::Pool, &name, change.clone());
+        let view = |resources: &Resources| view_of(resources, machine, &runtime);
+        if call.dry_run {
+            return Ok(self.registry().try_out(change, request.expected.as_ref(), view)?);
+        }
+        self.registry().commit(request).await?;
+        self.pool_changed(&runtime);
+        tracing::info!(%runtime, "pool changed");
+        Ok(self.read(view))
+    }
+
+    /// A pool is to be another: there may be too many or too few warm containers.
+    #[allow(clippy::unused_self, reason = "whoever keeps containers for functions hears of it here")]
+    pub(crate) fn pool_changed(&self, _runtime: &Name) {}
+
+    /// A runtime that there is.
+    fn runtime(&self, runtime: &str) -> Result<Name, Problem> {
+        let known = self.machine()?.runtimes.iter().any(|(name, _)| name == runtime);
+        let missing = || Refusal::NotFound { kind: Kind::Pool, name: runtime.to_owned() };
+        if known { name_of(runtime).map_err(|_| missing().into()) } else { Err(missing().into()) }
+    }
+}
+
+fn name_of(runtime: &str) -> Result<Name, Problem> {
+    Name::parse("runtime", runtime.to_owned())
+}
+
+fn view_of(resources: &Resources, machine: &Functions, runtime: &Name) -> PoolView {
+    let known = machine.runtimes.iter().find(|(name, _)| name == runtime.as_str());
+    let unavailable = known.and_then(|(_, usable)| usable.clone().err());
+    PoolView { unavailable, ..resources.pool_view(runtime) }
+}
