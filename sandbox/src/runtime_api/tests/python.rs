@@ -132,7 +132,7 @@ async fn a_python_handler_that_exits_takes_its_process_along() {
         python("import sys\ndef handler(e, c):\n    print('so long')\n    sys.exit(3)", "app.handler").await;
     tokio::select! {
         outcome = python.invoke("{}") => panic!("{outcome:?}"),
-        _ = tokio::time::sleep(Duration::from_millis(1)) => {}
+        () = tokio::time::sleep(Duration::from_millis(1)) => {}
     }
     python.initialised().await.expect("it is loaded");
     _ = tokio::time::timeout(Duration::from_millis(200), python.invoke("{}")).await;
