@@ -10,6 +10,7 @@
 
 mod begin;
 mod create;
+mod deploy;
 mod environment;
 mod invoke;
 mod lease;
@@ -38,6 +39,7 @@ pub(crate) use logs::{LogLine, LogStream};
 pub(crate) use trace::{Record, Span};
 
 use crate::app::{App, WeakApp};
+use deploy::Followed;
 use environment::Environment;
 use lease::Heard;
 use logs::Logs;
@@ -63,6 +65,8 @@ struct Shared {
     /// An environment is gone.
     gone: Notify,
     removals: Semaphore,
+    /// Functions that it follows; whoever looks at the resources for it holds this, so that nobody acts on what is old.
+    followed: Mutex<HashMap<FullName, Followed>>,
     logs: Logs,
     records: Records,
 }
@@ -83,28 +87,28 @@ struct State {
 }
 
 /// A version of a function as it can be invoked.
-#[derive(Clone, Debug)]
-pub(crate) struct Deployed {
+struct Deployed {
     /// Which one.
-    pub(crate) key: VersionKey,
+    key: VersionKey,
     /// What its environments are.
-    pub(crate) terms: FunctionTerms,
+    terms: FunctionTerms,
     /// How long an invocation may take.
-    pub(crate) timeout: Duration,
+    timeout: Duration,
     /// The handler, as the language writes it; empty if the runtime needs none.
-    pub(crate) handler: String,
+    handler: String,
     /// What is started in place of the language's own bootstrap.
-    pub(crate) command: Option<Vec<String>>,
+    command: Option<Vec<String>>,
     /// Environment variables.
-    pub(crate) environment: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     /// Its code.
-    pub(crate) code: CodeId,
+    code: CodeId,
 }
 
 impl Fleet {
     /// A fleet without pools and functions. To be called in a tokio runtime; [`Fleet::bind`] comes next.
     pub(crate) fn new(sandbox: Sandbox, gateway: Handle) -> Self {
-        let (app, state, timer, gone, logs, records) = Default::default();
+        let (app, state, timer, gone) = Default::default();
+        let (followed, logs, records) = Default::default();
         let fleet = Self(Arc::new(Shared {
             sandbox,
             gateway,
@@ -116,6 +120,7 @@ impl Fleet {
             timer,
             gone,
             removals: Semaphore::new(REMOVALS),
+            followed,
             logs,
             records,
         }));
@@ -129,12 +134,12 @@ impl Fleet {
     }
 
     /// Makes a pool what it shall be.
-    pub(crate) fn set_pool(&self, runtime: &Name, settings: PoolSettings) {
+    fn set_pool(&self, runtime: &Name, settings: PoolSettings) {
         self.with(|state, now| state.decisions.set_pool(now, runtime, settings));
     }
 
     /// Makes a version known, or changes its function's terms.
-    pub(crate) fn set_version(&self, deployed: Deployed) {
+    fn set_version(&self, deployed: Deployed) {
         self.0.logs.open(&deployed.key.function);
         self.with(|state, now| {
             state.decisions.set_function(now, &deployed.key, deployed.terms.clone());
@@ -143,12 +148,12 @@ impl Fleet {
     }
 
     /// Its function has a newer version. It can still be invoked.
-    pub(crate) fn replace_version(&self, key: &VersionKey) {
+    fn replace_version(&self, key: &VersionKey) {
         self.with(|state, now| state.decisions.replace(now, key));
     }
 
     /// It cannot be invoked any more.
-    pub(crate) fn delete_version(&self, key: &VersionKey) {
+    fn delete_version(&self, key: &VersionKey) {
         self.with(|state, now| {
             state.decisions.delete(now, key);
             state.versions.remove(key);
@@ -156,13 +161,8 @@ impl Fleet {
         });
     }
 
-    /// Nothing of the function is left but what runs: its logs go too.
-    pub(crate) fn forget_function(&self, function: &FullName) {
-        self.0.logs.forget(function);
-    }
-
     /// Versions of a function that can be invoked, oldest first.
-    pub(crate) fn versions(&self, function: &FullName) -> Vec<VersionKey> {
+    fn versions(&self, function: &FullName) -> Vec<VersionKey> {
         let mut keys: Vec<_> =
             self.state().versions.keys().filter(|key| key.function == *function).cloned().collect();
         keys.sort();

@@ -174,11 +174,7 @@ impl Fleet {
         (function.concurrency, function.memory_mb) = (terms.concurrency, terms.memory_mb);
         function.versions += usize::from(!known);
         match self.versions.get_mut(key) {
-            // An environment stays what it was made of.
-            Some(version) => {
-                version.is_deleted = false;
-                version.terms = FunctionTerms { runtime: version.terms.runtime.clone(), ..terms };
-            }
+            Some(version) => version.set(terms),
             None => drop(self.versions.insert(key.clone(), Version::new(terms))),
         }
         self.settle(now, &runtime);
@@ -190,6 +186,18 @@ impl Fleet {
         let Some(version) = self.versions.get_mut(key) else { return };
         version.terms.keep_alive = Duration::ZERO;
         self.retire_idle(now, key, Cause::Replaced);
+        self.settle_version(now, key);
+    }
+
+    /// What its environments have is not what they shall have any more: idle ones go at once, others as soon as that costs nobody an
+    /// answer. New ones take their place.
+    pub fn renew(&mut self, now: Duration, key: &VersionKey) {
+        let Some(version) = self.versions.get(key) else { return };
+        let serving: Vec<_> = version.init.keys().chain(version.busy.keys()).copied().collect();
+        self.retire_idle(now, key, Cause::Renewed);
+        for id in serving {
+            self.leave(now, id, Cause::Renewed);
+        }
         self.settle_version(now, key);
     }
 

@@ -68,14 +68,32 @@ impl App {
         let name = function.name.clone();
         let adopted = Change::AdoptEnvironment { container: container.clone(), spec, link, function: name };
         self.commit(adopted).await?;
+        self.wire(&container, connectors).await
+    }
+
+    /// Attaches what a container that serves a function shall have and does not: connectors can have been revoked and approved again.
+    pub(crate) async fn rewire_environment(
+        &self,
+        container: &FullName,
+        connectors: &[Name],
+    ) -> Result<(), Problem> {
+        let missing: Vec<_> = self.read(|resources| {
+            let found = resources.container(container)?;
+            let lacks = |connector: &&Name| !found.connectors.contains_key(*connector);
+            Ok::<_, Problem>(connectors.iter().filter(lacks).cloned().collect())
+        })?;
+        if missing.is_empty() { Ok(()) } else { self.wire(container, &missing).await }
+    }
+
+    async fn wire(&self, container: &FullName, connectors: &[Name]) -> Result<(), Problem> {
         // As everywhere, the turns of connectors before those of containers.
         let mut shares = Vec::with_capacity(connectors.len());
         for connector in connectors {
-            let connector = FullName::new(&function.tenant, connector);
+            let connector = FullName::new(&container.tenant, connector);
             shares.push(self.0.connector_turns.share(&connector).await);
         }
-        let _turn = self.0.container_turns.take(&container).await;
-        try_join_all(connectors.iter().map(|connector| self.join_environment(&container, connector))).await?;
+        let _turn = self.0.container_turns.take(container).await;
+        try_join_all(connectors.iter().map(|connector| self.join_environment(container, connector))).await?;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::lease::{Heard, Lease, Waiting};
 use super::logs::{LogLine, Report, start_line};
 use super::trace::{Record, Span, Timed};
 use super::{Deployed, Fleet};
+use crate::app::Wiring;
 
 /// Somebody wants a function to do something.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ pub(crate) enum InvokeError {
     Broken(String),
 }
 
+/// What may be invoked, and with what.
+struct Permitted {
+    deployed: Arc<Deployed>,
+    wiring: Wiring,
+}
+
 /// Parts of a streamed answer that wait for the client.
 const PARTS_WAITING: usize = 8;
 
@@ -69,29 +76,30 @@ impl Fleet {
     /// Invokes a function. A caller that is dropped while it waits for an environment takes the invocation back; after that it is carried
     /// to its end, and nobody hears of it.
     pub(crate) async fn invoke(&self, trigger: Trigger) -> Invoked {
-        let granted = match self.permit(&trigger.key) {
-            Ok(deployed) => self.wait(&trigger).await.map(|lease| (deployed, lease)),
-            Err(error) => Err(error),
-        };
-        let (deployed, lease) = match granted {
+        let (permitted, lease) = match self.grant(&trigger).await {
             Ok(granted) => granted,
             Err(error) => return self.not_run(&trigger, error),
         };
         let (tell, told) = oneshot::channel();
-        self.0.runtime.spawn(self.clone().run(trigger, deployed, lease, tell));
+        self.0.runtime.spawn(self.clone().run(trigger, permitted, lease, tell));
         told.await.unwrap_or_else(|_| {
             let answer = Err(InvokeError::Broken("the invocation broke off".into()));
             Invoked { answer, spans: Vec::new() }
         })
     }
 
+    async fn grant(&self, trigger: &Trigger) -> Result<(Permitted, Lease), InvokeError> {
+        let permitted = self.permit(&trigger.key)?;
+        Ok((permitted, self.wait(trigger).await?))
+    }
+
     /// Whether the function may be invoked now: its connectors can have been revoked since it was deployed.
-    fn permit(&self, key: &VersionKey) -> Result<Arc<Deployed>, InvokeError> {
+    fn permit(&self, key: &VersionKey) -> Result<Permitted, InvokeError> {
         let app = self.app().ok_or(InvokeError::Refused(Reason::ShuttingDown))?;
         let deployed = self.state().versions.get(key).cloned();
         let deployed = deployed.ok_or(InvokeError::Refused(Reason::UnknownVersion))?;
-        app.wiring(&key.function).map_err(InvokeError::Denied)?;
-        Ok(deployed)
+        let wiring = app.wiring(&key.function).map_err(InvokeError::Denied)?;
+        Ok(Permitted { deployed, wiring })
     }
 
     /// Waits for an environment.
@@ -120,14 +128,13 @@ impl Fleet {
     }
 
     /// Has an environment serve it.
-    async fn run(
-        self,
-        trigger: Trigger,
-        deployed: Arc<Deployed>,
-        lease: Lease,
-        tell: oneshot::Sender<Invoked>,
-    ) {
+    async fn run(self, trigger: Trigger, permitted: Permitted, lease: Lease, tell: oneshot::Sender<Invoked>) {
+        let Permitted { deployed, wiring } = permitted;
         let environment = Arc::clone(&lease.environment);
+        if let Err(problem) = self.rewire(&environment, &wiring).await {
+            _ = tell.send(self.not_run(&trigger, InvokeError::Denied(problem)));
+            return;
+        }
         self.log(&trigger, &environment, start_line(&trigger.id, trigger.key.version));
         let start = Instant::now();
         let invocation = Invocation {
@@ -162,6 +169,16 @@ impl Fleet {
         let duration = start.elapsed();
         lease.end(outcome(fault.as_ref()));
         self.report(&trigger, &deployed, &environment, duration, fault.as_ref());
+    }
+
+    /// Gives an environment what it lacks since it began.
+    async fn rewire(&self, environment: &Environment, wiring: &Wiring) -> Result<(), Problem> {
+        let Some(app) = self.app() else { return Ok(()) };
+        let adopted = environment.adopted.lock().await;
+        match &*adopted {
+            Some(container) => app.rewire_environment(container, &wiring.connectors).await,
+            None => Ok(()),
+        }
     }
 
     fn record(

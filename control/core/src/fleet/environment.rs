@@ -73,6 +73,8 @@ pub enum Cause {
     MadeRoom,
     /// Its function has a newer version.
     Replaced,
+    /// What its function may use has changed.
+    Renewed,
     /// Its version is deleted.
     Deleted,
     /// An administrator asked for it.
@@ -210,6 +212,7 @@ impl Cause {
             Self::Surplus => "surplus",
             Self::MadeRoom => "made_room",
             Self::Replaced => "replaced",
+            Self::Renewed => "renewed",
             Self::Deleted => "deleted",
             Self::Asked => "asked",
             Self::Shutdown => "shutdown",

@@ -94,6 +94,18 @@ impl Version {
         }
     }
 
+    /// It is to be this. One that was deleted is another that has only its number.
+    pub(super) fn set(&mut self, terms: FunctionTerms) {
+        if std::mem::take(&mut self.is_deleted) {
+            let fresh = Self::new(terms);
+            (self.terms, self.duration, self.init_time) = (fresh.terms, fresh.duration, fresh.init_time);
+            (self.failures, self.paused_until) = (0, Duration::ZERO);
+        } else {
+            // What it is made of never changes.
+            self.terms = FunctionTerms { runtime: self.terms.runtime.clone(), ..terms };
+        }
+    }
+
     /// Whether anything of it is left to be looked after.
     pub(super) fn is_over(&self) -> bool {
         self.is_deleted && !self.is_served() && self.idle.is_empty() && self.waiting.is_empty()

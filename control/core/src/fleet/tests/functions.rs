@@ -134,6 +134,46 @@ fn a_deleted_version_serves_nobody_and_leaves_nothing() {
 }
 
 #[test]
+fn environments_are_renewed_without_costing_anybody_an_answer() {
+    let mut world = World::warm(ROOMY, 4);
+    world.requests(&key("a", 1), 3);
+    let begun = world.begun();
+    for &id in &begun[..2] {
+        world.fleet.handle_initialised(world.now, id);
+    }
+    world.actions();
+    world.finish(begun[0]);
+    let [next] = world.run()[..] else { panic!("the third is served") };
+    assert_eq!(next.0, begun[0]);
+    world.finish(begun[1]);
+    let [busy, idle, init] = begun[..] else { panic!("three") };
+    world.fleet.renew(world.now, &key("a", 1));
+    assert_eq!(world.retired(), [(idle, Cause::Renewed), (init, Cause::Renewed)]);
+    world.finish(busy);
+    assert_eq!(world.retired(), [(busy, Cause::Renewed)]);
+    world.request(&key("a", 1));
+    assert_eq!(world.begun().len(), 1);
+}
+
+#[test]
+fn a_version_that_has_only_the_number_of_a_deleted_one_begins_anew() {
+    let mut world = World::warm(ROOMY, 3);
+    let old = world.busy(&key("a", 1));
+    world.fleet.delete(world.now, &key("a", 1));
+    let other = FunctionTerms { runtime: name("nodejs"), ..terms() };
+    world.fleet.set_pool(world.now, &name("nodejs"), ROOMY);
+    world.fleet.set_function(world.now, &key("a", 1), other);
+    world.request(&key("a", 1));
+    let actions = world.actions();
+    assert!(
+        matches!(&actions[..], [Action::Create { runtime, .. }] if *runtime == name("nodejs")),
+        "{actions:?}"
+    );
+    world.finish(old);
+    assert_eq!(world.retired(), [(old, Cause::Deleted)], "it has the other's code");
+}
+
+#[test]
 fn a_version_that_nobody_uses_is_forgotten_at_once() {
     let mut world = World::warm(ROOMY, 0);
     world.fleet.delete(world.now, &key("a", 1));
