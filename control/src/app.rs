@@ -36,7 +36,7 @@ mod vpcs;
 mod watch;
 
 use std::future::Future;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_core::{Change, Code, Problem, Resources};
@@ -52,7 +52,6 @@ pub(crate) use invocations::{
     Answered, EnvironmentDetailView, EnvironmentView, InvocationFault, InvocationView, LogLineView, LogTail,
     StreamEnding, Unanswered,
 };
-#[cfg_attr(not(test), expect(unused_imports, reason = "for the fleet"))]
 pub(crate) use invocations::{Invoked, Order, Runner, TransitionView};
 pub(crate) use joins::{AttachView, DetachView};
 pub(crate) use page::{Page, Slice};
@@ -61,6 +60,7 @@ pub(crate) use stats::StatsView;
 pub(crate) use tokens::CreatedToken;
 pub(crate) use watch::{Told, Watching};
 
+use crate::fleet::Fleet;
 use crate::functions::Functions;
 use crate::registry::{CommitError, Registry, Request};
 use allowances::Allowances;
@@ -89,6 +89,8 @@ struct Parts {
     attach_times: Times,
     lingering: Lingering,
     invocations: Invocations,
+    /// What runs functions, if this machine can.
+    fleet: OnceLock<Fleet>,
     /// What functions need of the machine.
     functions: Option<Functions>,
     sweeping: Sweeping,
@@ -131,6 +133,7 @@ impl App {
             attach_times,
             lingering,
             invocations: Invocations::default(),
+            fleet: OnceLock::new(),
             functions,
             sweeping,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -169,6 +172,24 @@ impl App {
 
     fn attach_times(&self) -> &Times {
         &self.0.attach_times
+    }
+
+    /// From now on, functions run in this fleet's containers. Once only.
+    pub(crate) fn run_functions(&self, fleet: &Fleet) {
+        fleet.bind(self);
+        self.connect(Arc::new(fleet.clone()));
+        assert!(self.0.fleet.set(fleet.clone()).is_ok(), "there is one fleet");
+        let (functions, runtimes) = self.read(|resources| {
+            let functions: Vec<_> = resources.functions().map(|function| function.name.clone()).collect();
+            (functions, self.machine().map(crate::Functions::names).unwrap_or_default())
+        });
+        runtimes.iter().for_each(|runtime| fleet.follow_pool(runtime));
+        functions.iter().for_each(|function| fleet.follow_function(function));
+    }
+
+    /// What runs functions, if this machine can.
+    pub(crate) fn fleet(&self) -> Option<&Fleet> {
+        self.0.fleet.get()
     }
 
     /// Looks at the resources. The guard behind it never crosses an await.

@@ -39,6 +39,9 @@ pub(crate) async fn follow(app: App, mut losses: Receiver<Event>) {
 }
 
 async fn attachment_gone(app: &App, id: AttachmentId) {
+    if let Some(fleet) = app.fleet() {
+        fleet.link_lost(gateway::AttachmentId(id.0));
+    }
     let (name, connectors) = app.read(|resources| {
         let name = resources.container_of(id).cloned();
         let found = name.as_ref().and_then(|name| resources.container(name).ok());

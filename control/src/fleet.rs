@@ -17,6 +17,7 @@ mod lease;
 mod logs;
 mod orders;
 mod remove;
+mod runner;
 mod time;
 mod trace;
 
@@ -33,17 +34,13 @@ use sandbox::{CodeId, Sandbox};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use environment::{EnvironmentView, TransitionView};
-pub(crate) use invoke::{InvokeError, Invoked, Trigger};
-pub(crate) use logs::{LogLine, LogStream};
-pub(crate) use trace::{Record, Span};
+use invoke::{InvokeError, Invoked, Trigger};
 
 use crate::app::{App, WeakApp};
 use deploy::Followed;
 use environment::Environment;
 use lease::Heard;
 use logs::Logs;
-use trace::Records;
 
 /// Containers that are removed at a time: it takes processor time that others need.
 const REMOVALS: usize = 8;
@@ -68,7 +65,6 @@ struct Shared {
     /// Functions that it follows; whoever looks at the resources for it holds this, so that nobody acts on what is old.
     followed: Mutex<HashMap<FullName, Followed>>,
     logs: Logs,
-    records: Records,
 }
 
 /// What is decided, and what the decisions are about.
@@ -108,7 +104,7 @@ impl Fleet {
     /// A fleet without pools and functions. To be called in a tokio runtime; [`Fleet::bind`] comes next.
     pub(crate) fn new(sandbox: Sandbox, gateway: Handle) -> Self {
         let (app, state, timer, gone) = Default::default();
-        let (followed, logs, records) = Default::default();
+        let (followed, logs) = Default::default();
         let fleet = Self(Arc::new(Shared {
             sandbox,
             gateway,
@@ -122,7 +118,6 @@ impl Fleet {
             removals: Semaphore::new(REMOVALS),
             followed,
             logs,
-            records,
         }));
         fleet.0.runtime.spawn(time::keep(Arc::downgrade(&fleet.0)));
         fleet
@@ -172,11 +167,6 @@ impl Fleet {
     /// What a function has written, and what was written about its invocations.
     pub(crate) fn logs(&self) -> &Logs {
         &self.0.logs
-    }
-
-    /// The latest invocations.
-    pub(crate) fn records(&self) -> &Records {
-        &self.0.records
     }
 
     /// Every pool, what it shall be and what it is.

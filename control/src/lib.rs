@@ -18,7 +18,6 @@
 mod app;
 mod deliveries;
 mod events;
-#[allow(dead_code, unused_imports, reason = "nothing invokes a function yet")]
 mod fleet;
 mod functions;
 mod http;

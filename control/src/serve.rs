@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::deliveries::Deliveries;
+use crate::fleet::Fleet;
 use crate::medium::{Medium, MediumError, Redb, Volatile};
 use crate::registry::{OpenError, Registry};
 use crate::{Functions, Listeners, Settings, events, http, reconcile, server};
@@ -75,8 +76,13 @@ pub async fn serve(
 ) {
     // Subscribed before the first request, so that no loss goes unheard.
     let losses = handle.events();
+    let fleet = functions.as_ref().and_then(|functions| functions.sandbox.clone());
+    let fleet = fleet.map(|sandbox| Fleet::new(sandbox, handle.clone()));
     let app = App::new(state.registry, handle, state.lifetime, functions);
     app.keep_invocations(state.deliveries);
+    if let Some(fleet) = &fleet {
+        app.run_functions(fleet);
+    }
     let mut background = JoinSet::new();
     background.spawn(events::follow(app.clone(), losses));
     background.spawn(reconcile::run(app.clone(), reconcile::Intended::of(&app)));
@@ -88,4 +94,7 @@ pub async fn serve(
     server::run(listeners, router, shutdown, settings).await;
     drop(end);
     _ = deliveries.await;
+    if let Some(fleet) = fleet {
+        fleet.stop().await;
+    }
 }

@@ -100,11 +100,11 @@ async fn serve(
         let again = signal(SignalKind::hangup()).map_err(|e| no_signals(&e))?;
         background.spawn(reload(tls.clone(), again));
     }
-    let sandbox = functions::open(settings).await?;
+    let functions = functions::open(settings).await?.map(control::Functions::from);
     tracing::info!(socket = %settings.socket.display(), listen, "ready");
     let admins = settings.admin_uids.clone();
     let served = control::Settings { admins, ..control::Settings::default() };
-    control::serve(listeners, handle, state, None, stop, served).await;
+    control::serve(listeners, handle, state, functions, stop, served).await;
     Ok(())
 }
 

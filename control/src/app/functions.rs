@@ -162,8 +162,11 @@ impl App {
     }
 
     /// A function was created, changed or deleted: what runs of it may have to end, and what it was made of is another.
-    #[allow(clippy::unused_self, reason = "whoever keeps containers for functions hears of it here")]
-    pub(crate) fn function_changed(&self, _function: &FullName) {}
+    pub(crate) fn function_changed(&self, function: &FullName) {
+        if let Some(fleet) = self.fleet() {
+            fleet.follow_function(function);
+        }
+    }
 
     async fn deploy_first(
         self,

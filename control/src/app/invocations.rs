@@ -67,10 +67,6 @@ pub(crate) struct StreamEnding {
 
 impl App {
     /// From now on, functions are run by `runner`. Once only.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the fleet is connected where the daemon is put together")
-    )]
     pub(crate) fn connect(&self, runner: Arc<dyn Runner>) {
         assert!(self.0.invocations.runner.set(runner).is_ok(), "functions are run by one only");
     }

@@ -51,8 +51,11 @@ impl App {
     }
 
     /// A pool is to be another: there may be too many or too few warm containers.
-    #[allow(clippy::unused_self, reason = "whoever keeps containers for functions hears of it here")]
-    pub(crate) fn pool_changed(&self, _runtime: &Name) {}
+    pub(crate) fn pool_changed(&self, runtime: &Name) {
+        if let Some(fleet) = self.fleet() {
+            fleet.follow_pool(runtime);
+        }
+    }
 
     /// A runtime that there is.
     fn runtime(&self, runtime: &str) -> Result<Name, Problem> {

@@ -30,6 +30,7 @@ impl Fleet {
     pub(super) async fn begin(self, environment: Arc<Environment>, deployed: Arc<Deployed>) {
         let at = Instant::now();
         _ = environment.version.set(deployed.key.clone());
+        _ = environment.memory_mb.set(deployed.terms.memory_mb);
         match self.wire_and_load(&environment, &deployed).await {
             Ok(parts) => {
                 _ = environment.begun.set(Begun { at, took: at.elapsed(), parts });

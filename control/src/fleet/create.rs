@@ -6,11 +6,11 @@ use control_core::fleet::{Cause, EnvironmentId, EnvironmentState};
 use control_core::{Name, Problem};
 use gateway::LinkError;
 use sandbox::{CreateError, OutputLine};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 use super::Fleet;
 use super::environment::Environment;
-use super::logs::LogLine;
+use super::logs::of_output;
 use crate::app::App;
 
 /// Why there is no container. Nothing is left of it.
@@ -55,8 +55,9 @@ impl Fleet {
             }
             (Err(_), Err(error)) => return Err(error.into()),
         };
-        let (version, begun, adopted) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Ok(Environment { id, container, spec, link, version, begun, adopted })
+        let (version, begun, memory_mb) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (adopted, current, served) = Default::default();
+        Ok(Environment { id, container, spec, link, version, begun, adopted, current, served, memory_mb })
     }
 
     fn take_up(&self, environment: Arc<Environment>) {
@@ -89,7 +90,7 @@ impl Fleet {
     async fn follow_output(self, environment: Arc<Environment>, mut lines: mpsc::Receiver<OutputLine>) {
         while let Some(line) = lines.recv().await {
             match environment.version.get() {
-                Some(key) => self.0.logs.add(key, LogLine::of_output(environment.id, key, line)),
+                Some(key) => self.0.logs.add(key, of_output(&environment, line)),
                 None => {
                     tracing::debug!(
                         container = environment.container.id(),

@@ -1,19 +1,18 @@
 //! A container as long as it is there, and what clients see of it.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use control_core::ContainerSpec;
-use control_core::FullName;
-use control_core::fleet::{Cause, Environment as Decided, EnvironmentId, EnvironmentState, VersionKey};
+use control_core::fleet::{Environment as Decided, EnvironmentId, VersionKey};
+use control_core::{ContainerSpec, FullName, Name};
 use gateway::AttachmentInfo;
 use sandbox::Container;
-use serde::Serialize;
 use tokio::sync::Mutex;
-use utoipa::ToSchema;
 
 use super::Fleet;
 use super::begin::Begun;
+use crate::app::{EnvironmentView, TransitionView};
 
 /// A container that is there.
 pub(super) struct Environment {
@@ -27,107 +26,69 @@ pub(super) struct Environment {
     pub(super) begun: OnceLock<Begun>,
     /// Its name as a tenant's container; held while it gets one.
     pub(super) adopted: Mutex<Option<FullName>>,
+    /// The invocation that is under way, if any.
+    pub(super) current: std::sync::Mutex<Option<String>>,
+    /// Invocations that it has served.
+    pub(super) served: AtomicU64,
+    /// Memory that its function may use. MiB.
+    pub(super) memory_mb: OnceLock<u32>,
 }
 
-/// An environment: a container that serves a version of a function, or waits for one.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct EnvironmentView {
-    /// Its number.
-    pub(crate) id: u64,
-    /// The name of its container, once it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) container: Option<String>,
-    /// What it is made of.
-    pub(crate) runtime: String,
-    /// The tenant whose function it serves, if it serves one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tenant: Option<String>,
-    /// The function that it serves, if it serves one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) function: Option<String>,
-    /// Which of its versions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) version: Option<u64>,
-    /// Where it is in its life.
-    pub(crate) state: EnvironmentState,
-    /// Since when. Unix time, milliseconds.
-    pub(crate) since_ms: u64,
-    /// Memory that it uses now. Bytes.
-    pub(crate) memory_bytes: u64,
-    /// The most that it ever was. Bytes.
-    pub(crate) memory_peak_bytes: u64,
-    /// Its last steps, oldest first.
-    pub(crate) transitions: Vec<TransitionView>,
-}
-
-/// A step of an environment's life.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct TransitionView {
-    /// When. Unix time, milliseconds.
-    pub(crate) at_ms: u64,
-    /// What it was; nothing before its creation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) from: Option<EnvironmentState>,
-    /// What it is from then on.
-    pub(crate) to: EnvironmentState,
-    /// Why.
-    pub(crate) cause: Cause,
+/// An environment as clients see it, and whose it is.
+pub(super) struct EnvironmentSeen {
+    /// Whose function it serves, if it serves one.
+    pub(super) tenant: Option<Name>,
+    pub(super) view: EnvironmentView,
+    pub(super) transitions: Vec<TransitionView>,
 }
 
 impl Fleet {
     /// All environments that are not gone, oldest first.
-    pub(crate) fn environments(&self) -> Vec<EnvironmentView> {
-        let (mut views, containers): (Vec<_>, Vec<_>) = {
+    pub(super) fn environments(&self) -> Vec<EnvironmentSeen> {
+        let (mut all, live): (Vec<_>, Vec<_>) = {
             let state = self.state();
             let decided = state.decisions.environments();
-            decided
-                .map(|found| {
-                    let live = state.live.get(&found.id());
-                    (self.view(found), live.map(|live| live.container.clone()))
-                })
-                .unzip()
+            decided.map(|found| (self.seen(found), state.live.get(&found.id()).cloned())).unzip()
         };
         // Files are read for it: not under the lock.
-        for (view, container) in views.iter_mut().zip(containers) {
-            view.look_at(container.as_ref());
+        for (seen, live) in all.iter_mut().zip(live) {
+            seen.look_at(live.as_deref());
         }
-        views
+        all
     }
 
     /// One environment.
-    pub(crate) fn environment(&self, id: EnvironmentId) -> Option<EnvironmentView> {
-        let (mut view, container) = {
+    pub(super) fn environment(&self, id: EnvironmentId) -> Option<EnvironmentSeen> {
+        let (mut seen, live) = {
             let state = self.state();
-            let view = self.view(state.decisions.environment(id)?);
-            (view, state.live.get(&id).map(|live| live.container.clone()))
+            (self.seen(state.decisions.environment(id)?), state.live.get(&id).cloned())
         };
-        view.look_at(container.as_ref());
-        Some(view)
+        seen.look_at(live.as_deref());
+        Some(seen)
     }
 
-    fn view(&self, found: &Decided) -> EnvironmentView {
+    fn seen(&self, found: &Decided) -> EnvironmentSeen {
         let key = found.version();
-        EnvironmentView {
-            id: found.id().0,
-            container: None,
+        let step = |step: &control_core::fleet::Transition| TransitionView {
+            at_ms: self.unix_ms(step.at),
+            from: step.from.map(|state| state.to_string()),
+            to: step.to.to_string(),
+            cause: step.cause.to_string(),
+        };
+        let view = EnvironmentView {
+            id: found.id().0.to_string(),
             runtime: found.runtime().to_string(),
-            tenant: key.map(|key| key.function.tenant.to_string()),
+            state: found.state().to_string(),
+            since_ms: self.unix_ms(found.since()),
             function: key.map(|key| key.function.name.to_string()),
             version: key.map(|key| key.version),
-            state: found.state(),
-            since_ms: self.unix_ms(found.since()),
-            memory_bytes: 0,
-            memory_peak_bytes: 0,
-            transitions: found
-                .transitions()
-                .map(|step| TransitionView {
-                    at_ms: self.unix_ms(step.at),
-                    from: step.from,
-                    to: step.to,
-                    cause: step.cause,
-                })
-                .collect(),
-        }
+            container: None,
+            invocations: 0,
+            memory_bytes: None,
+            memory_limit_mb: None,
+        };
+        let tenant = key.map(|key| key.function.tenant.clone());
+        EnvironmentSeen { tenant, view, transitions: found.transitions().map(step).collect() }
     }
 
     /// Unix time of a time since the fleet's start.
@@ -137,11 +98,19 @@ impl Fleet {
     }
 }
 
-impl EnvironmentView {
-    fn look_at(&mut self, container: Option<&Container>) {
-        let Some(container) = container else { return };
-        let usage = container.usage();
-        self.container = Some(container.id().to_owned());
-        (self.memory_bytes, self.memory_peak_bytes) = (usage.memory_bytes, usage.memory_peak_bytes);
+impl EnvironmentSeen {
+    fn look_at(&mut self, live: Option<&Environment>) {
+        let Some(live) = live else { return };
+        self.view.container = self.tenant.as_ref().map(|_| live.spec.name.to_string());
+        self.view.invocations = live.served.load(Ordering::Relaxed);
+        self.view.memory_bytes = Some(live.container.usage().memory_bytes);
+        self.view.memory_limit_mb = live.memory_mb.get().copied();
+    }
+}
+
+impl Environment {
+    /// The invocation that is under way, if any.
+    pub(super) fn current(&self) -> MutexGuard<'_, Option<String>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

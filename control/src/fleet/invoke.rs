@@ -1,6 +1,7 @@
 //! One invocation, from its trigger to its answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use tokio::time::Instant;
 
 use super::environment::Environment;
 use super::lease::{Heard, Lease, Waiting};
-use super::logs::{LogLine, Report, start_line};
-use super::trace::{Record, Span, Timed};
+use super::logs::{Report, of_platform, start_line};
+use super::trace::{Span, Timed};
 use super::{Deployed, Fleet};
 use crate::app::Wiring;
 
@@ -123,7 +124,6 @@ impl Fleet {
     fn not_run(&self, trigger: &Trigger, error: InvokeError) -> Invoked {
         let waited = Timed { name: "queue", start: trigger.at, took: trigger.at.elapsed() };
         let spans = vec![waited.since(trigger.at)];
-        self.record(trigger, None, Some(&error), &spans);
         Invoked { answer: Err(error), spans }
     }
 
@@ -135,6 +135,8 @@ impl Fleet {
             _ = tell.send(self.not_run(&trigger, InvokeError::Denied(problem)));
             return;
         }
+        *environment.current() = Some(trigger.id.clone());
+        environment.served.fetch_add(1, Ordering::Relaxed);
         self.log(&trigger, &environment, start_line(&trigger.id, trigger.key.version));
         let start = Instant::now();
         let invocation = Invocation {
@@ -150,23 +152,21 @@ impl Fleet {
             Ok(Answer { content_type, body: Body::Stream(parts) }) => {
                 let (pass_on, body) = mpsc::channel(PARTS_WAITING);
                 let answer = Ok(Answer { content_type, body: Body::Stream(body) });
-                self.record(&trigger, Some(&environment), None, &spans);
                 _ = tell.send(Invoked { answer, spans });
                 relay(parts, pass_on).await
             }
             Ok(answer) => {
-                self.record(&trigger, Some(&environment), None, &spans);
                 _ = tell.send(Invoked { answer: Ok(answer), spans });
                 None
             }
             Err(fault) => {
                 let error = InvokeError::Failed(fault.clone());
-                self.record(&trigger, Some(&environment), Some(&error), &spans);
                 _ = tell.send(Invoked { answer: Err(error), spans });
                 Some(fault)
             }
         };
         let duration = start.elapsed();
+        *environment.current() = None;
         lease.end(outcome(fault.as_ref()));
         self.report(&trigger, &deployed, &environment, duration, fault.as_ref());
     }
@@ -179,25 +179,6 @@ impl Fleet {
             Some(container) => app.rewire_environment(container, &wiring.connectors).await,
             None => Ok(()),
         }
-    }
-
-    fn record(
-        &self,
-        trigger: &Trigger,
-        environment: Option<&Environment>,
-        error: Option<&InvokeError>,
-        spans: &[Span],
-    ) {
-        let at = SystemTime::now().checked_sub(trigger.at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-        self.0.records.add(Record {
-            id: trigger.id.clone(),
-            function: trigger.key.function.clone(),
-            version: trigger.key.version,
-            environment: environment.map(|environment| environment.id.0),
-            at_ms: at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
-            error: error.map(ToString::to_string),
-            spans: spans.to_vec(),
-        });
     }
 
     fn report(
@@ -222,7 +203,7 @@ impl Fleet {
     }
 
     fn log(&self, trigger: &Trigger, environment: &Environment, text: String) {
-        self.0.logs.add(&trigger.key, LogLine::of_platform(environment.id, &trigger.key, text));
+        self.0.logs.add(&trigger.key, of_platform(environment.id, &trigger.id, text));
     }
 }
 

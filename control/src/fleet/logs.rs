@@ -1,15 +1,16 @@
 //! What functions write, and what is written about their invocations, in the form that people know from AWS Lambda.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control_core::FullName;
 use control_core::fleet::{EnvironmentId, VersionKey};
 use sandbox::{OutputLine, Stream};
-use serde::Serialize;
 use tokio::sync::broadcast;
-use utoipa::ToSchema;
+
+use super::environment::Environment;
+use crate::app::LogLineView;
 
 /// Lines of one function that are kept.
 const LINES: usize = 10_000;
@@ -20,45 +21,15 @@ const BYTES: usize = 4 << 20;
 /// Lines that somebody who follows may be behind.
 const BEHIND: usize = 1_024;
 
-/// Where a line comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogStream {
-    /// The function's standard output.
-    Stdout,
-    /// The function's standard error.
-    Stderr,
-    /// It is about an invocation.
-    Platform,
-}
-
-/// A line of a function's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct LogLine {
-    /// Counts the function's lines.
-    pub(crate) number: u64,
-    /// When it was written. Unix time, milliseconds.
-    pub(crate) at_ms: u64,
-    /// Which version wrote it.
-    pub(crate) version: u64,
-    /// The number of the environment that did.
-    pub(crate) environment: u64,
-    /// Where it comes from.
-    pub(crate) stream: LogStream,
-    /// The line.
-    pub(crate) text: String,
-}
-
 /// The logs of all functions.
 #[derive(Default)]
 pub(crate) struct Logs(Mutex<HashMap<FullName, Log>>);
 
 /// The log of one function.
 struct Log {
-    lines: VecDeque<Arc<LogLine>>,
+    lines: VecDeque<LogLineView>,
     bytes: usize,
-    next: u64,
-    followers: broadcast::Sender<Arc<LogLine>>,
+    followers: broadcast::Sender<LogLineView>,
 }
 
 /// What an invocation has used.
@@ -80,23 +51,18 @@ impl Logs {
     }
 
     /// What comes after its function is gone is dropped.
-    pub(super) fn add(&self, key: &VersionKey, line: LogLine) {
+    pub(super) fn add(&self, key: &VersionKey, line: LogLineView) {
         if let Some(log) = self.all().get_mut(&key.function) {
             log.add(line);
         }
     }
 
-    /// The last lines of a function, oldest first.
-    pub(crate) fn tail(&self, function: &FullName, most: usize) -> Vec<Arc<LogLine>> {
-        self.all().get(function).map(|log| log.tail(most)).unwrap_or_default()
-    }
-
-    /// The same, and those to come.
+    /// The last lines of a function, oldest first, and those to come.
     pub(crate) fn follow(
         &self,
         function: &FullName,
         most: usize,
-    ) -> (Vec<Arc<LogLine>>, broadcast::Receiver<Arc<LogLine>>) {
+    ) -> (Vec<LogLineView>, broadcast::Receiver<LogLineView>) {
         let mut all = self.all();
         let log = all.entry(function.clone()).or_default();
         (log.tail(most), log.followers.subscribe())
@@ -113,17 +79,15 @@ impl Logs {
 
 impl Default for Log {
     fn default() -> Self {
-        let (lines, bytes, next) = Default::default();
-        Self { lines, bytes, next, followers: broadcast::Sender::new(BEHIND) }
+        let (lines, bytes) = Default::default();
+        Self { lines, bytes, followers: broadcast::Sender::new(BEHIND) }
     }
 }
 
 impl Log {
-    fn add(&mut self, line: LogLine) {
-        let line = Arc::new(LogLine { number: self.next, ..line });
-        self.next += 1;
+    fn add(&mut self, line: LogLineView) {
         self.bytes += line.text.len();
-        self.lines.push_back(Arc::clone(&line));
+        self.lines.push_back(line.clone());
         while self.lines.len() > LINES || self.bytes > BYTES {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.bytes -= oldest.text.len();
@@ -132,36 +96,36 @@ impl Log {
         _ = self.followers.send(line);
     }
 
-    fn tail(&self, most: usize) -> Vec<Arc<LogLine>> {
+    fn tail(&self, most: usize) -> Vec<LogLineView> {
         let skipped = self.lines.len().saturating_sub(most);
         self.lines.iter().skip(skipped).cloned().collect()
     }
 }
 
-impl LogLine {
-    pub(super) fn of_output(environment: EnvironmentId, key: &VersionKey, line: OutputLine) -> Self {
-        let stream = match line.stream {
-            Stream::Stdout => LogStream::Stdout,
-            Stream::Stderr => LogStream::Stderr,
-        };
-        Self::new(environment, key, line.at, stream, line.text)
-    }
+/// A line that a function has written.
+pub(super) fn of_output(environment: &Environment, line: OutputLine) -> LogLineView {
+    let stream = match line.stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    let invocation = environment.current().clone();
+    view(environment.id, line.at, invocation, stream, line.text)
+}
 
-    /// A line about an invocation, written now.
-    pub(super) fn of_platform(environment: EnvironmentId, key: &VersionKey, text: String) -> Self {
-        Self::new(environment, key, SystemTime::now(), LogStream::Platform, text)
-    }
+/// A line about an invocation, written now.
+pub(super) fn of_platform(environment: EnvironmentId, invocation: &str, text: String) -> LogLineView {
+    view(environment, SystemTime::now(), Some(invocation.to_owned()), "platform", text)
+}
 
-    fn new(
-        environment: EnvironmentId,
-        key: &VersionKey,
-        at: SystemTime,
-        stream: LogStream,
-        text: String,
-    ) -> Self {
-        let at_ms = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        Self { number: 0, at_ms, version: key.version, environment: environment.0, stream, text }
-    }
+fn view(
+    environment: EnvironmentId,
+    at: SystemTime,
+    invocation: Option<String>,
+    stream: &'static str,
+    text: String,
+) -> LogLineView {
+    let at_ms = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    LogLineView { at_ms, environment: environment.0.to_string(), invocation, stream, text }
 }
 
 /// The line with which an invocation begins.
@@ -199,8 +163,8 @@ mod tests {
         VersionKey { function: FullName::new(&name, &name), version: 3 }
     }
 
-    fn line(text: String) -> LogLine {
-        LogLine::of_platform(EnvironmentId(7), &key(), text)
+    fn line(text: String) -> LogLineView {
+        of_platform(EnvironmentId(7), "i", text)
     }
 
     #[test]
@@ -210,16 +174,17 @@ mod tests {
         for n in 0..LINES + 5 {
             logs.add(&key(), line(n.to_string()));
         }
-        let all = logs.tail(&key().function, usize::MAX);
-        assert_eq!((all.len(), all[0].text.as_str(), all[0].number), (LINES, "5", 5));
-        assert_eq!(logs.tail(&key().function, 1)[0].text, (LINES + 4).to_string());
+        let tail = |most| logs.follow(&key().function, most).0;
+        let all = tail(usize::MAX);
+        assert_eq!((all.len(), all[0].text.as_str()), (LINES, "5"));
+        assert_eq!(tail(1)[0].text, (LINES + 4).to_string());
         for _ in 0..8 {
             logs.add(&key(), line("x".repeat(BYTES / 4)));
         }
-        assert_eq!(logs.tail(&key().function, usize::MAX).len(), 4);
+        assert_eq!(tail(usize::MAX).len(), 4);
         logs.forget(&key().function);
         logs.add(&key(), line("late".into()));
-        assert_eq!(logs.tail(&key().function, usize::MAX), []);
+        assert!(tail(usize::MAX).is_empty());
     }
 
     #[tokio::test]
@@ -229,8 +194,8 @@ mod tests {
         logs.add(&key(), line("a".into()));
         let (before, mut after) = logs.follow(&key().function, 10);
         logs.add(&key(), line("b".into()));
-        assert_eq!((before.len(), before[0].number), (1, 0));
-        assert_eq!(after.recv().await.unwrap().number, 1);
+        assert_eq!((before.len(), before[0].text.as_str()), (1, "a"));
+        assert_eq!(after.recv().await.unwrap().text, "b");
     }
 
     #[test]

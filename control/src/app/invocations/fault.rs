@@ -39,7 +39,6 @@ impl InvocationFault {
     }
 
     /// The same with what took how long until then.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the fleet"))]
     pub(crate) fn after(self, spans: Vec<TraceSpan>) -> Self {
         Self { spans, ..self }
     }

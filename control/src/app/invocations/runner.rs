@@ -33,7 +33,6 @@ pub(crate) trait Runner: Send + Sync {
 
 /// What is to be run.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for the fleet"))]
 pub(crate) struct Order {
     /// The invocation's id; that of several attempts is the same.
     pub(crate) id: InvocationId,
