@@ -143,6 +143,12 @@ pub(crate) enum Peer {
 pub(crate) struct Ending(watch::Receiver<bool>);
 
 impl Ending {
+    /// The end that this tells of.
+    #[cfg(test)]
+    pub(crate) const fn told_by(end: watch::Receiver<bool>) -> Self {
+        Self(end)
+    }
+
     /// Returns when the daemon begins to end.
     pub(crate) async fn begins(&mut self) {
         // That nobody can tell any more is the end too.

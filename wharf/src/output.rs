@@ -162,10 +162,17 @@ pub(crate) fn seconds(s: f64) -> String {
 
 /// A moment, in UTC; a dash for one that no calendar has.
 pub(crate) fn time(at: Option<SystemTime>) -> String {
+    of_calendar(at).map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
+}
+
+/// The same to the millisecond.
+pub(crate) fn exact_time(at: Option<SystemTime>) -> String {
+    of_calendar(at).map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_millis(at).to_string())
+}
+
+fn of_calendar(at: Option<SystemTime>) -> Option<SystemTime> {
     // The year 9999 ends there.
-    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-    at.filter(|at| *at <= last)
-        .map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
+    at.filter(|at| *at <= SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799))
 }
 
 /// A number of bytes in the unit that reads best.

@@ -112,7 +112,9 @@ impl Parts {
 /// What `server-timing` says (W3C Server Timing §2), with the beginnings that the daemon puts into descriptions.
 fn spans(headers: &HeaderMap) -> Vec<Span> {
     let all = headers.get("server-timing").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let us = |ms: &str| Some((ms.parse::<f64>().ok()? * 1_000.0).round() as u64);
+    let us = |ms: &str| {
+        Some(Duration::try_from_secs_f64(ms.parse::<f64>().ok()? / 1_000.0).ok()?.as_micros() as u64)
+    };
     let span = |entry: &str| {
         let mut parts = entry.split(';').map(str::trim);
         let mut span = Span { name: parts.next()?.to_owned(), start_us: 0, duration_us: 0 };

@@ -168,7 +168,7 @@ mod tests {
             ]
         );
         let blocks = plain(Glyphs::Unicode, 41, &[span("a", 0, 1_000), span("b", 500, 33)]);
-        assert!(blocks[0].contains(&"█".repeat(22)) && blocks[1].contains(" ▊ "), "{blocks:?}");
+        assert!(blocks[0].contains(&"█".repeat(22)) && blocks[1].contains(" ▋ "), "{blocks:?}");
     }
 
     #[test]

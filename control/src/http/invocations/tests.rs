@@ -16,7 +16,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use sandbox::{Answer, Body, Fault, FunctionError};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::*;
 use crate::app::{
@@ -26,7 +26,7 @@ use crate::app::{
 use crate::deliveries::Deliveries;
 use crate::medium::Volatile;
 use crate::registry::Registry;
-use crate::server::Peer;
+use crate::server::{Ending, Peer};
 
 /// Functions by what they do: `echo`, `raise`, `stream`, `slow`, `flaky` and `forbidden`; version 3 is the latest of each.
 struct Stage {
@@ -144,6 +144,7 @@ struct Api {
     app: App,
     router: Router,
     stage: Arc<Stage>,
+    end: watch::Sender<bool>,
     _gateway: Gateway,
 }
 
@@ -177,7 +178,7 @@ impl Api {
         app.connect(Arc::clone(&stage) as Arc<dyn Runner>);
         app.keep_invocations(Some(Deliveries::open(None).unwrap()));
         let router = crate::http::router(app.clone(), &[own_uid()]);
-        Self { app, router, stage, _gateway: gateway }
+        Self { app, router, stage, end: watch::channel(false).0, _gateway: gateway }
     }
 
     async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
@@ -187,6 +188,7 @@ impl Api {
         }
         let mut request = request.body(HttpBody::from(body.to_owned())).unwrap();
         request.extensions_mut().insert(Peer::Unix { uid: own_uid() });
+        request.extensions_mut().insert(Ending::told_by(self.end.subscribe()));
         TowerToHyperService::new(self.router.clone()).call(request).await.unwrap()
     }
 
@@ -392,6 +394,8 @@ async fn the_end_of_a_log_is_shown_or_followed() {
         let part = body.frame().await.unwrap().unwrap().into_data().unwrap();
         text.push_str(std::str::from_utf8(&part).unwrap());
     }
+    api.end.send_replace(true);
+    assert!(body.frame().await.is_none(), "it ends with the daemon");
     assert!(
         text.starts_with("event: line\ndata: {") && text.contains("three") && !text.contains("two"),
         "{text}"

@@ -34,12 +34,8 @@ pub(crate) struct Invoke {
     /// The event: JSON, or @FILE, or - for stdin; null unless set
     #[arg(long, value_name = "JSON|@FILE|-")]
     event: Option<String>,
-    /// Have it accepted and run later, at least once, and again after faults
-    #[arg(long = "async")]
-    later: bool,
-    /// Wait until it has ended, and print the answer
-    #[arg(long, requires = "later")]
-    wait: bool,
+    #[command(flatten)]
+    later: Later,
     /// Run this version; the latest unless set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     version: Option<u64>,
@@ -49,8 +45,19 @@ pub(crate) struct Invoke {
     /// Show on stderr what took how long
     #[arg(long)]
     timing: bool,
-    /// Tells this invocation from others, so that repeating the command has it accepted once; a random one unless set
-    #[arg(long, value_name = "KEY", value_parser = Key::new, requires = "later")]
+}
+
+/// Flags of an invocation that runs later.
+#[derive(Debug, Args)]
+struct Later {
+    /// Have it accepted and run later, at least once, and again after faults
+    #[arg(long = "async")]
+    is_accepted: bool,
+    /// Wait until it has ended, and print the answer
+    #[arg(long, requires = "is_accepted")]
+    wait: bool,
+    /// Tells this invocation from others, so that repeating the command has it accepted once
+    #[arg(long, value_name = "KEY", value_parser = Key::new, requires = "is_accepted")]
     idempotency_key: Option<Key>,
 }
 
@@ -61,7 +68,7 @@ impl Invoke {
     pub(crate) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
         let event = self.event.as_deref().map_or_else(|| Ok(Bytes::new()), read)?;
         let path = self.path();
-        let key = self.idempotency_key.as_ref();
+        let key = self.later.idempotency_key.as_ref();
         let Reply { id, spans, version, outcome } = client.invoke(&path, event, key).await?;
         let said = match outcome {
             Ok(said) => said,
@@ -76,7 +83,7 @@ impl Invoke {
                 self.show_times(&spans);
                 Ok(())
             }
-            Said::Accepted(view) if self.wait => self.follow(client, view, format).await,
+            Said::Accepted(view) if self.later.wait => self.follow(client, view, format).await,
             Said::Accepted(view) => accepted(&view, format),
             Said::Nothing => {
                 let version = version.map_or_else(String::new, |number| format!(": version {number}"));
@@ -86,7 +93,7 @@ impl Invoke {
     }
 
     fn path(&self) -> String {
-        let mode = if self.later { "async" } else { "sync" };
+        let mode = if self.later.is_accepted { "async" } else { "sync" };
         let version = self.version.map_or_else(String::new, |number| format!("&version={number}"));
         let dry = if self.dry_run { "&dry_run=true" } else { "" };
         format!("{}?mode={mode}{version}{dry}", invocations::path(&self.name))

@@ -84,8 +84,7 @@ async fn follow(client: &Client, path: &str, format: Format) -> Result<(), Failu
 impl Line {
     /// When, where, and what. A function's own styles stay, as it may be one that colours its log.
     fn styled(&self) -> String {
-        let at = UNIX_EPOCH.checked_add(Duration::from_millis(self.at_ms));
-        let at = at.map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_millis(at).to_string());
+        let at = output::exact_time(UNIX_EPOCH.checked_add(Duration::from_millis(self.at_ms)));
         let style = match &*self.stream {
             "stderr" => ERROR,
             "platform" => FAINT,
