@@ -39,7 +39,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control_core::{Change, Code, Problem, Resources};
+use control_core::{Change, Code, Name, Problem, Resources};
 use gateway::{CallError, Handle, Lifetime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
@@ -179,12 +179,15 @@ impl App {
         fleet.bind(self);
         self.connect(Arc::new(fleet.clone()));
         assert!(self.0.fleet.set(fleet.clone()).is_ok(), "there is one fleet");
-        let (functions, runtimes) = self.read(|resources| {
-            let functions: Vec<_> = resources.functions().map(|function| function.name.clone()).collect();
-            (functions, self.machine().map(crate::Functions::names).unwrap_or_default())
-        });
-        runtimes.iter().for_each(|runtime| fleet.follow_pool(runtime));
+        let functions: Vec<_> =
+            self.read(|resources| resources.functions().map(|function| function.name.clone()).collect());
+        self.runtimes().iter().for_each(|runtime| fleet.follow_pool(runtime));
         functions.iter().for_each(|function| fleet.follow_function(function));
+    }
+
+    /// What functions can be written in.
+    pub(crate) fn runtimes(&self) -> Vec<Name> {
+        self.machine().map(Functions::names).unwrap_or_default()
     }
 
     /// What runs functions, if this machine can.

@@ -169,10 +169,11 @@ impl Fleet {
         &self.0.logs
     }
 
-    /// Every pool, what it shall be and what it is.
-    pub(crate) fn pools(&self) -> Vec<(Name, PoolSettings, PoolCounts)> {
+    /// What a pool has.
+    pub(crate) fn pool(&self, runtime: &Name) -> Option<PoolCounts> {
         let state = self.state();
-        state.decisions.pools().map(|(name, settings, counts)| (name.clone(), settings, counts)).collect()
+        let mut pools = state.decisions.pools();
+        pools.find_map(|(name, _, counts)| (name == runtime).then_some(counts))
     }
 
     /// An environment goes when it has served its request. `false` if there is none of this number.

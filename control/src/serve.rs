@@ -95,6 +95,6 @@ pub async fn serve(
     drop(end);
     _ = deliveries.await;
     if let Some(fleet) = fleet {
-        fleet.stop().await;
+        fleet.stop(patience).await;
     }
 }

@@ -40,6 +40,9 @@ mod version;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::{FullName, Name};
 pub use environment::{Cause, Environment, EnvironmentId, EnvironmentState, Transition};
 use function::Function;
@@ -109,7 +112,7 @@ pub enum Reason {
 }
 
 /// How many environments of a runtime there are, by what they do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PoolCounts {
     /// In creation.
     pub creating: usize,

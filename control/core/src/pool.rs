@@ -7,6 +7,7 @@ use crate::limits::{
     POOL_MEMORY_DEFAULT_MB, POOL_MEMORY_MAX_MB, REFILL_DEFAULT_PER_S, REFILL_MAX_PER_S, WARM_MAX,
     WARM_MAX_DEFAULT, WARM_MIN_DEFAULT,
 };
+use crate::fleet::PoolCounts;
 use crate::{Code, Faults, Name, Problem, number};
 
 /// What a pool shall be.
@@ -64,6 +65,9 @@ pub struct PoolView {
     /// Why there are none on this machine, if the runtime cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,
+    /// What it has now, if this daemon runs functions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<PoolCounts>,
     /// Counts changes of what was asked for, 0 as long as nobody has asked; the resource's ETag.
     pub revision: u64,
 }
@@ -113,6 +117,7 @@ impl Pool {
             refill_per_s: self.refill_per_s,
             memory_mb: self.memory_mb,
             unavailable: None,
+            counts: None,
             revision,
         }
     }

@@ -11,13 +11,13 @@ impl App {
         let machine = self.machine()?;
         let runtimes = machine.runtimes.iter();
         let names: Vec<_> = runtimes.filter_map(|(name, _)| name_of(name).ok()).collect();
-        Ok(self.read(|resources| names.iter().map(|name| view_of(resources, machine, name)).collect()))
+        Ok(self.read(|resources| names.iter().map(|name| self.pool_view(resources, machine, name)).collect()))
     }
 
     /// One pool.
     pub(crate) fn pool(&self, runtime: &str) -> Result<PoolView, Problem> {
         let (machine, runtime) = (self.machine()?, self.runtime(runtime)?);
-        Ok(self.read(|resources| view_of(resources, machine, &runtime)))
+        Ok(self.read(|resources| self.pool_view(resources, machine, &runtime)))
     }
 
     /// What was asked for of a pool, and its ETag.
@@ -40,7 +40,7 @@ impl App {
         let name = Resources::pool_name(&runtime);
         let change = Change::SetPool(new.validate(runtime.clone())?);
         let request = call.request("update_pool", Kind::Pool, &name, change.clone());
-        let view = |resources: &Resources| view_of(resources, machine, &runtime);
+        let view = |resources: &Resources| self.pool_view(resources, machine, &runtime);
         if call.dry_run {
             return Ok(self.registry().try_out(change, request.expected.as_ref(), view)?);
         }
@@ -57,6 +57,13 @@ impl App {
         }
     }
 
+    fn pool_view(&self, resources: &Resources, machine: &Functions, runtime: &Name) -> PoolView {
+        let known = machine.runtimes.iter().find(|(name, _)| name == runtime.as_str());
+        let unavailable = known.and_then(|(_, usable)| usable.clone().err());
+        let counts = self.fleet().and_then(|fleet| fleet.pool(runtime));
+        PoolView { unavailable, counts, ..resources.pool_view(runtime) }
+    }
+
     /// A runtime that there is.
     fn runtime(&self, runtime: &str) -> Result<Name, Problem> {
         let known = self.machine()?.runtimes.iter().any(|(name, _)| name == runtime);
@@ -67,10 +74,4 @@ impl App {
 
 fn name_of(runtime: &str) -> Result<Name, Problem> {
     Name::parse("runtime", runtime.to_owned())
-}
-
-fn view_of(resources: &Resources, machine: &Functions, runtime: &Name) -> PoolView {
-    let known = machine.runtimes.iter().find(|(name, _)| name == runtime.as_str());
-    let unavailable = known.and_then(|(_, usable)| usable.clone().err());
-    PoolView { unavailable, ..resources.pool_view(runtime) }
 }

@@ -4,9 +4,10 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use control_core::fleet::{FunctionTerms, PoolSettings, VersionKey};
-use control_core::{FullName, Function, FunctionId, FunctionVersion, Name};
+use control_core::{FullName, Function, FunctionId, FunctionVersion, Kind, Name, Resources};
 
 use super::{Deployed, Fleet};
+use crate::app::App;
 
 /// What is known of a function besides its versions.
 pub(super) struct Followed {
@@ -27,6 +28,9 @@ impl Fleet {
             self.versions(name).iter().for_each(|key| self.delete_version(key));
             self.0.logs.forget(name);
         }
+        for runtime in app.runtimes() {
+            self.set_pool(&runtime, pool(&app, &runtime));
+        }
         let Some(function) = function else { return };
         self.set_versions(&function);
         if is_same && before.is_some_and(|before| before.connectors != function.connectors) {
@@ -39,16 +43,7 @@ impl Fleet {
     pub(crate) fn follow_pool(&self, runtime: &Name) {
         let _turn = self.0.followed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(app) = self.app() else { return };
-        let settings = app.read(|resources| {
-            let pool = resources.pool(runtime);
-            PoolSettings {
-                min_warm: pool.min_warm as usize,
-                max_warm: pool.max_warm as usize,
-                refill_per_s: pool.refill_per_s,
-                memory_mb: pool.memory_mb,
-            }
-        });
-        self.set_pool(runtime, settings);
+        self.set_pool(runtime, pool(&app, runtime));
     }
 
     fn set_versions(&self, function: &Function) {
@@ -75,6 +70,21 @@ impl Fleet {
             self.with(|state, now| state.decisions.renew(now, &key));
         }
     }
+}
+
+/// What a pool is to be. One that nobody has asked for keeps nothing warm until there is a function for it.
+fn pool(app: &App, runtime: &Name) -> PoolSettings {
+    app.read(|resources| {
+        let pool = resources.pool(runtime);
+        let is_asked_for = resources.stamp(Kind::Pool, &Resources::pool_name(runtime)).asked > 0;
+        let is_used = || resources.functions().any(|function| function.latest().spec.runtime == *runtime);
+        PoolSettings {
+            min_warm: if is_asked_for || is_used() { pool.min_warm as usize } else { 0 },
+            max_warm: pool.max_warm as usize,
+            refill_per_s: pool.refill_per_s,
+            memory_mb: pool.memory_mb,
+        }
+    })
 }
 
 /// An environment of an older version serves who waits for it, and goes.
