@@ -143,11 +143,11 @@ pub const REFILL_MAX_PER_S: u32 = 1_000;
 /// The same unless asked for: what one processor can make. Containers a second.
 pub const REFILL_DEFAULT_PER_S: u32 = 20;
 
-/// Most memory of one pool's warm containers. A TiB, in MiB.
+/// Most memory of one pool's environments. A TiB, in MiB.
 pub const POOL_MEMORY_MAX_MB: u32 = 1_048_576;
 
 /// The same unless asked for. MiB.
-pub const POOL_MEMORY_DEFAULT_MB: u32 = 1_024;
+pub const POOL_MEMORY_DEFAULT_MB: u32 = 16_384;
 
 /// A packet or frame to be explained: what most switches call a jumbo frame. Bytes.
 pub const PROBE_BYTES: usize = 9_216;

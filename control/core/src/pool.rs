@@ -26,7 +26,8 @@ pub struct NewPool {
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refill_per_s: Option<i64>,
-    /// MiB of memory that its warm containers may have together, 1 to 1048576; 1024 unless given.
+    /// MiB of memory that its environments may have together: what their functions may use, and 32 for each container without a function;
+    /// 1 to 1048576; 16384 unless given.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_048_576)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<i64>,
@@ -43,7 +44,7 @@ pub struct Pool {
     pub max_warm: u32,
     /// Most containers that it makes a second.
     pub refill_per_s: u32,
-    /// Memory that its warm containers may have together. MiB.
+    /// Memory that its environments may have together. MiB.
     pub memory_mb: u32,
     /// What was asked for, as it is kept.
     pub asked: NewPool,
@@ -60,7 +61,7 @@ pub struct PoolView {
     pub max_warm: u32,
     /// Most containers that it makes a second.
     pub refill_per_s: u32,
-    /// MiB of memory that its warm containers may have together.
+    /// MiB of memory that its environments may have together.
     pub memory_mb: u32,
     /// Why there are none on this machine, if the runtime cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn what_was_left_out_is_filled_in() {
         let pool = Pool::of(runtime());
-        assert_eq!((pool.min_warm, pool.max_warm, pool.refill_per_s, pool.memory_mb), (2, 16, 20, 1_024));
+        assert_eq!((pool.min_warm, pool.max_warm, pool.refill_per_s, pool.memory_mb), (2, 16, 20, 16_384));
         let many = NewPool { min_warm: Some(100), ..NewPool::default() };
         assert_eq!(many.validate(runtime()).unwrap().max_warm, 100);
     }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use control_core::{AttachmentId, Caller, FullName, Life, Problem, Resources, UplinkId};
+use control_core::fleet::{PoolCounts, PoolSettings};
+use control_core::{AttachmentId, Caller, FullName, Life, Name, Problem, Resources, UplinkId};
 use gateway::{DropCounts, Link, Stats, Traffic};
 
 use super::{App, failure};
+use crate::fleet::Fleet;
 
 /// Metrics in the making: families are told in the order in which they are begun.
 #[derive(Default)]
@@ -39,6 +41,7 @@ impl App {
         if caller.is_local() {
             out.workers(&stats);
             out.attaches(self.attach_times());
+            out.pools(&self.fleet().map(Fleet::pools).unwrap_or_default());
             let failing = u64::from(self.registry().is_failing());
             out.family(
                 "wharf_store_failing",
@@ -222,6 +225,28 @@ impl Exposition {
         self.family("wharf_resources", "gauge", "Resources, by kind and state.");
         for ((tenant, kind, state), count) in counts {
             self.sample("wharf_resources", &[("tenant", &tenant), ("kind", &kind), ("state", &state)], count);
+        }
+    }
+
+    /// Environments by runtime, of which there are only so many.
+    fn pools(&mut self, pools: &[(Name, PoolSettings, PoolCounts)]) {
+        self.family("wharf_environments", "gauge", "Environments that serve nothing, by what they wait for.");
+        for (runtime, _, counts) in pools {
+            let states = [("creating", counts.creating), ("warm", counts.warm), ("idle", counts.idle)];
+            for (state, count) in states {
+                let labels: Labels = &[("runtime", runtime), ("state", &state)];
+                self.sample("wharf_environments", labels, count as u64);
+            }
+        }
+        let help = "What the environments of a runtime may use, in MiB.";
+        self.family("wharf_pool_memory_mb", "gauge", help);
+        for (runtime, _, counts) in pools {
+            self.sample("wharf_pool_memory_mb", &[("runtime", runtime)], counts.used_mb);
+        }
+        let help = "Containers of a runtime that could not be made since the last that could.";
+        self.family("wharf_pool_failures", "gauge", help);
+        for (runtime, _, counts) in pools {
+            self.sample("wharf_pool_failures", &[("runtime", runtime)], u64::from(counts.failures));
         }
     }
 

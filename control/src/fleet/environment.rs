@@ -26,7 +26,7 @@ pub(super) struct Environment {
     pub(super) begun: OnceLock<Begun>,
     /// Its name as a tenant's container; held while it gets one.
     pub(super) adopted: Mutex<Option<FullName>>,
-    /// The invocation that is under way, if any.
+    /// The invocation that it was given last: what it writes late belongs to that, too.
     pub(super) current: std::sync::Mutex<Option<String>>,
     /// Invocations that it has served.
     pub(super) served: AtomicU64,
@@ -109,7 +109,14 @@ impl EnvironmentSeen {
 }
 
 impl Environment {
-    /// The invocation that is under way, if any.
+    /// It was given an invocation. How it began, if that is the first.
+    pub(super) fn serves(&self, id: &str) -> Option<&Begun> {
+        *self.current() = Some(id.to_owned());
+        let before = self.served.fetch_add(1, Ordering::Relaxed);
+        self.begun.get().filter(|_| before == 0)
+    }
+
+    /// The invocation that it was given last, if any.
     pub(super) fn current(&self) -> MutexGuard<'_, Option<String>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,6 @@
 //! One invocation, from its trigger to its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use sandbox::{Answer, Body, Fault, Invocation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::begin::Begun;
 use super::environment::Environment;
 use super::lease::{Heard, Lease, Waiting};
 use super::logs::{Report, of_platform, start_line};
@@ -79,7 +79,7 @@ impl Fleet {
     pub(crate) async fn invoke(&self, trigger: Trigger) -> Invoked {
         let (permitted, lease) = match self.grant(&trigger).await {
             Ok(granted) => granted,
-            Err(error) => return self.not_run(&trigger, error),
+            Err(error) => return Self::not_run(&trigger, error),
         };
         let (tell, told) = oneshot::channel();
         self.0.runtime.spawn(self.clone().run(trigger, permitted, lease, tell));
@@ -121,7 +121,7 @@ impl Fleet {
         }
     }
 
-    fn not_run(&self, trigger: &Trigger, error: InvokeError) -> Invoked {
+    fn not_run(trigger: &Trigger, error: InvokeError) -> Invoked {
         let waited = Timed { name: "queue", start: trigger.at, took: trigger.at.elapsed() };
         let spans = vec![waited.since(trigger.at)];
         Invoked { answer: Err(error), spans }
@@ -132,11 +132,10 @@ impl Fleet {
         let Permitted { deployed, wiring } = permitted;
         let environment = Arc::clone(&lease.environment);
         if let Err(problem) = self.rewire(&environment, &wiring).await {
-            _ = tell.send(self.not_run(&trigger, InvokeError::Denied(problem)));
+            _ = tell.send(Self::not_run(&trigger, InvokeError::Denied(problem)));
             return;
         }
-        *environment.current() = Some(trigger.id.clone());
-        environment.served.fetch_add(1, Ordering::Relaxed);
+        let begun = environment.serves(&trigger.id);
         self.log(&trigger, &environment, start_line(&trigger.id, trigger.key.version));
         let start = Instant::now();
         let invocation = Invocation {
@@ -146,29 +145,36 @@ impl Fleet {
             trace: trigger.trace.clone(),
         };
         let answer = environment.container.invoke(invocation).await;
-        let mut spans = environment.spans(&trigger, start);
+        let mut spans = spans(begun, trigger.at, start);
         spans.push(Timed { name: "handler", start, took: start.elapsed() }.since(trigger.at));
         let fault = match answer {
             Ok(Answer { content_type, body: Body::Stream(parts) }) => {
                 let (pass_on, body) = mpsc::channel(PARTS_WAITING);
                 let answer = Ok(Answer { content_type, body: Body::Stream(body) });
                 _ = tell.send(Invoked { answer, spans });
-                relay(parts, pass_on).await
+                let fault = relay(parts, pass_on).await;
+                lease.end(outcome(fault.as_ref()));
+                fault
             }
-            Ok(answer) => {
-                _ = tell.send(Invoked { answer: Ok(answer), spans });
-                None
-            }
-            Err(fault) => {
-                let error = InvokeError::Failed(fault.clone());
-                _ = tell.send(Invoked { answer: Err(error), spans });
-                Some(fault)
+            answer => {
+                let fault = answer.as_ref().err().cloned();
+                // Whoever hears the answer can come back at once, and finds the environment idle.
+                lease.end(outcome(fault.as_ref()));
+                _ = tell.send(Invoked { answer: answer.map_err(InvokeError::Failed), spans });
+                fault
             }
         };
-        let duration = start.elapsed();
-        *environment.current() = None;
-        lease.end(outcome(fault.as_ref()));
-        self.report(&trigger, &deployed, &environment, duration, fault.as_ref());
+        let report = Report {
+            id: &trigger.id,
+            duration: start.elapsed(),
+            init: begun.map(|begun| begun.took),
+            memory_mb: deployed.terms.memory_mb,
+            memory_peak_bytes: environment.container.usage().memory_peak_bytes,
+            fault: fault.filter(|fault| !matches!(fault, Fault::Reported(_))).map(|fault| fault.to_string()),
+        };
+        for line in report.lines() {
+            self.log(&trigger, &environment, line);
+        }
     }
 
     /// Gives an environment what it lacks since it began.
@@ -181,47 +187,18 @@ impl Fleet {
         }
     }
 
-    fn report(
-        &self,
-        trigger: &Trigger,
-        deployed: &Deployed,
-        environment: &Environment,
-        duration: Duration,
-        fault: Option<&Fault>,
-    ) {
-        let report = Report {
-            id: &trigger.id,
-            duration,
-            init: environment.init_of(trigger),
-            memory_mb: deployed.terms.memory_mb,
-            memory_peak_bytes: environment.container.usage().memory_peak_bytes,
-            fault: fault.filter(|fault| !matches!(fault, Fault::Reported(_))).map(ToString::to_string),
-        };
-        for line in report.lines() {
-            self.log(trigger, environment, line);
-        }
-    }
-
     fn log(&self, trigger: &Trigger, environment: &Environment, text: String) {
         self.0.logs.add(&trigger.key, of_platform(environment.id, &trigger.id, text));
     }
 }
 
-impl Environment {
-    /// What an invocation waited for: in the queue alone if the environment was there already.
-    fn spans(&self, trigger: &Trigger, served: Instant) -> Vec<Span> {
-        let begun = self.begun.get().filter(|begun| begun.at + begun.took > trigger.at);
-        let queued = begun.map_or(served, |begun| begun.at.max(trigger.at));
-        let queue =
-            Timed { name: "queue", start: trigger.at, took: queued.saturating_duration_since(trigger.at) };
-        let parts = begun.iter().flat_map(|begun| begun.parts.iter().copied());
-        std::iter::once(queue).chain(parts).map(|timed| timed.since(trigger.at)).collect()
-    }
-
-    /// How long the handler took to load, if the invocation waited for that.
-    fn init_of(&self, trigger: &Trigger) -> Option<Duration> {
-        self.begun.get().filter(|begun| begun.at + begun.took > trigger.at).map(|begun| begun.took)
-    }
+/// What an invocation waited for: in the queue, and for what its environment had to do first, if it is the first there.
+fn spans(begun: Option<&Begun>, triggered: Instant, served: Instant) -> Vec<Span> {
+    let queued = begun.map_or(served, |begun| begun.at.max(triggered));
+    let took = queued.saturating_duration_since(triggered);
+    let queue = Timed { name: "queue", start: triggered, took };
+    let parts = begun.iter().flat_map(|begun| begun.parts.iter().copied());
+    std::iter::once(queue).chain(parts).map(|timed| timed.since(triggered)).collect()
 }
 
 /// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did.

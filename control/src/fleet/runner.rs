@@ -19,13 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Runner for Fleet {
     fn resolve(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem> {
         let known = self.versions(function);
-        let missing = || Problem::from(Refusal::NotFound { kind: Kind::Function, name: function.name.to_string() });
+        let missing =
+            || Problem::from(Refusal::NotFound { kind: Kind::Function, name: function.name.to_string() });
         let latest = known.last().ok_or_else(missing)?.version;
         let version = version.unwrap_or(latest);
         if known.iter().all(|key| key.version != version) {
             let detail = format!("function {} has no version {version}", function.name);
             return Err(Problem::new(Code::NotFound, detail));
         }
+        self.app().map_or(Ok(()), |app| app.wiring(function).map(drop))?;
         Ok(version)
     }
 
@@ -95,8 +97,18 @@ impl From<InvokeError> for InvocationFault {
         let detail = error.to_string();
         let code = match error {
             InvokeError::Denied(problem) => return problem.into(),
-            InvokeError::NotLoaded(fault) | InvokeError::Failed(fault) => return Self::of_sandbox(&fault),
-            InvokeError::Broken(_) => Code::Internal,
+            InvokeError::Failed(fault) => return Self::of_sandbox(&fault),
+            // However that ended, the handler has never run.
+            InvokeError::NotLoaded(fault) => {
+                let told = Self::of_sandbox(&fault);
+                let problem = Problem::new(Code::FunctionNotLoaded, told.problem.detail());
+                return Self { problem, ..told };
+            }
+            InvokeError::Broken(error) => {
+                tracing::error!(error, "an environment is of no use");
+                let detail = "the environment failed; the daemon's log says why";
+                return Problem::new(Code::Internal, detail).into();
+            }
             InvokeError::Refused(reason) => match reason {
                 Reason::TooMany => Code::TooManyInvocations,
                 Reason::NoEnvironment => Code::NoEnvironment,

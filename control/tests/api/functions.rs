@@ -263,7 +263,7 @@ async fn pools_are_there_for_each_runtime_and_the_local_administrators_to_change
     assert_eq!((&after.json()["min_warm"], &after.json()["refill_per_s"]), (&json!(5), &json!(20)));
     api.refuse("changed", patch("/v1/pools/python3", &change).header("if-match", "\"1\"")).await;
     api.expect(200, patch("/v1/pools/python3", &json!({"memory_mb": null}))).await;
-    assert_eq!(api.get("/v1/pools/python3").await["memory_mb"], 1_024);
+    assert_eq!(api.get("/v1/pools/python3").await["memory_mb"], 16_384);
     let problem = api.refuse("invalid_number", patch("/v1/pools/python3", &json!({"max_warm": 4}))).await;
     assert_eq!(problem["field"], "max_warm");
     api.refuse("not_found", ask("GET", "/v1/pools/cobol")).await;
