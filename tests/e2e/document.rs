@@ -63,8 +63,7 @@ fn every_operation_and_every_response_of_the_document_is_met() {
         json!({"name": "v", "cidr": "10.1.0.0/16", "external_addresses": ["10.1.0.10"], "uplink": uplink});
     let container = json!({"name": "c", "netns": {"name": c1.name()}});
     let code = json!({"zip": CODE});
-    let function =
-        json!({"name": "f", "runtime": "python3", "handler": "handler.handler", "code": code, "connectors": ["k"]});
+    let function = json!({"name": "f", "runtime": "python3", "handler": "handler.handler", "code": code, "connectors": ["k"]});
     let probe = json!({"container": "c", "protocol": "tcp", "destination": "10.1.0.1", "port": 80});
     let steps: Vec<(&Method, &str, &str, Value, u16)> = vec![
         (&post, "/v1/tenants", "/v1/tenants", json!({"name": "acme"}), 201),
@@ -99,13 +98,7 @@ fn every_operation_and_every_response_of_the_document_is_met() {
         (&get, "/v1/functions/{name}", "/v1/functions/f", none.clone(), 200),
         (&patch, "/v1/functions/{name}", "/v1/functions/f", json!({"timeout_s": 9, "connectors": []}), 200),
         (&get, "/v1/functions/{name}/versions", "/v1/functions/f/versions", none.clone(), 200),
-        (
-            &delete,
-            "/v1/functions/{name}/versions/{version}",
-            "/v1/functions/f/versions/1",
-            none.clone(),
-            204,
-        ),
+        (&delete, "/v1/functions/{name}/versions/{version}", "/v1/functions/f/versions/1", none.clone(), 204),
         (&delete, "/v1/functions/{name}", "/v1/functions/f", none.clone(), 204),
         (&get, "/v1/pools", "/v1/pools", none.clone(), 200),
         (&get, "/v1/pools/{runtime}", "/v1/pools/python3", none.clone(), 200),

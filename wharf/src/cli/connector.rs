@@ -214,6 +214,7 @@ mod tests {
         }
         let flags = [
             "--user a",
+            "--function a",
             "--destination a",
             "--rule deny",
             "--packets-per-second 1",

@@ -61,9 +61,7 @@ pub(super) struct Set {
 impl Pool {
     pub(super) async fn run(self, client: &mut Client, format: Format) -> Result<(), Failure> {
         match self {
-            Self::List => {
-                resource::print::<Shown>(resource::items(client.get(Shown::PATH).await?), format)
-            }
+            Self::List => resource::print::<Shown>(resource::items(client.get(Shown::PATH).await?), format),
             Self::Show(name) => resource::show::<Shown>(client, format, &name).await,
             Self::Set(set) => set.run(client, format).await,
         }

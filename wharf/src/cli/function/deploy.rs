@@ -34,7 +34,7 @@ what no flag says stays as it is, and --env is added to the variables that there
 
 /// Code to be deployed.
 #[derive(Debug, Args)]
-pub(super) struct Deploy {
+pub(in crate::cli) struct Deploy {
     /// Its code: a directory, a file, or a zip archive
     #[arg(value_name = "DIR|FILE|ZIP")]
     path: PathBuf,

@@ -25,7 +25,8 @@ pub(super) struct Shown {
 /// A version of one.
 #[derive(Deserialize)]
 pub(super) struct Version {
-    pub(super) version: u64,
+    #[serde(rename = "version")]
+    pub(super) number: u64,
     pub(super) created_at: u64,
     pub(super) runtime: String,
     pub(super) handler: Option<String>,
@@ -80,7 +81,7 @@ impl Resource for Shown {
         for Self { name, version, connectors, .. } in items {
             table.row([
                 cell(name),
-                cell(version.version),
+                cell(version.number),
                 cell(&version.runtime),
                 cell(version.entry()),
                 cell(format_args!("{} MiB", version.memory_mb)),
@@ -100,7 +101,7 @@ impl Resource for Shown {
         table
             .property("name", &self.name)
             .property("tenant", &self.tenant)
-            .property("version", version.version)
+            .property("version", version.number)
             .property("deployed", version.created())
             .property("runtime", &version.runtime)
             .property_if("handler", version.handler.as_ref())
@@ -123,7 +124,7 @@ impl Resource for Shown {
 
     fn summary(&self) -> String {
         let version = &self.version;
-        let (number, runtime, entry) = (version.version, &version.runtime, version.entry());
+        let (number, runtime, entry) = (version.number, &version.runtime, version.entry());
         let (code, size) = (version.code(), output::bytes(version.code_bytes));
         let connectors = some_joined(&self.connectors).map(|all| format!(", connectors {all}"));
         let connectors = connectors.unwrap_or_default();

@@ -92,8 +92,8 @@ impl Source {
             Kind::File => language_of(&self.path),
             Kind::Directory => {
                 let names = std::iter::once(BOOTSTRAP).chain(MODULES);
-                let files = names.map(|name| self.path.join(name)).filter(|file| file.is_file());
-                files.filter_map(|file| language_of(&file)).next()
+                let mut files = names.map(|name| self.path.join(name)).filter(|file| file.is_file());
+                files.find_map(|file| language_of(&file))
             }
         }
     }
@@ -139,8 +139,8 @@ mod tests {
         folder
     }
 
-    fn python(handler: &str) -> Option<Language> {
-        Some(Language { runtime: "python3", handler: Some(handler.into()) })
+    fn python(handler: &str) -> Language {
+        Language { runtime: "python3", handler: Some(handler.into()) }
     }
 
     #[test]
@@ -148,10 +148,10 @@ mod tests {
         let node = |handler: &str| Some(Language { runtime: "nodejs", handler: Some(handler.into()) });
         let provided = Some(Language { runtime: "provided", handler: None });
         for (files, expected) in [
-            (&[("handler.py", "def handler(e, c): pass")][..], python("handler.handler")),
-            (&[("app.py", "import os\ndef lambda_handler(e, c): pass")], python("app.lambda_handler")),
-            (&[("main.py", "def lambda_handler(): 0\ndef handler(): 0")], python("main.handler")),
-            (&[("lambda_function.py", ""), ("main.py", "")], python("lambda_function.handler")),
+            (&[("handler.py", "def handler(e, c): pass")][..], Some(python("handler.handler"))),
+            (&[("app.py", "import os\ndef lambda_handler(e, c): pass")], Some(python("app.lambda_handler"))),
+            (&[("main.py", "def lambda_handler(): 0\ndef handler(): 0")], Some(python("main.handler"))),
+            (&[("lambda_function.py", ""), ("main.py", "")], Some(python("lambda_function.handler"))),
             (&[("index.mjs", ""), ("package.json", "")], node("index.handler")),
             (&[("handler.js", "")], node("handler.handler")),
             (&[("bootstrap", ""), ("handler.py", "")], provided),
@@ -166,7 +166,7 @@ mod tests {
     fn a_single_file_is_a_module_of_its_own() {
         let folder = directory(&[("Get_Users.py", ""), ("users.zip", "PK"), ("x", "")]);
         let source = |name: &str| Source::read(&folder.path().join(name)).unwrap();
-        assert_eq!(source("Get_Users.py").language(), python("Get_Users.handler"));
+        assert_eq!(source("Get_Users.py").language(), Some(python("Get_Users.handler")));
         assert_eq!(source("Get_Users.py").name().unwrap(), "get-users");
         assert_eq!((source("users.zip").language(), source("x").language()), (None, None));
         assert_eq!(source("users.zip").name().unwrap(), "users");
@@ -177,7 +177,9 @@ mod tests {
     #[test]
     fn what_makes_no_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, expected) in [("a b", Some("a-b")), ("ünïcode", None), (&"x".repeat(64), None), ("__", None)] {
+        for (name, expected) in
+            [("a b", Some("a-b")), ("ünïcode", None), (&"x".repeat(64), None), ("__", None)]
+        {
             let path = folder.path().join(name);
             fs::create_dir(&path).unwrap();
             assert_eq!(Source::read(&path).unwrap().name().ok().as_deref(), expected, "{name}");

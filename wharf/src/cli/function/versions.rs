@@ -11,7 +11,7 @@ use crate::output::{self, Format, Table, cell};
 
 /// The versions of a function.
 #[derive(Debug, Args)]
-pub(super) struct Versions {
+pub(in crate::cli) struct Versions {
     /// The function's name
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
@@ -19,7 +19,7 @@ pub(super) struct Versions {
 
 /// A version to be deleted.
 #[derive(Debug, Args)]
-pub(super) struct DeleteVersion {
+pub(in crate::cli) struct DeleteVersion {
     /// The function's name
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
@@ -57,7 +57,7 @@ fn table(versions: &[Version]) -> Table {
     let mut table = Table::new(["VERSION", "DEPLOYED", "RUNTIME", "HANDLER", "CODE", "SIZE"]);
     for version in versions {
         table.row([
-            cell(version.version),
+            cell(version.number),
             cell(version.created()),
             cell(&version.runtime),
             cell(version.entry()),
