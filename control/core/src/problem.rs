@@ -178,8 +178,6 @@ codes! {
     TooManyInvocations = "too_many_invocations", 429;
     /// No environment could be had in time.
     NoEnvironment = "no_environment", 503;
-    /// The daemon does not serve functions on this machine; its log says why.
-    FunctionsUnavailable = "functions_unavailable", 503;
     /// The daemon ended while the function was running.
     Interrupted = "interrupted", 503;
 }
