@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use control_core::limits::DELIVERY_ANSWER_BYTES;
 use control_core::{
-    Accepted, Caller, Code, Delivery, DeliveryKey, FullName, InvocationId, Name, NewDelivery, Problem,
+    Accepted, Caller, Code, Delivery, DeliveryKey, FullName, InvocationId, Kind, Name, NewDelivery, Problem,
     TraceSpan,
 };
 use tracing::Instrument;
@@ -28,6 +28,7 @@ pub(crate) use views::{
     EnvironmentDetailView, EnvironmentView, FaultView, InvocationView, LogLineView, TransitionView,
 };
 
+use super::call::named;
 use super::{App, Call, now, random};
 use crate::deliveries::{self, Attempt, Deliveries};
 use crate::registry::ReplayKey;
@@ -289,9 +290,7 @@ async fn whole(body: sandbox::Body) -> Result<Bytes, sandbox::Fault> {
 
 /// A tenant's function of this name. Whether there is one is for the runner to say.
 fn function_named(tenant: &Name, name: &str) -> Result<FullName, Problem> {
-    let missing = |_| Problem::new(Code::NotFound, format!("there is no function named {name}"));
-    let name = Name::parse("name", name.to_owned()).map_err(missing)?;
-    Ok(FullName::new(tenant, &name))
+    named(tenant, name, Kind::Function)
 }
 
 fn new_id() -> Result<InvocationId, Problem> {

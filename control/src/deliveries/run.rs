@@ -54,6 +54,7 @@ pub(crate) async fn run<F>(
             }
         };
         tokio::select! {
+            biased;
             () = &mut shutdown => break,
             () = deliveries.0.shared.wake.notified() => {}
             () = running.next() => {}

@@ -164,18 +164,22 @@ async fn a_shutdown_waits_for_what_ends_soon_and_keeps_the_rest_for_the_next_dae
     let runs = tokio::spawn(run(deliveries.clone(), attempt, shutdown, Duration::from_millis(200)));
     reaches(&deliveries, quick, "running").await;
     reaches(&deliveries, slow, "running").await;
-    let late = {
-        end.send(()).unwrap();
-        tokio::task::yield_now().await;
-        accept(&deliveries, "quick", "[]").await.unwrap()
-    };
+    end.send(()).unwrap();
     go.send_replace(true);
     runs.await.unwrap();
     drop(deliveries);
     let next = Deliveries::open(Some(directory.path())).unwrap();
-    let states = [quick, slow, late].map(|id| next.find(id).unwrap());
-    assert_eq!(states.each_ref().map(|found| found.state.as_str()), ["succeeded", "queued", "queued"]);
+    let states = [quick, slow].map(|id| next.find(id).unwrap());
+    assert_eq!(states.each_ref().map(|found| found.state.as_str()), ["succeeded", "queued"]);
     assert_eq!((states[1].attempts, states[1].function_faults), (0, 0), "the daemon has ended it");
+}
+
+#[tokio::test]
+async fn nothing_begins_at_the_end() {
+    let deliveries = Deliveries::open(None).unwrap();
+    run(deliveries.clone(), echo, std::future::ready(()), Duration::from_secs(9)).await;
+    let id = accept(&deliveries, "f", "[]").await.unwrap();
+    assert_eq!(deliveries.find(id).unwrap().attempts, 0, "nobody runs it");
 }
 
 #[tokio::test]

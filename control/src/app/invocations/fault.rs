@@ -63,6 +63,7 @@ impl InvocationFault {
 impl From<Problem> for InvocationFault {
     fn from(problem: Problem) -> Self {
         let retry = match problem.code() {
+            Code::FunctionNotLoaded => Retry::Function,
             Code::TooManyInvocations | Code::LimitReached | Code::Internal => Retry::Platform,
             code if code.status() == 503 => Retry::Platform,
             _ => Retry::Never,
@@ -138,6 +139,7 @@ mod tests {
             (Code::TooManyInvocations, Retry::Platform),
             (Code::NoEnvironment, Retry::Platform),
             (Code::ShuttingDown, Retry::Platform),
+            (Code::FunctionNotLoaded, Retry::Function),
             (Code::NotFound, Retry::Never),
             (Code::NotApproved, Retry::Never),
             (Code::MayNotUse, Retry::Never),

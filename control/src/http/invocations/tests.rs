@@ -172,7 +172,7 @@ impl Api {
     fn new() -> Self {
         let gateway = Gateway::start(&Config::default()).unwrap();
         let registry = Registry::open(Box::new(Volatile)).unwrap();
-        let app = App::new(registry, gateway.handle(), Lifetime::Process);
+        let app = App::new(registry, gateway.handle(), Lifetime::Process, None);
         let (drained, attempts) = Default::default();
         let stage = Arc::new(Stage { lines: broadcast::channel(16).0, drained, attempts });
         app.connect(Arc::clone(&stage) as Arc<dyn Runner>);
@@ -420,7 +420,7 @@ async fn environments_are_listed_shown_and_drained() {
 async fn a_daemon_without_functions_says_so() {
     let gateway = Gateway::start(&Config::default()).unwrap();
     let registry = Registry::open(Box::new(Volatile)).unwrap();
-    let app = App::new(registry, gateway.handle(), Lifetime::Process);
+    let app = App::new(registry, gateway.handle(), Lifetime::Process, None);
     let router = crate::http::router(app, &[own_uid()]);
     let mut request = Request::get("/v1/environments").body(HttpBody::empty()).unwrap();
     request.extensions_mut().insert(Peer::Unix { uid: own_uid() });
