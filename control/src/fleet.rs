@@ -169,6 +169,12 @@ impl Fleet {
         &self.0.logs
     }
 
+    /// Every pool, what it shall be and what it is.
+    pub(crate) fn pools(&self) -> Vec<(Name, PoolSettings, PoolCounts)> {
+        let state = self.state();
+        state.decisions.pools().map(|(name, settings, counts)| (name.clone(), settings, counts)).collect()
+    }
+
     /// What a pool has.
     pub(crate) fn pool(&self, runtime: &Name) -> Option<PoolCounts> {
         let state = self.state();

@@ -1,18 +1,15 @@
 //! The bundle of a container: the OCI runtime specification's `config.json`, which every runtime reads.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::limits::{
-    CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, IDS_PER_CONTAINER, OPEN_FILES, TASKS, WARM_MEMORY_MB, WARM_TMP_MB,
+    CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, IDS_PER_CONTAINER, OPEN_FILES, TASKS, WARM_MEMORY_MB,
+    WARM_TMP_MB,
 };
-use crate::{bootstrap, seccomp};
+use crate::seccomp;
 
 /// What differs from container to container.
 pub(crate) struct Bundle<'a> {
-    /// Its read-only root.
-    pub(crate) rootfs: &'a Path,
     /// What starts in it.
     pub(crate) command: &'a [String],
     /// The process whose user and network namespaces become the container's.
@@ -21,11 +18,11 @@ pub(crate) struct Bundle<'a> {
     pub(crate) first_id: u32,
     /// Its control group.
     pub(crate) cgroup: &'a str,
-    /// The directory of the bootstraps.
-    pub(crate) bootstraps: &'a Path,
-    /// The file that is its `/etc/resolv.conf`.
-    pub(crate) resolv_conf: &'a Path,
 }
+
+/// Where a helper, in a mount namespace of its own, puts a container's root together. Everybody may go there, whatever the way to our own
+/// directories is closed to.
+pub(crate) const STAGE: &str = "/mnt";
 
 /// Directories that every root filesystem needs, for others to be mounted on.
 pub(crate) const MOUNT_POINTS: [&str; 7] = ["proc", "dev", "sys", "tmp", "var/task", "opt/wharf", "etc"];
@@ -38,9 +35,9 @@ impl Bundle<'_> {
         json!({
             "ociVersion": "1.0.2",
             "process": self.process(),
-            "root": { "path": self.rootfs, "readonly": true },
+            "root": { "path": STAGE, "readonly": true },
             "hostname": "wharf",
-            "mounts": self.mounts(),
+            "mounts": mounts(),
             "linux": {
                 "namespaces": [
                     { "type": "user", "path": namespace("user") },
@@ -80,24 +77,19 @@ impl Bundle<'_> {
             "rlimits": [limit("RLIMIT_NOFILE", OPEN_FILES), limit("RLIMIT_CORE", 0)],
         })
     }
+}
 
-    fn mounts(&self) -> Value {
-        let tmpfs = |at: &str, options: &[&str]| json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options });
-        let bind = |at: &str, from: &Path| {
-            json!({ "destination": at, "type": "bind", "source": from, "options": ["bind", "ro", "nosuid", "nodev"] })
-        };
-        let tmp = format!("size={WARM_TMP_MB}m");
-        json!([
-            { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
-            tmpfs("/dev", &["nosuid", "strictatime", "mode=755", "size=64k"]),
-            tmpfs("/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &tmp]),
-            // Nothing of the machine's hardware is a function's business.
-            tmpfs("/sys", &["ro", "nosuid", "noexec", "nodev", "mode=555", "size=4k"]),
-            tmpfs("/tmp", &["nosuid", "nodev", "mode=1777", &tmp]),
-            bind(bootstrap::DIRECTORY, self.bootstraps),
-            bind("/etc/resolv.conf", self.resolv_conf),
-        ])
-    }
+fn mounts() -> Value {
+    let tmpfs = |at: &str, options: &[&str]| json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options });
+    let tmp = format!("size={WARM_TMP_MB}m");
+    json!([
+        { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
+        tmpfs("/dev", &["nosuid", "strictatime", "mode=755", "size=64k"]),
+        tmpfs("/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &tmp]),
+        // Nothing of the machine's hardware is a function's business.
+        tmpfs("/sys", &["ro", "nosuid", "noexec", "nodev", "mode=555", "size=4k"]),
+        tmpfs("/tmp", &["nosuid", "nodev", "mode=1777", &tmp]),
+    ])
 }
 
 /// What is hidden of `/proc`: runc's and Docker's defaults.

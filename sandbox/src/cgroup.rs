@@ -65,7 +65,8 @@ impl Hierarchies {
             let old = old.map(|(root, _)| Controller { root: root.clone(), version: Version::One });
             old.or_else(|| Some(Controller { root: two.clone()?, version: Version::Two })).ok_or(name)
         };
-        let (memory, cpu, tasks) = (find("memory", "memory")?, find("cpu", "cpuacct")?, find("pids", "pids")?);
+        let (memory, cpu, tasks) =
+            (find("memory", "memory")?, find("cpu", "cpuacct")?, find("pids", "pids")?);
         Ok(Self { roots, memory, cpu, tasks })
     }
 
@@ -132,7 +133,8 @@ impl Group {
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let files = self.folders().map(|folder| folder.join("cgroup.procs"));
         let texts: Vec<_> = files.filter_map(|file| fs::read_to_string(file).ok()).collect();
-        let mut pids: Vec<i32> = texts.iter().flat_map(|text| text.lines()).filter_map(|l| l.parse().ok()).collect();
+        let mut pids: Vec<i32> =
+            texts.iter().flat_map(|text| text.lines()).filter_map(|l| l.parse().ok()).collect();
         pids.sort_unstable();
         pids.dedup();
         // Those of a namespace that we cannot see into read as 0.
@@ -198,7 +200,10 @@ mod tests {
         assert_eq!((hybrid.roots.len(), hybrid.tasks.version), (4, Version::One));
         assert_eq!(hybrid.cpu.root, Path::new("/sys/fs/cgroup/cpu"));
         let new = Hierarchies::parse(two).unwrap();
-        assert_eq!((new.memory.root.to_str(), new.memory.version), (Some("/sys/fs/cgroup/unified"), Version::Two));
+        assert_eq!(
+            (new.memory.root.to_str(), new.memory.version),
+            (Some("/sys/fs/cgroup/unified"), Version::Two)
+        );
         assert_eq!(Hierarchies::parse("").unwrap_err(), "memory");
         assert_eq!(Hierarchies::parse(&one.replace("pids", "x")).unwrap_err(), "pids");
     }

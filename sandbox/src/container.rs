@@ -120,7 +120,8 @@ impl Container {
         if !assignment.dns_servers.is_empty() {
             fs::write(resolv_conf, resolver(&assignment)).map_err(step("write resolv.conf"))?;
         }
-        let mount = self.mount(&code, (assignment.memory_mb / 2).max(1)).await.map_err(step("mount the code"))?;
+        let mount =
+            self.mount(&code, (assignment.memory_mb / 2).max(1)).await.map_err(step("mount the code"))?;
         if !self.0.api.assign(&assignment) {
             return Err(AssignError::NotWarm);
         }

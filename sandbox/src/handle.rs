@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
-use tokio::sync::OnceCell;
 pub use prepared::Prepared;
 pub(crate) use prepared::{Directory, Namespace, remove_group};
+use tokio::sync::OnceCell;
 
 use crate::cgroup::{Group, Hierarchies};
 use crate::mounting::Mounter;
@@ -116,13 +116,17 @@ impl Sandbox {
     /// This process becomes the parent of orphaned descendants (`PR_SET_CHILD_SUBREAPER`), so that it hears how containers end.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         let opened = tokio::task::spawn_blocking(|| Shared::open(settings)).await;
-        opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())).map(|it| Self(Arc::new(it)))
+        opened
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+            .map(|it| Self(Arc::new(it)))
     }
 
     /// Names of its runtimes, and why one cannot be used on this machine.
     pub fn runtimes(&self) -> Vec<(String, Result<(), String>)> {
         let runtimes = self.0.runtimes.iter();
-        runtimes.map(|(name, known)| (name.clone(), rootfs::check(&known.runtime).map_err(|e| e.to_string()))).collect()
+        runtimes
+            .map(|(name, known)| (name.clone(), rootfs::check(&known.runtime).map_err(|e| e.to_string())))
+            .collect()
     }
 
     /// Its store of code.
@@ -144,7 +148,8 @@ impl Sandbox {
         let (runtime, data) = (runtime.clone(), self.0.settings.data.clone());
         let made = tokio::task::spawn_blocking(move || rootfs::prepare(&runtime, &data)).await;
         let made = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        let path = made.map_err(|error| CreateError::Unavailable { runtime: name, detail: error.to_string() })?;
+        let path =
+            made.map_err(|error| CreateError::Unavailable { runtime: name, detail: error.to_string() })?;
         Ok(Root { path, language })
     }
 }
@@ -159,7 +164,8 @@ impl Shared {
         // What is in there is none of other users' business; what is mounted from there has permissions of its own.
         for directory in [&settings.data, &settings.run] {
             let private = fs::Permissions::from_mode(0o700);
-            fs::set_permissions(directory, private).map_err(step(format!("close {}", directory.display())))?;
+            fs::set_permissions(directory, private)
+                .map_err(step(format!("close {}", directory.display())))?;
         }
         let lock = lock(&settings.run)?;
         let hierarchies = Hierarchies::find().map_err(step("look for control groups".to_owned()))?;
@@ -171,7 +177,8 @@ impl Shared {
         let bootstraps = write_bootstraps(&settings.data).map_err(step("write the bootstraps".to_owned()))?;
         let mounter = Mounter::start().map_err(step("start the thread that mounts".to_owned()))?;
         let known = |runtime: &Runtime| Known { runtime: runtime.clone(), root: OnceCell::new() };
-        let runtimes = settings.runtimes.iter().map(|runtime| (runtime.name.clone(), known(runtime))).collect();
+        let runtimes =
+            settings.runtimes.iter().map(|runtime| (runtime.name.clone(), known(runtime))).collect();
         let (slots, next) = Default::default();
         Ok(Self { settings, code, mounter, slots, bootstraps, hierarchies, runtimes, next, _lock: lock })
     }

@@ -9,6 +9,7 @@
 //!     │◄──────────────────── "pid N"  │ ends                                  │ ends with it
 //! ```
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -18,9 +19,12 @@ use std::process::{Command, ExitCode};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, dup2_stdin};
 
+use crate::bundle::STAGE;
 use crate::limits::{HELPER_REPORT_BYTES, IDS_PER_CONTAINER};
 use crate::settings::Oci;
 use crate::sys;
@@ -30,8 +34,12 @@ use crate::sys;
 pub(crate) struct Order {
     /// The container's id.
     pub(crate) id: String,
-    /// The directory of its `config.json`.
+    /// The directory of its `config.json` and `resolv.conf`.
     pub(crate) bundle: PathBuf,
+    /// Its root filesystem.
+    pub(crate) rootfs: PathBuf,
+    /// The directory of the bootstraps.
+    pub(crate) bootstraps: PathBuf,
     /// Where the OCI runtime keeps what it knows of its containers.
     pub(crate) state: PathBuf,
     /// The first of its ids on the host.
@@ -48,15 +56,19 @@ impl Order {
             Oci::Embedded => String::new(),
             Oci::Program(program) => text(program),
         };
-        vec![self.id.clone(), text(&self.bundle), text(&self.state), self.first_id.to_string(), oci]
+        let paths = [&self.bundle, &self.rootfs, &self.bootstraps, &self.state].map(|path| text(path));
+        let [bundle, rootfs, bootstraps, state] = paths;
+        vec![self.id.clone(), bundle, rootfs, bootstraps, state, self.first_id.to_string(), oci]
     }
 
     fn parse(arguments: &[String]) -> Option<Self> {
-        let [id, bundle, state, first_id, oci] = arguments else { return None };
+        let [id, bundle, rootfs, bootstraps, state, first_id, oci] = arguments else { return None };
         let oci = if oci.is_empty() { Oci::Embedded } else { Oci::Program(oci.into()) };
         Some(Self {
             id: id.clone(),
             bundle: bundle.into(),
+            rootfs: rootfs.into(),
+            bootstraps: bootstraps.into(),
             state: state.into(),
             first_id: first_id.parse().ok()?,
             oci,
@@ -79,6 +91,9 @@ pub fn container_helper(arguments: &[String]) -> ExitCode {
 
 fn converse(order: &Order) -> io::Result<()> {
     let mut daemon = take_stdin()?;
+    if let Err(error) = stage(order) {
+        return report(&mut daemon, &format!("root filesystem: {error}"));
+    }
     let holder = match hold(order.first_id) {
         Ok(holder) => holder,
         Err(error) => return report(&mut daemon, &format!("namespaces: {error}")),
@@ -109,6 +124,22 @@ fn report(daemon: &mut UnixStream, error: &str) -> io::Result<()> {
     let line = error.replace('\n', " ");
     let end = line.floor_char_boundary(HELPER_REPORT_BYTES);
     writeln!(daemon, "error {}", &line[..end])
+}
+
+/// Puts the container's root together, in a mount namespace that nobody else sees.
+fn stage(order: &Order) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    let stage = Path::new(STAGE);
+    for (from, to) in [
+        (order.rootfs.clone(), stage.to_owned()),
+        (order.bootstraps.clone(), stage.join("opt/wharf")),
+        (order.bundle.join("resolv.conf"), stage.join("etc/resolv.conf")),
+    ] {
+        let tree = sys::detached_read_only(&from)?;
+        sys::move_mount(tree, &CString::new(to.into_os_string().into_encoded_bytes())?)?;
+    }
+    Ok(())
 }
 
 /// A process whose namespaces become the container's, with the ids that it has outside.
@@ -184,8 +215,15 @@ mod tests {
     #[test]
     fn an_order_is_read_back_from_its_arguments() {
         for oci in [Oci::Embedded, Oci::Program("/usr/sbin/runc".into())] {
-            let order =
-                Order { id: "c1".into(), bundle: "/run/b".into(), state: "/run/s".into(), first_id: 1 << 30, oci };
+            let order = Order {
+                id: "c1".into(),
+                bundle: "/run/b".into(),
+                rootfs: "/var/r".into(),
+                bootstraps: "/var/b".into(),
+                state: "/run/s".into(),
+                first_id: 1 << 30,
+                oci,
+            };
             assert_eq!(Order::parse(&order.arguments()), Some(order));
         }
         assert_eq!(Order::parse(&["x".into()]), None);

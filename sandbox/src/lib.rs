@@ -37,6 +37,6 @@ pub use code::{Bound, CodeError, CodeId, CodeStore, InvalidCodeId, LinkFault, Na
 pub use container::{AssignError, Assigned, Container, Usage};
 pub use handle::{CreateError, OpenError, Prepared, Sandbox};
 pub use helper::container_helper;
-pub use output::{OutputLine, Stream};
 pub use invocation::{Answer, Body, Exit, Fault, FunctionError, Invocation};
+pub use output::{OutputLine, Stream};
 pub use settings::{Language, Oci, Rootfs, Runtime, Settings};

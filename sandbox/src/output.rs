@@ -30,7 +30,11 @@ pub struct OutputLine {
 }
 
 /// Sends every line of the pipe until all its writers have ended. Whoever does not keep up loses lines.
-pub(crate) async fn follow(pipe: OwnedFd, stream: Stream, lines: mpsc::Sender<OutputLine>) -> std::io::Result<()> {
+pub(crate) async fn follow(
+    pipe: OwnedFd,
+    stream: Stream,
+    lines: mpsc::Sender<OutputLine>,
+) -> std::io::Result<()> {
     let mut pipe = Pipe::from_owned_fd(pipe)?;
     let mut waiting = Vec::new();
     let send = |line: &[u8]| {

@@ -76,4 +76,3 @@ impl CodeId {
     /// For tests that have no archive.
     pub(crate) const NONE: Self = Self([0; 32]);
 }
-

@@ -11,12 +11,14 @@ use crate::limits::KILL_TIME;
 
 /// Ends every process in the sandbox's control groups, and removes them and the directories of their containers.
 pub(super) fn remove(settings: &Settings, hierarchies: &Hierarchies) -> Result<(), OpenError> {
-    let groups: Vec<_> = hierarchies.children(&settings.cgroup).iter().map(|name| hierarchies.group(name)).collect();
+    let groups: Vec<_> =
+        hierarchies.children(&settings.cgroup).iter().map(|name| hierarchies.group(name)).collect();
     if !groups.is_empty() {
         tracing::info!(containers = groups.len(), "removing what an earlier daemon has left");
     }
     end(&groups).map_err(step("remove control groups of an earlier daemon".to_owned()))?;
-    let entries = fs::read_dir(&settings.run).map_err(step(format!("look into {}", settings.run.display())))?;
+    let entries =
+        fs::read_dir(&settings.run).map_err(step(format!("look into {}", settings.run.display())))?;
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
         let path = entry.path();
         fs::remove_dir_all(&path).map_err(step(format!("remove {}", path.display())))?;

@@ -64,10 +64,13 @@ impl Prepared {
         let id = shared.new_id();
         let slot = shared.slots.take().ok_or(CreateError::Full)?;
         let directory = Directory::make(shared.directory(&id)).map_err(step("make its directory"))?;
+        fs::write(directory.0.join("resolv.conf"), "").map_err(step("write resolv.conf"))?;
         fs::create_dir_all(shared.oci_state()).map_err(step("make the OCI runtime's directory"))?;
         let order = Order {
             id: id.clone(),
             bundle: directory.0.clone(),
+            rootfs: root.path.clone(),
+            bootstraps: shared.bootstraps.clone(),
             state: shared.oci_state(),
             first_id: slot.first_id(),
             oci: shared.settings.oci.clone(),
@@ -93,16 +96,11 @@ impl Prepared {
     /// Starts its processes and waits until it is warm.
     pub async fn start(self) -> Result<Container, CreateError> {
         let Self { shared, id, runtime, root, slot, netns, api, mut helper, lines, directory } = self;
-        let resolv_conf = directory.0.join("resolv.conf");
-        fs::write(&resolv_conf, "").map_err(step("write resolv.conf"))?;
         let bundle = Bundle {
-            rootfs: &root.path,
             command: &bootstrap::command(root.language),
             holder: helper.holder,
             first_id: slot.first_id(),
             cgroup: &format!("{}/{id}", shared.settings.cgroup),
-            bootstraps: &shared.bootstraps,
-            resolv_conf: &resolv_conf,
         };
         let config = bundle.config().to_string();
         fs::write(directory.0.join("config.json"), config).map_err(step("write config.json"))?;
@@ -130,7 +128,10 @@ impl Prepared {
 }
 
 impl Helper {
-    async fn start(program: &[String], order: &Order) -> Result<(Self, mpsc::Receiver<OutputLine>), CreateError> {
+    async fn start(
+        program: &[String],
+        order: &Order,
+    ) -> Result<(Self, mpsc::Receiver<OutputLine>), CreateError> {
         let failed = "start the helper";
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(step(failed))?;
         let (stdout, to_stdout) = io::pipe().map_err(step(failed))?;
@@ -169,7 +170,9 @@ impl Helper {
     async fn hear(&mut self, word: &str) -> Result<i32, CreateError> {
         let mut line = String::new();
         let heard = tokio::time::timeout(WARM_TIME, self.socket.read_line(&mut line)).await;
-        heard.map_err(|_| CreateError::Oci("the helper does not answer".into()))?.map_err(step("hear the helper"))?;
+        heard
+            .map_err(|_| CreateError::Oci("the helper does not answer".into()))?
+            .map_err(step("hear the helper"))?;
         match line.trim_end().split_once(' ') {
             Some((said, number)) if said == word => {
                 number.parse().map_err(|_| CreateError::Oci(format!("the helper said {line:?}")))
@@ -209,13 +212,14 @@ async fn listen(netns: &OwnedFd) -> io::Result<TcpListener> {
     let netns = netns.try_clone()?;
     let made = tokio::task::spawn_blocking(move || {
         std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("wharf-listen".into()).spawn_scoped(scope, || {
-                setns(&netns, CloneFlags::CLONE_NEWNET)?;
-                sys::loopback_up()?;
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT))?;
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            })?;
+            let thread =
+                std::thread::Builder::new().name("wharf-listen".into()).spawn_scoped(scope, || {
+                    setns(&netns, CloneFlags::CLONE_NEWNET)?;
+                    sys::loopback_up()?;
+                    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT))?;
+                    listener.set_nonblocking(true)?;
+                    Ok(listener)
+                })?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     });

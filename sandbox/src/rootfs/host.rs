@@ -22,7 +22,8 @@ pub(super) fn view(language: Language, data: &Path) -> Result<PathBuf, RootfsErr
     }
     let parent = root.parent().expect("it was joined");
     fs::create_dir_all(parent).map_err(failed(parent))?;
-    let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent).map_err(failed(parent))?;
+    let unfinished =
+        tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent).map_err(failed(parent))?;
     fs::set_permissions(unfinished.path(), fs::Permissions::from_mode(0o755)).map_err(failed(parent))?;
     parts.copy(unfinished.path())?;
     let unfinished = unfinished.keep();
@@ -168,7 +169,8 @@ fn python_directories(program: &Path) -> Result<Vec<PathBuf>, RootfsError> {
         let detail = String::from_utf8_lossy(&said.stderr).trim().to_owned();
         return Err(RootfsError::Mute { program: program.display().to_string(), detail });
     }
-    let mut directories: Vec<PathBuf> = String::from_utf8_lossy(&said.stdout).lines().map(PathBuf::from).collect();
+    let mut directories: Vec<PathBuf> =
+        String::from_utf8_lossy(&said.stdout).lines().map(PathBuf::from).collect();
     directories.dedup();
     Ok(directories)
 }
@@ -192,8 +194,18 @@ fn modules(directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
 /// Parts of Python's library that no function needs, and other people's packages, which belong into a function's own code.
 fn is_of_no_use(name: &str) -> bool {
     const NAMES: [&str; 12] = [
-        "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "dist-packages",
-        "site-packages", "pydoc_data", "turtle.py", "npm",
+        "test",
+        "tests",
+        "idlelib",
+        "tkinter",
+        "turtledemo",
+        "ensurepip",
+        "lib2to3",
+        "dist-packages",
+        "site-packages",
+        "pydoc_data",
+        "turtle.py",
+        "npm",
     ];
     NAMES.contains(&name) || name.starts_with("config-")
 }
@@ -203,10 +215,36 @@ const LAYOUT: &str = "1";
 
 /// What a shell script of a `provided` function can count on, as far as this machine has it.
 const COMMANDS: [&str; 30] = [
-    "/bin/bash", "/bin/cat", "/bin/chmod", "/bin/cp", "/bin/cut", "/bin/date", "/bin/echo", "/bin/env", "/bin/false",
-    "/bin/grep", "/bin/head", "/bin/ls", "/bin/mkdir", "/bin/mktemp", "/bin/mv", "/bin/printf", "/bin/rm", "/bin/sed",
-    "/bin/seq", "/bin/sleep", "/bin/sort", "/bin/tail", "/bin/tr", "/bin/true", "/bin/uname", "/bin/wc", "/usr/bin/awk",
-    "/usr/bin/curl", "/usr/bin/dirname", "/usr/bin/id",
+    "/bin/bash",
+    "/bin/cat",
+    "/bin/chmod",
+    "/bin/cp",
+    "/bin/cut",
+    "/bin/date",
+    "/bin/echo",
+    "/bin/env",
+    "/bin/false",
+    "/bin/grep",
+    "/bin/head",
+    "/bin/ls",
+    "/bin/mkdir",
+    "/bin/mktemp",
+    "/bin/mv",
+    "/bin/printf",
+    "/bin/rm",
+    "/bin/sed",
+    "/bin/seq",
+    "/bin/sleep",
+    "/bin/sort",
+    "/bin/tail",
+    "/bin/tr",
+    "/bin/true",
+    "/bin/uname",
+    "/bin/wc",
+    "/usr/bin/awk",
+    "/usr/bin/curl",
+    "/usr/bin/dirname",
+    "/usr/bin/id",
 ];
 
 /// Directories of every view.

@@ -12,7 +12,8 @@ pub(super) fn of(files: &[PathBuf]) -> Result<BTreeSet<PathBuf>, RootfsError> {
     // The loader tells of one file at a time; ldd(1) asks it for each.
     for some in files.chunks(AT_ONCE) {
         let said = Command::new("ldd").args(some).env("LC_ALL", "C").output();
-        let said = said.map_err(|error| RootfsError::Mute { program: "ldd".into(), detail: error.to_string() })?;
+        let said =
+            said.map_err(|error| RootfsError::Mute { program: "ldd".into(), detail: error.to_string() })?;
         found.extend(parse(&String::from_utf8_lossy(&said.stdout)));
     }
     Ok(found)
