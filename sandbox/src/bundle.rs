@@ -6,7 +6,7 @@ use crate::limits::{
     CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, IDS_PER_CONTAINER, OPEN_FILES, TASKS, WARM_MEMORY_MB,
     WARM_TMP_MB,
 };
-use crate::seccomp;
+use crate::{Oci, seccomp};
 
 /// What differs from container to container.
 pub(crate) struct Bundle<'a> {
@@ -16,6 +16,8 @@ pub(crate) struct Bundle<'a> {
     pub(crate) holder: i32,
     /// The first of its ids on the host.
     pub(crate) first_id: u32,
+    /// What makes it.
+    pub(crate) oci: &'a Oci,
     /// Its control group.
     pub(crate) cgroup: &'a str,
 }
@@ -53,7 +55,7 @@ impl Bundle<'_> {
                     "pids": { "limit": TASKS },
                     "cpu": { "quota": CPU_QUOTA_US, "period": CPU_PERIOD_US },
                 },
-                "seccomp": seccomp::filter(),
+                "seccomp": seccomp::filter(self.oci),
                 "rootfsPropagation": "private",
                 "maskedPaths": MASKED,
                 "readonlyPaths": READ_ONLY,

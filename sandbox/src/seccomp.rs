@@ -2,18 +2,27 @@
 
 use serde_json::{Value, json};
 
+use crate::Oci;
+
 /// The filter as the OCI runtime specification has it (config-linux.md, "Seccomp").
 ///
 /// Calls that exist and are refused fail with `EPERM`; those that nobody has heard of fail with `ENOSYS`, so that a newer C library takes
 /// its older way.
-pub(crate) fn filter() -> Value {
+///
+/// The specification does not say which of two values is the mask of `SCMP_CMP_MASKED_EQ`. To runc and crun it is the first, to the
+/// embedded library the second (libcontainer 0.7, `translate_op`).
+pub(crate) fn filter(oci: &Oci) -> Value {
     let names = |list: &str| list.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let sockets = ALLOWED_FAMILIES.map(|family| {
         let argument = json!([{ "index": 0, "value": family, "op": "SCMP_CMP_EQ" }]);
         json!({ "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": argument })
     });
     // No new namespaces: a process in a user namespace of its own has all capabilities there.
-    let clone = json!([{ "index": 0, "value": CLONE_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }]);
+    let (value, value_two) = match oci {
+        Oci::Embedded => (0, CLONE_NAMESPACES),
+        Oci::Program(_) => (CLONE_NAMESPACES, 0),
+    };
+    let clone = json!([{ "index": 0, "value": value, "valueTwo": value_two, "op": "SCMP_CMP_MASKED_EQ" }]);
     let mut calls = vec![
         json!({ "names": names(ALLOWED), "action": "SCMP_ACT_ALLOW" }),
         json!({ "names": names(REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM }),

@@ -39,9 +39,11 @@ struct Counts {
 
 #[test]
 fn every_caller_gets_an_answer_or_a_clear_error_and_everything_accepted_ends() {
-    let invocations: u32 = env::var("WHARF_INVOCATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
+    let invocations: u32 =
+        env::var("WHARF_INVOCATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
     let seed = env::var("WHARF_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ Instant::now().elapsed().as_nanos() as u64);
+    let seed =
+        seed.unwrap_or_else(|| u64::from(std::process::id()) ^ Instant::now().elapsed().as_nanos() as u64);
     println!("{invocations} invocations, seed {seed} (WHARF_SEED)");
     let scene = Scene::start("fn-crowd");
     scene.warm("python3", 8);
@@ -71,7 +73,13 @@ fn every_caller_gets_an_answer_or_a_clear_error_and_everything_accepted_ends() {
         outcomes.into_iter().for_each(|outcome| outcome.unwrap());
     });
     let (scene, counts) = (scene.into_inner().unwrap(), counts.into_inner().unwrap());
-    println!("{:?}, {} kills, {} restarts, {} accepted", counts.sync, counts.kills, counts.restarts, counts.accepted.len());
+    println!(
+        "{:?}, {} kills, {} restarts, {} accepted",
+        counts.sync,
+        counts.kills,
+        counts.restarts,
+        counts.accepted.len()
+    );
     let ok = counts.sync.get(&(200, String::new())).copied().unwrap_or_default();
     assert!(ok > invocations / 3, "{:?}", counts.sync);
     assert!(counts.kills > 0 && counts.restarts > 0 && !counts.accepted.is_empty());
@@ -98,10 +106,18 @@ fn every_caller_gets_an_answer_or_a_clear_error_and_everything_accepted_ends() {
 
 /// Groups below this daemon's parent group that are not its own.
 fn groups_of_others(pid: u32, scene: &Scene) -> Vec<std::path::PathBuf> {
-    let parents: Vec<_> = scene.left().iter().filter_map(|path| path.parent().map(Into::into)).collect::<Vec<std::path::PathBuf>>();
+    let parents: Vec<_> = scene
+        .left()
+        .iter()
+        .filter_map(|path| path.parent().map(Into::into))
+        .collect::<Vec<std::path::PathBuf>>();
     let own = format!("w{pid}-");
-    let is_ours = |path: &std::path::PathBuf| path.parent().is_some_and(|parent| parents.iter().any(|own| own == parent));
-    let is_own = |path: &std::path::PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own));
+    let is_ours = |path: &std::path::PathBuf| {
+        path.parent().is_some_and(|parent| parents.iter().any(|own| own == parent))
+    };
+    let is_own = |path: &std::path::PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own))
+    };
     groups().into_iter().filter(|path| is_ours(path) && !is_own(path)).collect()
 }
 

@@ -35,14 +35,28 @@ fn what_cannot_be_a_function_is_refused_and_leaves_nothing() {
 fn code_is_deployed_from_a_directory_by_the_command_line_and_invoked_by_it() {
     let scene = Scene::start("fn-cli");
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("handler.py"), "def handler(event, context):\n    print('hello')\n    return {'got': event}\n").unwrap();
+    std::fs::write(
+        directory.path().join("handler.py"),
+        "def handler(event, context):\n    print('hello')\n    return {'got': event}\n",
+    )
+    .unwrap();
     let path = directory.path().to_str().unwrap();
     let run = |arguments: &[&str]| {
         let output = scene.daemon.wharf(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    run(&["function", "deploy", path, "--name", "greets", "--runtime", "python3", "--handler", "handler.handler"]);
+    run(&[
+        "function",
+        "deploy",
+        path,
+        "--name",
+        "greets",
+        "--runtime",
+        "python3",
+        "--handler",
+        "handler.handler",
+    ]);
     assert!(run(&["function", "list"]).contains("greets"));
     let answer = run(&["function", "invoke", "greets", "--event", "{\"a\": 1}"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&answer).unwrap(), json!({"got": {"a": 1}}));

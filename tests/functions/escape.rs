@@ -10,7 +10,8 @@ fn everything_is_denied_to_a_function_of_a_daemon() {
     let _vpc = scene.vpc("orders");
     scene.deployed("other", ECHO, &json!({}));
     scene.answer("other", &json!(1));
-    let code = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/functions/escape/handler.py")).unwrap();
+    let code =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/functions/escape/handler.py")).unwrap();
     scene.deployed("escapes", &code, &json!({"timeout_s": 60, "memory_mb": 256}));
     let host = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = host.local_addr().unwrap().port();
@@ -23,7 +24,8 @@ fn everything_is_denied_to_a_function_of_a_daemon() {
     let outcomes = scene.answer("escapes", &event);
     let outcomes = outcomes.as_object().unwrap();
     assert!(outcomes.len() > 90, "{} attempts", outcomes.len());
-    let allowed: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.as_str().unwrap().starts_with("denied: ")).collect();
+    let allowed: Vec<_> =
+        outcomes.iter().filter(|(_, outcome)| !outcome.as_str().unwrap().starts_with("denied: ")).collect();
     assert!(allowed.is_empty(), "{allowed:#?}");
     assert_eq!(scene.answer("other", &json!(2)), 2);
 }

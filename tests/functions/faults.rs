@@ -12,11 +12,17 @@ const CASES: [Case; 13] = [
     ("no-handler", "x = 1\n", 502, "function_not_loaded", "Runtime.HandlerNotFound"),
     ("syntax", "def handler(:\n", 502, "function_not_loaded", "Runtime.UserCodeSyntaxError"),
     ("raises-at-import", "raise ValueError('at import')\n", 502, "function_not_loaded", "ValueError"),
-    ("exits-at-import", "import os\nos._exit(3)\n", 502, "function_ended", "Runtime.ExitError"),
+    ("exits-at-import", "import os\nos._exit(3)\n", 502, "function_not_loaded", "Runtime.ExitError"),
     ("raises", "def handler(e, c):\n    raise KeyError('id')\n", 502, "function_failed", "KeyError"),
     ("not-json", "def handler(e, c):\n    return object()\n", 502, "function_failed", "Runtime.MarshalError"),
     ("exits", "import os\ndef handler(e, c):\n    os._exit(7)\n", 502, "function_ended", "Runtime.ExitError"),
-    ("never-returns", "def handler(e, c):\n    while True: pass\n", 504, "function_timed_out", "Sandbox.Timedout"),
+    (
+        "never-returns",
+        "def handler(e, c):\n    while True: pass\n",
+        504,
+        "function_timed_out",
+        "Sandbox.Timedout",
+    ),
     (
         "fills-memory",
         "def handler(e, c):\n    a = []\n    while True: a.append(bytearray(1 << 20))\n",
@@ -24,7 +30,13 @@ const CASES: [Case; 13] = [
         "function_out_of_memory",
         "Runtime.OutOfMemory",
     ),
-    ("too-large", "def handler(e, c):\n    return 'x' * (7 << 20)\n", 502, "answer_too_large", "Function.ResponseSizeTooLarge"),
+    (
+        "too-large",
+        "def handler(e, c):\n    return 'x' * (7 << 20)\n",
+        502,
+        "answer_too_large",
+        "Function.ResponseSizeTooLarge",
+    ),
     (
         "closes-the-api",
         "import os\ndef handler(e, c):\n    os.closerange(3, 1024)\n    return 1\n",
@@ -32,13 +44,7 @@ const CASES: [Case; 13] = [
         "function_ended",
         "Runtime.ExitError",
     ),
-    (
-        "deep",
-        "def handler(e, c):\n    return handler(e, c)\n",
-        502,
-        "function_failed",
-        "RecursionError",
-    ),
+    ("deep", "def handler(e, c):\n    return handler(e, c)\n", 502, "function_failed", "RecursionError"),
 ];
 
 #[test]
@@ -92,7 +98,8 @@ fn nobody_answers_for_somebody_elses_invocation() {
     let invocations = scene.api.get("/v1/functions/echo/invocations").1;
     let id = invocations["items"][0]["id"].clone();
     let outcomes = scene.answer("forges", &json!({"ids": [id]}));
-    let refused = outcomes.as_array().unwrap().iter().all(|status| (400..500).contains(&status.as_u64().unwrap()));
+    let refused =
+        outcomes.as_array().unwrap().iter().all(|status| (400..500).contains(&status.as_u64().unwrap()));
     assert!(refused, "{outcomes}");
     assert_eq!(scene.answer("echo", &json!(2)), 2);
 }

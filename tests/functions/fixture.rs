@@ -141,7 +141,8 @@ impl Drop for Scene {
 pub(crate) fn groups() -> Vec<PathBuf> {
     let mut roots = children(Path::new("/sys/fs/cgroup"));
     roots.push("/sys/fs/cgroup".into());
-    let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wharf-"));
+    let ours =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wharf-"));
     let parents = roots.iter().flat_map(|root| children(root)).filter(ours);
     parents.flat_map(|parent| children(&parent)).filter(|path| path.is_dir()).collect()
 }

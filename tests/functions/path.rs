@@ -31,12 +31,15 @@ exports.handler = (event) => new Promise((resolve, reject) => {
         let (status, body) = scene.deploy_files(&format!("node-{name}"), &[("index.js", node)], &node_more);
         assert_eq!(status, 201, "{body}");
         let shell_more = json!({"connectors": [name], "runtime": "provided", "handler": null});
-        let (status, body) = scene.deploy_files(&format!("shell-{name}"), &[("bootstrap", shell)], &shell_more);
+        let (status, body) =
+            scene.deploy_files(&format!("shell-{name}"), &[("bootstrap", shell)], &shell_more);
         assert_eq!(status, 201, "{body}");
         for function in ["python", "node", "shell"] {
             for _ in 0..2 {
                 let answer = scene.answer(&format!("{function}-{name}"), &event);
-                let page = answer.as_str().map_or_else(|| answer.clone(), |text| serde_json::from_str(text).unwrap());
+                let page = answer
+                    .as_str()
+                    .map_or_else(|| answer.clone(), |text| serde_json::from_str(text).unwrap());
                 assert_eq!(page["server"], *name, "{function}: {page}");
                 assert!(page["client"].as_str().unwrap().starts_with(&EXTERNAL.to_string()), "{page}");
             }
@@ -45,12 +48,14 @@ exports.handler = (event) => new Promise((resolve, reject) => {
     }
     // Each is a container of its tenant's while it is there, with sessions that can be looked at.
     let containers = scene.api.get("/v1/containers").1;
-    let functions: Vec<_> = containers["items"].as_array().unwrap().iter().map(|item| &item["function"]).collect();
+    let functions: Vec<_> =
+        containers["items"].as_array().unwrap().iter().map(|item| &item["function"]).collect();
     assert_eq!(functions.len(), 6, "{containers}");
     assert!(functions.iter().any(|name| *name == "node-billing"));
     let spans = scene.api.get("/v1/functions/python-orders/invocations").1;
     let first = spans["items"].as_array().unwrap().last().unwrap().clone();
-    let names: Vec<_> = first["spans"].as_array().unwrap().iter().map(|span| span["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        first["spans"].as_array().unwrap().iter().map(|span| span["name"].as_str().unwrap()).collect();
     for name in ["mount", "load", "attach", "handler"] {
         assert!(names.contains(&name), "{first}");
     }

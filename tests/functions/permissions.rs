@@ -30,7 +30,8 @@ fn a_function_that_a_connector_does_not_name_cannot_be_deployed_with_it() {
 }
 
 #[test]
-fn a_revoked_connector_ends_what_a_function_has_in_mid_flight_and_reaches_nothing_until_it_is_approved_again() {
+fn a_revoked_connector_ends_what_a_function_has_in_mid_flight_and_reaches_nothing_until_it_is_approved_again()
+{
     let scene = Scene::start("fn-revoke");
     let vpc = scene.vpc("orders");
     let server = Http::start(&vpc, SERVER, "orders").unwrap();
@@ -43,7 +44,9 @@ fn a_revoked_connector_ends_what_a_function_has_in_mid_flight_and_reaches_nothin
     assert!(scene.answer("fetches", &event).as_str().unwrap().contains("orders"));
     thread::scope(|scope| {
         let waits = scope.spawn(|| scene.answer("waits", &event));
-        patiently("the connection", || scene.api.get("/v1/functions/waits/logs").1.to_string().contains("connected"));
+        patiently("the connection", || {
+            scene.api.get("/v1/functions/waits/logs").1.to_string().contains("connected")
+        });
         let (status, body) = scene.api.delete("/v1/vpcs/orders/connectors/orders");
         assert!(status < 300, "{status} {body}");
         assert_eq!(waits.join().unwrap(), "ConnectionResetError");
@@ -57,7 +60,10 @@ fn a_revoked_connector_ends_what_a_function_has_in_mid_flight_and_reaches_nothin
     assert_eq!(server.clients().len(), seen);
     let (status, body) = scene.api.put("/v1/vpcs/orders/connectors/orders");
     assert!(status < 300, "{status} {body}");
-    assert!(scene.answer("fetches", &event).as_str().unwrap().contains("orders"), "the environment that it had");
+    assert!(
+        scene.answer("fetches", &event).as_str().unwrap().contains("orders"),
+        "the environment that it had"
+    );
 }
 
 #[test]

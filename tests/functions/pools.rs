@@ -13,17 +13,26 @@ fn a_burst_is_served_by_what_is_warm_and_by_no_more_than_it_takes() {
     let scene = Scene::start("fn-burst");
     scene.warm("python3", 8);
     let before = ids(&scene);
-    scene.deployed("sleeps", "import time\ndef handler(e, c):\n    time.sleep(0.2)\n    return e\n", &json!({}));
+    scene.deployed(
+        "sleeps",
+        "import time\ndef handler(e, c):\n    time.sleep(0.2)\n    return e\n",
+        &json!({}),
+    );
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..8).map(|n| scope.spawn({
-            let scene = &scene;
-            move || scene.answer("sleeps", &json!(n))
-        })).collect();
+        let calls: Vec<_> = (0..8)
+            .map(|n| {
+                scope.spawn({
+                    let scene = &scene;
+                    move || scene.answer("sleeps", &json!(n))
+                })
+            })
+            .collect();
         for (n, call) in calls.into_iter().enumerate() {
             assert_eq!(call.join().unwrap(), n);
         }
     });
-    let used: BTreeSet<_> = environments_of(&scene, "sleeps").iter().map(|one| one["id"].to_string()).collect();
+    let used: BTreeSet<_> =
+        environments_of(&scene, "sleeps").iter().map(|one| one["id"].to_string()).collect();
     assert!(used.is_subset(&before), "those that were warm: {used:?} of {before:?}");
     // Short ones wait for each other instead.
     scene.deployed("short", ECHO, &json!({}));
@@ -49,14 +58,22 @@ fn concurrency_is_a_limit() {
     let sleeps = "import time\ndef handler(e, c):\n    time.sleep(0.3)\n    return e\n";
     scene.deployed("two", sleeps, &json!({"concurrency": 2}));
     let statuses: Vec<u16> = thread::scope(|scope| {
-        let calls: Vec<_> = (0..30).map(|n| scope.spawn({
-            let scene = &scene;
-            move || scene.invoke("two", &json!(n))
-        })).collect();
-        calls.into_iter().map(|call| call.join().unwrap()).map(|(status, body)| {
-            assert!(status == 200 || body["code"] == "too_many_invocations", "{status} {body}");
-            status
-        }).collect()
+        let calls: Vec<_> = (0..30)
+            .map(|n| {
+                scope.spawn({
+                    let scene = &scene;
+                    move || scene.invoke("two", &json!(n))
+                })
+            })
+            .collect();
+        calls
+            .into_iter()
+            .map(|call| call.join().unwrap())
+            .map(|(status, body)| {
+                assert!(status == 200 || body["code"] == "too_many_invocations", "{status} {body}");
+                status
+            })
+            .collect()
     });
     assert!(statuses.contains(&429) && statuses.contains(&200), "{statuses:?}");
     assert!(environments_of(&scene, "two").len() <= 2);
@@ -87,7 +104,8 @@ fn every_step_of_an_environment_is_told_with_its_cause() {
     scene.answer("f", &json!({}));
     let id = environments_of(&scene, "f")[0]["id"].as_str().unwrap().to_owned();
     let detail = scene.api.get(&format!("/v1/environments/{id}")).1;
-    let steps: Vec<_> = detail["transitions"].as_array().unwrap().iter().map(|step| step["to"].as_str().unwrap()).collect();
+    let steps: Vec<_> =
+        detail["transitions"].as_array().unwrap().iter().map(|step| step["to"].as_str().unwrap()).collect();
     assert_eq!(steps[..5], ["creating", "warm", "init", "idle", "busy"], "{detail}");
     assert!(detail["memory_bytes"].as_u64().unwrap() > 1 << 20, "{detail}");
     assert!(scene.api.delete(&format!("/v1/environments/{id}")).0 < 300);
@@ -102,7 +120,11 @@ fn a_container_that_is_killed_is_replaced_and_a_killed_daemon_leaves_nothing_to_
     let before = groups();
     assert!(!before.is_empty());
     let mine = scene.left();
-    let pids: Vec<i32> = mine.iter().filter_map(|group| std::fs::read_to_string(group.join("cgroup.procs")).ok()).flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>()).collect();
+    let pids: Vec<i32> = mine
+        .iter()
+        .filter_map(|group| std::fs::read_to_string(group.join("cgroup.procs")).ok())
+        .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())
+        .collect();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pids[0]), nix::sys::signal::Signal::SIGKILL).unwrap();
     scene.warm("python3", 3);
     scene.deployed("f", ECHO, &json!({}));

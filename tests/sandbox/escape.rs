@@ -22,7 +22,8 @@ async fn tries_to_get_out(world: World) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("daemon.sock");
     let _daemon = UnixListener::bind(&socket).unwrap();
-    let code = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/functions/escape/handler.py")).unwrap();
+    let code =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/functions/escape/handler.py")).unwrap();
     let container = world.function("python3", &[("handler.py", &code)]).await;
     let other = world.warm("python3").await;
     let event_ = json!({

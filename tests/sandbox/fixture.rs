@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use sandbox::{Answer, Assignment, Body, Container, Fault, Invocation, Language, Oci, Rootfs, Runtime, Sandbox, Settings};
+use sandbox::{
+    Answer, Assignment, Body, Container, Fault, Invocation, Language, Oci, Rootfs, Runtime, Sandbox, Settings,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -80,9 +82,12 @@ impl World {
     pub(crate) fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-            let roots = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+            let roots =
+                fs::read_dir(root).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
             for root in roots.chain([root.into()]) {
-                left.extend(names(&root.join(&self.settings.cgroup)).into_iter().filter(|name| name.starts_with('w')));
+                left.extend(
+                    names(&root.join(&self.settings.cgroup)).into_iter().filter(|name| name.starts_with('w')),
+                );
             }
         }
         left.extend(names(&self.settings.run).into_iter().filter(|name| name.starts_with('w')));

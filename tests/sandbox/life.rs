@@ -20,11 +20,17 @@ async fn a_warm_container_becomes_a_function_once_answers_and_leaves_nothing() {
     container.initialised().await.unwrap();
     for id in ["one", "two"] {
         let answer = json(container.invoke(event(id, "{\"a\": 1}")).await);
-        assert_eq!(answer, json!({"event": {"a": 1}, "id": id, "task": ["handler.py"], "uid": 1000, "E": "mine"}));
+        assert_eq!(
+            answer,
+            json!({"event": {"a": 1}, "id": id, "task": ["handler.py"], "uid": 1000, "E": "mine"})
+        );
     }
     assert!(matches!(container.assign(assignment).await, Err(AssignError::NotWarm)));
     let usage = container.usage();
-    assert!(usage.memory_bytes > 1 << 20 && usage.memory_peak_bytes >= usage.memory_bytes && usage.tasks >= 1, "{usage:?}");
+    assert!(
+        usage.memory_bytes > 1 << 20 && usage.memory_peak_bytes >= usage.memory_bytes && usage.tasks >= 1,
+        "{usage:?}"
+    );
     assert!(!world.left().is_empty());
     container.remove().await;
     container.remove().await;
@@ -55,19 +61,32 @@ async fn what_is_prepared_and_not_started_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_ends_is_noticed_and_why() {
     let world = World::new().await;
-    let exits = world.function("python3", &[("handler.py", "import os\ndef handler(e, c):\n    os._exit(7)\n")]).await;
+    let exits = world
+        .function("python3", &[("handler.py", "import os\ndef handler(e, c):\n    os._exit(7)\n")])
+        .await;
     assert_eq!(exits.invoke(event("one", "1")).await.unwrap_err(), Fault::Exited(Exit::Status(7)));
     assert_eq!(exits.ended().await, Exit::Status(7));
-    let killed = world.function("python3", &[("handler.py", "def handler(e, c):\n    while True: pass\n")]).await;
+    let killed =
+        world.function("python3", &[("handler.py", "def handler(e, c):\n    while True: pass\n")]).await;
     let invoked = tokio::spawn({
         let killed = killed.clone();
         async move { killed.invoke(event("one", "1")).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(killed.pid() as i32), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(killed.pid() as i32),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
     assert_eq!(invoked.await.unwrap().unwrap_err(), Fault::Exited(Exit::Signal(9)));
     let fills = world
-        .function("python3", &[("handler.py", "def handler(e, c):\n    a = []\n    while True: a.append(bytearray(1 << 20))\n")])
+        .function(
+            "python3",
+            &[(
+                "handler.py",
+                "def handler(e, c):\n    a = []\n    while True: a.append(bytearray(1 << 20))\n",
+            )],
+        )
         .await;
     assert_eq!(fills.invoke(event("one", "1")).await.unwrap_err(), Fault::OutOfMemory { limit_mb: 128 });
     for container in [exits, killed, fills] {

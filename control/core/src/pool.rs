@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::fleet::PoolCounts;
 use crate::limits::{
     POOL_MEMORY_DEFAULT_MB, POOL_MEMORY_MAX_MB, REFILL_DEFAULT_PER_S, REFILL_MAX_PER_S, WARM_MAX,
     WARM_MAX_DEFAULT, WARM_MIN_DEFAULT,
 };
-use crate::fleet::PoolCounts;
 use crate::{Code, Faults, Name, Problem, number};
 
 /// What a pool shall be.

@@ -100,6 +100,7 @@ impl Prepared {
             command: &bootstrap::command(root.language),
             holder: helper.holder,
             first_id: slot.first_id(),
+            oci: &shared.settings.oci,
             cgroup: &format!("{}/{id}", shared.settings.cgroup),
         };
         let config = bundle.config().to_string();

@@ -52,7 +52,10 @@ def system_calls():
 def reading(path):
     def read():
         with open(path, "rb") as file:
-            return f"read {file.read(16)!r}"
+            content = file.read(16)
+            if not content:
+                raise PermissionError(errno.EPERM, "masked: empty")
+            return f"read {content!r}"
     return read
 
 

@@ -51,12 +51,10 @@ impl Functions {
     /// Joins what is set with what is built in.
     pub(crate) fn resolve(oci: Option<PathBuf>, set: Vec<RuntimeOption>) -> Self {
         let set: Vec<_> = set.into_iter().map(RuntimeOption::runtime).collect();
-        let built_in = [
-            ("python3", Language::Python3),
-            ("nodejs", Language::Nodejs),
-            ("provided", Language::Provided),
-        ];
-        let built_in = built_in.into_iter().filter(|(name, _)| set.iter().all(|runtime| runtime.name != *name));
+        let built_in =
+            [("python3", Language::Python3), ("nodejs", Language::Nodejs), ("provided", Language::Provided)];
+        let built_in =
+            built_in.into_iter().filter(|(name, _)| set.iter().all(|runtime| runtime.name != *name));
         let runtimes = built_in
             .map(|(name, language)| Runtime { name: name.to_owned(), language, rootfs: Rootfs::Host })
             .chain(set.iter().cloned())

@@ -17,7 +17,8 @@ pub(super) async fn open(settings: &Settings) -> Result<Option<Sandbox>, Failure
     let run = settings.socket.parent().unwrap_or(Path::new("/run")).join("containers");
     let data = settings.state.as_ref().map_or_else(|| run.join("data"), |state| state.join("functions"));
     let program = std::env::current_exe();
-    let program = program.map_err(|e| Failure::new(Exit::Failed, format_args!("this program is gone: {e}")))?;
+    let program =
+        program.map_err(|e| Failure::new(Exit::Failed, format_args!("this program is gone: {e}")))?;
     let sandbox = sandbox::Settings {
         data,
         cgroup: format!("wharf-{:016x}", hash(&run)),
