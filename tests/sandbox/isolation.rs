@@ -75,7 +75,8 @@ fn search(directory: &std::path::Path) -> (usize, Vec<String>) {
             let (more, others) = search(&path);
             files += more;
             found.extend(others);
-        } else if kind.is_file() {
+        // A device can be mounted over what its directory calls a file.
+        } else if fs::symlink_metadata(&path).is_ok_and(|known| known.is_file()) {
             files += 1;
             if fs::read(&path).is_ok_and(|content| has(&content)) {
                 found.push(path.display().to_string());
