@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use beneath::Beneath;
+pub(crate) use beneath::{Beneath, path};
 use image::ImageError;
 
 use crate::bundle::MOUNT_POINTS;

@@ -18,7 +18,7 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, syncfs, unlinkat};
 use crate::limits;
 
 /// The directory, open.
-pub(super) struct Beneath {
+pub(crate) struct Beneath {
     root: OwnedFd,
     /// Parts of its own path.
     depth: usize,
@@ -31,14 +31,14 @@ pub(super) struct Made {
 }
 
 impl Beneath {
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let root = open(root, DIRECTORY, Mode::empty())?;
         let depth = depth(&root)?;
         Ok(Self { root, depth })
     }
 
     /// The directory at a path; `NotFound` also if a link leads nowhere.
-    pub(super) fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub(crate) fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         for _ in 0..RACES {
@@ -162,8 +162,8 @@ fn depth(directory: &OwnedFd) -> io::Result<usize> {
     Ok(path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count())
 }
 
-/// A path to an open directory.
-fn path(directory: &OwnedFd) -> PathBuf {
+/// A path to an open directory, for calls that take nothing else.
+pub(crate) fn path(directory: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", directory.as_raw_fd()).into()
 }
 
