@@ -13,6 +13,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -26,6 +27,7 @@ use nix::unistd::{Pid, dup2_stdin};
 
 use crate::bundle::STAGE;
 use crate::limits::{HELPER_REPORT_BYTES, IDS_PER_CONTAINER};
+use crate::rootfs::{Beneath, path};
 use crate::settings::Oci;
 use crate::sys;
 
@@ -130,16 +132,16 @@ fn report(daemon: &mut UnixStream, error: &str) -> io::Result<()> {
 fn stage(order: &Order) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    let stage = Path::new(STAGE);
-    for (from, to) in [
-        (order.rootfs.clone(), stage.to_owned()),
-        (order.bootstraps.clone(), stage.join("opt/wharf")),
-        (order.bundle.join("resolv.conf"), stage.join("etc/resolv.conf")),
-    ] {
-        let tree = sys::detached_read_only(&from)?;
-        sys::move_mount(tree, &CString::new(to.into_os_string().into_encoded_bytes())?)?;
-    }
-    Ok(())
+    put(&order.rootfs, Path::new(STAGE))?;
+    // Links in there may be anybody's, and would lead to this machine's directories.
+    let root = Beneath::open(Path::new(STAGE))?;
+    put(&order.bootstraps, &path(&root.directory(Path::new("opt/wharf"))?).join("."))?;
+    put(&order.bundle.join("resolv.conf"), &path(&root.directory(Path::new("etc"))?).join("resolv.conf"))
+}
+
+/// Mounts a directory or file on another, read-only.
+fn put(from: &Path, to: &Path) -> io::Result<()> {
+    sys::move_mount(sys::detached_read_only(from)?, &CString::new(to.as_os_str().as_bytes())?)
 }
 
 /// A process whose namespaces become the container's, with the ids that it has outside.
@@ -210,6 +212,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -227,5 +231,43 @@ mod tests {
             assert_eq!(Order::parse(&order.arguments()), Some(order));
         }
         assert_eq!(Order::parse(&["x".into()]), None);
+    }
+
+    #[test]
+    fn a_root_is_put_together_within_itself_whatever_its_links_say() {
+        let around = tempfile::tempdir().unwrap();
+        let at = |path: &str| around.path().join(path);
+        let below = |path: &str| at("root").join(at(path).strip_prefix("/").unwrap());
+        for directory in [at("opt/wharf"), at("etc"), below("opt/wharf"), below("etc"), at("boot")] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        for file in [at("etc/resolv.conf"), below("etc/resolv.conf"), at("resolv.conf"), at("boot/strap")] {
+            fs::write(file, "").unwrap();
+        }
+        fs::write(at("resolv.conf"), "ours").unwrap();
+        for name in ["opt", "etc"] {
+            symlink(at(name), at("root").join(name)).unwrap();
+        }
+        let order = Order {
+            id: String::new(),
+            bundle: around.path().to_owned(),
+            rootfs: at("root"),
+            bootstraps: at("boot"),
+            state: PathBuf::new(),
+            first_id: 0,
+            oci: Oci::Embedded,
+        };
+        let staged = |path: &str| Path::new(STAGE).join(at(path).strip_prefix("/").unwrap());
+        std::thread::scope(|scope| {
+            // It is in a mount namespace of its own from then on.
+            let thread = scope.spawn(|| {
+                stage(&order).unwrap();
+                assert!(staged("opt/wharf/strap").exists());
+                assert_eq!(fs::read_to_string(staged("etc/resolv.conf")).unwrap(), "ours");
+                assert!(!at("opt/wharf/strap").exists());
+                assert_eq!(fs::read_to_string(at("etc/resolv.conf")).unwrap(), "");
+            });
+            thread.join().unwrap();
+        });
     }
 }

@@ -83,3 +83,25 @@ pub const LINK_STEPS: u64 = 20 * CODE_ENTRIES;
 /// Files and directories that are written to the disk one by one; of more, the whole filesystem is. An `fsync` each is quicker
 /// for the few files of a usual function, and does not wait for what others write.
 pub const SYNCED_ONE_BY_ONE: usize = 256;
+
+/// All files of an image, unpacked, those that upper layers hide included; and what else its layers declare. Several times what
+/// images with a language and its tools have. Bytes.
+pub const IMAGE_BYTES: u64 = 4 << 30;
+
+/// Entries of all layers of an image, directories that only paths name included. Entries.
+pub const IMAGE_ENTRIES: u64 = 500_000;
+
+/// Layers of an image: Docker makes 127 at most. Layers.
+pub const IMAGE_LAYERS: usize = 256;
+
+/// A path in a layer. Linux: `PATH_MAX` without the zero at its end. Bytes.
+pub const IMAGE_PATH_BYTES: usize = 4_095;
+
+/// What a layer says of an entry before it: long names, extended attributes. Go's archive/tar: 1 MiB. Bytes.
+pub const IMAGE_EXTENSION_BYTES: u64 = 1 << 20;
+
+/// An index, manifest or configuration of an image. OCI distribution-spec: registries take manifests of 4 MiB. Bytes.
+pub const IMAGE_DOCUMENT_BYTES: u64 = 4 << 20;
+
+/// Indexes in indexes of an image. Tools make one or two. Indexes.
+pub const IMAGE_INDEXES: usize = 8;

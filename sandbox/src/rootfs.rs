@@ -1,12 +1,19 @@
 //! Root filesystems: made once per runtime, read by all its containers, written by none.
 
+mod beneath;
 mod copy;
 mod host;
+mod image;
 mod libraries;
 
+use std::fmt::Write;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+pub(crate) use beneath::{Beneath, path};
+use image::ImageError;
 
 use crate::bundle::MOUNT_POINTS;
 use crate::settings::{Rootfs, Runtime};
@@ -38,6 +45,14 @@ pub(crate) enum RootfsError {
         /// Why it cannot be made.
         source: io::Error,
     },
+    /// The image cannot be used. Nothing of it is left.
+    #[error("the image layout {layout}: {fault}")]
+    Image {
+        /// The layout's directory.
+        layout: String,
+        /// What is wrong with it.
+        fault: Box<ImageError>,
+    },
     /// A system call failed.
     #[error("{path}: {source}")]
     System {
@@ -53,7 +68,7 @@ pub(crate) fn prepare(runtime: &Runtime, data: &Path) -> Result<PathBuf, RootfsE
     match &runtime.rootfs {
         Rootfs::Host => host::view(runtime.language, data),
         Rootfs::Directory(directory) => complete(directory),
-        Rootfs::Image { .. } => todo!("image"),
+        Rootfs::Image { layout, tag } => image::view(layout, tag.as_deref(), data),
     }
 }
 
@@ -61,33 +76,79 @@ pub(crate) fn prepare(runtime: &Runtime, data: &Path) -> Result<PathBuf, RootfsE
 pub(crate) fn check(runtime: &Runtime) -> Result<(), RootfsError> {
     match &runtime.rootfs {
         Rootfs::Host => host::check(runtime.language),
-        Rootfs::Directory(path) | Rootfs::Image { layout: path, .. } => {
-            fs::metadata(path).map(drop).map_err(failed(path))
-        }
+        Rootfs::Directory(path) => fs::metadata(path).map(drop).map_err(failed(path)),
+        Rootfs::Image { layout, tag } => image::check(layout, tag.as_deref()),
     }
 }
 
-/// A directory that has everything that is mounted on.
+/// A directory that is made once and then stays. It has another name until it is whole.
+fn once(root: PathBuf, make: impl FnOnce(&Path) -> Result<(), RootfsError>) -> Result<PathBuf, RootfsError> {
+    if root.is_dir() {
+        return Ok(root);
+    }
+    let parent = root.parent().expect("it was joined");
+    fs::create_dir_all(parent).map_err(failed(parent))?;
+    let unfinished =
+        tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(failed(parent))?;
+    fs::set_permissions(unfinished.path(), fs::Permissions::from_mode(0o755)).map_err(failed(parent))?;
+    make(unfinished.path())?;
+    match fs::rename(unfinished.path(), &root) {
+        Ok(()) => {
+            _ = unfinished.keep();
+            Ok(root)
+        }
+        // Somebody else has made it in the meantime.
+        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+            Ok(root)
+        }
+        Err(error) => Err(failed(&root)(error)),
+    }
+}
+
+/// Removes what an earlier process has begun below `data` and not finished.
+pub(crate) fn remove_unfinished(data: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(data.join(ROOTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory that has everything that is mounted on. Its links may be anybody's, so they count only in there.
 fn complete(directory: &Path) -> Result<PathBuf, RootfsError> {
+    let lacks = |missing| {
+        let directory = directory.display().to_string();
+        move |source| RootfsError::Incomplete { directory, missing, source }
+    };
+    let beneath = Beneath::open(directory).map_err(failed(directory))?;
     for missing in MOUNT_POINTS {
-        fs::create_dir_all(directory.join(missing)).map_err(|source| RootfsError::Incomplete {
-            directory: directory.display().to_string(),
-            missing,
-            source,
-        })?;
+        beneath.make(Path::new(missing)).map_err(lacks(missing))?;
     }
-    let resolv_conf = directory.join("etc/resolv.conf");
-    if fs::symlink_metadata(&resolv_conf).is_err() {
-        fs::write(&resolv_conf, "").map_err(|source| RootfsError::Incomplete {
-            directory: directory.display().to_string(),
-            missing: "etc/resolv.conf",
-            source,
-        })?;
-    }
+    let missing = "etc/resolv.conf";
+    beneath.make_empty_file(Path::new(missing)).map_err(lacks(missing))?;
     Ok(directory.to_owned())
+}
+
+/// Two lower-case digits for each byte.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
     let path = path.display().to_string();
     move |source| RootfsError::System { path, source }
 }
+
+/// Where they are, below the sandbox's directory.
+const ROOTS: &str = "rootfs";
+
+const UNFINISHED: &str = ".unfinished-";

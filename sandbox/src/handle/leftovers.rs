@@ -8,8 +8,10 @@ use super::{OpenError, step};
 use crate::Settings;
 use crate::cgroup::{Group, Hierarchies};
 use crate::limits::KILL_TIME;
+use crate::rootfs;
 
-/// Ends every process in the sandbox's control groups, and removes them and the directories of their containers.
+/// Ends every process in the sandbox's control groups, and removes them, the directories of their containers and
+/// root filesystems that are not whole.
 pub(super) fn remove(settings: &Settings, hierarchies: &Hierarchies) -> Result<(), OpenError> {
     let groups: Vec<_> =
         hierarchies.children(&settings.cgroup).iter().map(|name| hierarchies.group(name)).collect();
@@ -23,7 +25,7 @@ pub(super) fn remove(settings: &Settings, hierarchies: &Hierarchies) -> Result<(
         let path = entry.path();
         fs::remove_dir_all(&path).map_err(step(format!("remove {}", path.display())))?;
     }
-    Ok(())
+    rootfs::remove_unfinished(&settings.data).map_err(step("remove unfinished root filesystems".to_owned()))
 }
 
 fn end(groups: &[Group]) -> io::Result<()> {

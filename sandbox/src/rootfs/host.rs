@@ -3,39 +3,20 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
-use super::{RootfsError, complete, copy, failed, libraries};
+use super::{ROOTS, RootfsError, complete, copy, failed, hexadecimal, libraries, once};
 use crate::Language;
 
 /// The view of a language; made below `data` unless it is there and still right.
 pub(super) fn view(language: Language, data: &Path) -> Result<PathBuf, RootfsError> {
     let parts = Parts::of(language)?;
-    let root = data.join("rootfs").join(format!("{}-{}", name(language), parts.fingerprint()?));
-    if root.is_dir() {
-        return Ok(root);
-    }
-    let parent = root.parent().expect("it was joined");
-    fs::create_dir_all(parent).map_err(failed(parent))?;
-    let unfinished =
-        tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent).map_err(failed(parent))?;
-    fs::set_permissions(unfinished.path(), fs::Permissions::from_mode(0o755)).map_err(failed(parent))?;
-    parts.copy(unfinished.path())?;
-    let unfinished = unfinished.keep();
-    match fs::rename(&unfinished, &root) {
-        Ok(()) => Ok(root),
-        // Somebody else has made it in the meantime.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            fs::remove_dir_all(&unfinished).map_err(failed(&unfinished))?;
-            Ok(root)
-        }
-        Err(error) => Err(failed(&root)(error)),
-    }
+    let name = format!("{}-{}", name(language), parts.fingerprint()?);
+    once(data.join(ROOTS).join(name), |root| parts.copy(root))
 }
 
 /// Whether this machine has the language.
@@ -96,7 +77,7 @@ impl Parts {
             let changed = known.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             sum.update(format!("{} {} {changed:?}\n", real.display(), known.len()));
         }
-        Ok(sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(&sum.finalize()[..8]))
     }
 
     fn copy(&self, root: &Path) -> Result<(), RootfsError> {
