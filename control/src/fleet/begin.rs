@@ -29,8 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Fleet {
     pub(super) async fn begin(self, environment: Arc<Environment>, deployed: Arc<Deployed>) {
         let at = Instant::now();
-        _ = environment.version.set(deployed.key.clone());
-        _ = environment.memory_mb.set(deployed.terms.memory_mb);
+        _ = environment.deployed.set(Arc::clone(&deployed));
         match self.wire_and_load(&environment, &deployed).await {
             Ok(parts) => {
                 _ = environment.begun.set(Begun { at, took: at.elapsed(), parts });

@@ -55,9 +55,9 @@ impl Fleet {
             }
             (Err(_), Err(error)) => return Err(error.into()),
         };
-        let (version, begun, memory_mb) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (deployed, begun) = (OnceLock::new(), OnceLock::new());
         let (adopted, current, served) = Default::default();
-        Ok(Environment { id, container, spec, link, version, begun, adopted, current, served, memory_mb })
+        Ok(Environment { id, container, spec, link, deployed, begun, adopted, current, served })
     }
 
     fn take_up(&self, environment: Arc<Environment>) {
@@ -89,8 +89,8 @@ impl Fleet {
     /// What it writes belongs to its function's log. Before it has one, only we have something to say in there.
     async fn follow_output(self, environment: Arc<Environment>, mut lines: mpsc::Receiver<OutputLine>) {
         while let Some(line) = lines.recv().await {
-            match environment.version.get() {
-                Some(key) => self.0.logs.add(key, of_output(&environment, line)),
+            match environment.deployed.get() {
+                Some(deployed) => self.0.logs.add(&deployed.key, of_output(&environment, line)),
                 None => {
                     tracing::debug!(
                         container = environment.container.id(),

@@ -1,17 +1,17 @@
 //! A container as long as it is there, and what clients see of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use control_core::fleet::{Environment as Decided, EnvironmentId, VersionKey};
+use control_core::fleet::{Environment as Decided, EnvironmentId};
 use control_core::{ContainerSpec, FullName, Name};
 use gateway::AttachmentInfo;
-use sandbox::Container;
+use sandbox::{CodeId, Container};
 use tokio::sync::Mutex;
 
-use super::Fleet;
 use super::begin::Begun;
+use super::{Deployed, Fleet};
 use crate::app::{EnvironmentView, TransitionView};
 
 /// A container that is there.
@@ -21,7 +21,7 @@ pub(super) struct Environment {
     pub(super) spec: ContainerSpec,
     pub(super) link: AttachmentInfo,
     /// What it serves, once it does.
-    pub(super) version: OnceLock<VersionKey>,
+    pub(super) deployed: OnceLock<Arc<Deployed>>,
     /// How it came to serve that.
     pub(super) begun: OnceLock<Begun>,
     /// Its name as a tenant's container; held while it gets one.
@@ -30,8 +30,6 @@ pub(super) struct Environment {
     pub(super) current: std::sync::Mutex<Option<String>>,
     /// Invocations that it has served.
     pub(super) served: AtomicU64,
-    /// Memory that its function may use. MiB.
-    pub(super) memory_mb: OnceLock<u32>,
 }
 
 /// An environment as clients see it, and whose it is.
@@ -55,6 +53,12 @@ impl Fleet {
             seen.look_at(live.as_deref());
         }
         all
+    }
+
+    /// The code of every container that is there: whoever removes it from the store takes it from those who run it.
+    pub(crate) fn code_in_use(&self) -> Vec<CodeId> {
+        let state = self.state();
+        state.live.values().filter_map(|live| live.deployed.get()).map(|deployed| deployed.code).collect()
     }
 
     /// One environment.
@@ -104,7 +108,7 @@ impl EnvironmentSeen {
         self.view.container = self.tenant.as_ref().map(|_| live.spec.name.to_string());
         self.view.invocations = live.served.load(Ordering::Relaxed);
         self.view.memory_bytes = Some(live.container.usage().memory_bytes);
-        self.view.memory_limit_mb = live.memory_mb.get().copied();
+        self.view.memory_limit_mb = live.deployed.get().map(|deployed| deployed.terms.memory_mb);
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use control_core::fleet::Cause;
 use tokio::time::timeout;
 
-use super::Fleet;
 use super::environment::Environment;
+use super::{Deployed, Fleet};
 
 impl Fleet {
     /// Removes a container with all that it has. Its sessions end first, so that no packet of it comes after.
@@ -29,6 +29,12 @@ impl Fleet {
             None => _ = self.0.gateway.remove_attachment(environment.link.id).await,
         }
         environment.container.remove().await;
+        let was_last = |deployed: &Arc<Deployed>| !self.state().versions.contains_key(&deployed.key);
+        if let Some(app) = self.app()
+            && environment.deployed.get().is_some_and(was_last)
+        {
+            app.code_is_free();
+        }
     }
 
     /// Ends everything. Who waits is refused; what runs has so much patience to end, and is ended then.

@@ -12,6 +12,7 @@ use sandbox::{CodeError, CodeId, CodeStore};
 use tokio::sync::Notify;
 
 use crate::app::App;
+use crate::fleet::Fleet;
 
 /// An archive that was sent. Clones share its bytes.
 #[derive(Clone)]
@@ -91,12 +92,20 @@ impl App {
         }
     }
 
-    /// Code of all versions of all functions. What else is in use has to be added here.
+    /// Code of all versions of all functions, and of what still runs of others.
     fn needed_code(&self) -> HashSet<CodeId> {
-        self.read(|resources| {
+        // In this order: what leaves the resources while this looks is still run.
+        let mut needed: HashSet<_> = self.read(|resources| {
             let versions = resources.functions().flat_map(|function| &function.versions);
             versions.filter_map(|version| version.code.hash.as_str().parse().ok()).collect()
-        })
+        });
+        needed.extend(self.fleet().map(Fleet::code_in_use).unwrap_or_default());
+        needed
+    }
+
+    /// A container has ended that had code of a version that is no more.
+    pub(crate) fn code_is_free(&self) {
+        self.0.sweeping.ask();
     }
 }
 
