@@ -86,10 +86,10 @@ fn once(root: PathBuf, make: impl FnOnce(&Path) -> Result<(), RootfsError>) -> R
     if root.is_dir() {
         return Ok(root);
     }
+    let prefix = format!("{UNFINISHED}{}-", std::process::id());
     let parent = root.parent().expect("it was joined");
     fs::create_dir_all(parent).map_err(failed(parent))?;
-    let unfinished =
-        tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(failed(parent))?;
+    let unfinished = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(failed(parent))?;
     fs::set_permissions(unfinished.path(), fs::Permissions::from_mode(0o755)).map_err(failed(parent))?;
     make(unfinished.path())?;
     match fs::rename(unfinished.path(), &root) {
@@ -105,7 +105,7 @@ fn once(root: PathBuf, make: impl FnOnce(&Path) -> Result<(), RootfsError>) -> R
     }
 }
 
-/// Removes what an earlier process has begun below `data` and not finished.
+/// Removes what processes that are no more have begun below `data` and not finished.
 pub(crate) fn remove_unfinished(data: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(data.join(ROOTS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -113,7 +113,9 @@ pub(crate) fn remove_unfinished(data: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+        let name = entry.file_name();
+        let maker = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)?.split_once('-'));
+        if maker.is_some_and(|(id, _)| !Path::new("/proc").join(id).exists()) {
             fs::remove_dir_all(entry.path())?;
         }
     }
@@ -151,4 +153,5 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
 /// Where they are, below the sandbox's directory.
 const ROOTS: &str = "rootfs";
 
+/// Then comes the id of the process that makes it, and `-`.
 const UNFINISHED: &str = ".unfinished-";

@@ -213,8 +213,10 @@ fn what_was_begun_and_not_finished_is_removed_later() {
     forge.image(&[tar(&[file("a", "1")])]);
     forge.view(None).unwrap();
     let roots = forge.data().join("rootfs");
-    fs::create_dir_all(roots.join(".unfinished-x/y")).unwrap();
+    let ours = format!(".unfinished-{}-x", std::process::id());
+    fs::create_dir_all(roots.join(".unfinished-4194305-x/y")).unwrap();
+    fs::create_dir_all(roots.join(&ours)).unwrap();
     remove_unfinished(&forge.data()).unwrap();
-    assert_eq!(forge.roots().len(), 1);
+    assert_eq!((forge.roots().len(), &forge.roots()[0]), (2, &ours));
     remove_unfinished(&roots).unwrap();
 }
