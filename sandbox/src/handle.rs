@@ -134,6 +134,16 @@ impl Sandbox {
         &self.0.code
     }
 
+    /// Removes what is of all containers together, once there is none any more. The code and the root filesystems stay.
+    pub fn close(&self) {
+        let group = self.0.hierarchies.group(&self.0.settings.cgroup);
+        if let Err(error) = group.remove() {
+            tracing::warn!(group = self.0.settings.cgroup, %error, "the containers' control group stays");
+        }
+        // It may never have been made.
+        _ = fs::remove_dir(self.0.oci_state());
+    }
+
     /// Makes the namespaces of a new container of this runtime, and its runtime API's listener in there.
     pub async fn prepare(&self, runtime: &str) -> Result<Prepared, CreateError> {
         let known = self.0.runtimes.get(runtime);

@@ -96,6 +96,12 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        self.sandbox.close();
+    }
+}
+
 /// An event with this id, and ten seconds for it.
 pub(crate) fn event(id: &str, payload: &str) -> Invocation {
     Invocation {

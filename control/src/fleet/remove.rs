@@ -40,12 +40,12 @@ impl Fleet {
     /// Ends everything. Who waits is refused; what runs has so much patience to end, and is ended then.
     pub(crate) async fn stop(&self, patience: Duration) {
         self.with(|state, now| state.decisions.stop(now));
-        if timeout(patience, self.emptied()).await.is_ok() {
-            return;
+        if timeout(patience, self.emptied()).await.is_err() {
+            let left: Vec<_> = self.state().live.values().cloned().collect();
+            tracing::warn!(count = left.len(), "environments took too long to end; they are ended now");
+            futures_util::future::join_all(left.iter().map(|environment| self.take_apart(environment))).await;
         }
-        let left: Vec<_> = self.state().live.values().cloned().collect();
-        tracing::warn!(count = left.len(), "environments took too long to end; they are ended now");
-        futures_util::future::join_all(left.iter().map(|environment| self.take_apart(environment))).await;
+        self.0.sandbox.close();
     }
 
     /// Waits until there is no environment any more.
