@@ -182,7 +182,9 @@ impl App {
         let functions: Vec<_> =
             self.read(|resources| resources.functions().map(|function| function.name.clone()).collect());
         self.runtimes().iter().for_each(|runtime| fleet.follow_pool(runtime));
-        functions.iter().for_each(|function| fleet.follow_function(function));
+        for function in &functions {
+            fleet.follow_function(function);
+        }
     }
 
     /// What functions can be written in.

@@ -2,7 +2,7 @@
 
 use crate::Language;
 
-/// A file of [`DIRECTORY`].
+/// A file of `/opt/wharf`, which containers see read-only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct File {
     /// Its name there.
@@ -12,9 +12,6 @@ pub(crate) struct File {
     /// Its permissions.
     pub mode: u32,
 }
-
-/// Where containers see these files; read-only.
-pub(crate) const DIRECTORY: &str = "/opt/wharf";
 
 /// All of them. A container needs those of its own language only, and may see every one.
 pub(crate) const fn files() -> &'static [File] {
@@ -47,7 +44,7 @@ mod tests {
     fn what_is_started_is_a_file_or_is_given_one() {
         for language in [Language::Python3, Language::Nodejs, Language::Provided] {
             let command = command(language);
-            let ours = command.last().and_then(|last| last.strip_prefix(DIRECTORY)?.strip_prefix('/'));
+            let ours = command.last().and_then(|last| last.strip_prefix("/opt/wharf/"));
             assert!(files().iter().any(|file| Some(file.name) == ours), "{command:?}");
         }
     }

@@ -12,14 +12,13 @@
 //! ```
 
 mod assignment;
-#[allow(dead_code, reason = "containers come to use it")]
 mod bootstrap;
 mod bundle;
 mod cgroup;
 mod code;
 mod container;
+mod container_helper;
 mod handle;
-mod helper;
 mod invocation;
 pub mod limits;
 mod mounting;
@@ -35,8 +34,8 @@ mod sys;
 pub use assignment::Assignment;
 pub use code::{Bound, CodeError, CodeId, CodeStore, InvalidCodeId, LinkFault, NameFault, Unpacked, pack};
 pub use container::{AssignError, Assigned, Container, Usage};
+pub use container_helper::container_helper;
 pub use handle::{CreateError, OpenError, Prepared, Sandbox};
-pub use helper::container_helper;
 pub use invocation::{Answer, Body, Exit, Fault, FunctionError, Invocation};
 pub use output::{OutputLine, Stream};
 pub use settings::{Language, Oci, Rootfs, Runtime, Settings};

@@ -79,7 +79,7 @@ mod tests {
         let mut writer = writer;
         writer.write_all(b"one\n\nthr").unwrap();
         writer.write_all(b"ee\n\xff\n").unwrap();
-        writer.write_all(&[b'x'; LINE_BYTES + 1]).unwrap();
+        writer.write_all(&vec![b'x'; LINE_BYTES + 1]).unwrap();
         drop(writer);
         let mut texts = Vec::new();
         while let Some(line) = taken.recv().await {

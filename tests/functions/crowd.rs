@@ -70,7 +70,9 @@ fn every_caller_gets_an_answer_or_a_clear_error_and_everything_accepted_ends() {
         let outcomes: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::SeqCst);
         chaos.join().unwrap();
-        outcomes.into_iter().for_each(|outcome| outcome.unwrap());
+        for outcome in outcomes {
+            outcome.unwrap();
+        }
     });
     let (scene, counts) = (scene.into_inner().unwrap(), counts.into_inner().unwrap());
     println!(

@@ -132,7 +132,7 @@ impl Drop for Scene {
         // Containers end with a daemon that is asked to stop, and not with one that is killed.
         self.daemon.stop();
         if !thread::panicking() {
-            assert_eq!(self.left(), [PathBuf::new(); 0], "the daemon leaves nothing");
+            assert_eq!(self.left(), Vec::<PathBuf>::new(), "the daemon leaves nothing");
         }
     }
 }

@@ -74,7 +74,7 @@ async fn whoever_ends_is_noticed_and_why() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(killed.pid() as i32),
+        nix::unistd::Pid::from_raw(killed.pid().cast_signed()),
         nix::sys::signal::Signal::SIGKILL,
     )
     .unwrap();

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::{CreateError, Root, Shared};
 use crate::bundle::Bundle;
 use crate::container::{Container, Parts};
-use crate::helper::Order;
+use crate::container_helper::Order;
 use crate::limits::{KILL_TIME, LINES_WAITING, RUNTIME_API_PORT, WARM_TIME};
 use crate::output::{self, OutputLine, Stream};
 use crate::runtime_api::RuntimeApi;

@@ -190,7 +190,7 @@ def look_into_the_first_process():
 
 FILES_TO_READ = ["/etc/shadow", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/dev/mem", "/dev/kmsg", "/dev/net/tun", "/dev/fuse",
                  "/dev/vda", "/dev/sda", "/sys/kernel/notes", "/sys/class/net/eth0/address", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                 "/proc/sysrq-trigger", "/root/.bashrc", "/proc/1/root/etc/shadow", "/home", "/proc/sched_debug"]
+                 "/proc/sysrq-trigger", os.path.join("/root", ".bashrc"), "/proc/1/root/etc/shadow", "/home", "/proc/sched_debug"]
 FILES_TO_WRITE = ["/x", "/usr/x", "/etc/resolv.conf", "/etc/passwd", "/var/task/x", "/var/task/handler.py", "/opt/wharf/x", "/proc/sys/kernel/core_pattern",
                   "/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/self/uid_map", "/proc/self/oom_score_adj_x", "/dev/x", "/sys/x",
                   "/usr/bin/python3", "/proc/self/exe"]

@@ -173,7 +173,7 @@ fn make_here(order: &Order) -> Result<i32, libcontainer::error::LibcontainerErro
         .with_detach(true)
         .build()?;
     container.start()?;
-    Ok(container.pid().map_or(0, |pid| pid.as_raw()))
+    Ok(container.state.pid.unwrap_or(0))
 }
 
 fn make_by(program: &Path, order: &Order) -> Result<i32, String> {
