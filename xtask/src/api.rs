@@ -53,7 +53,7 @@ fn get(target: &Path) -> Result<PathBuf, RunError> {
         return Ok(program);
     }
     eprintln!("cargo xtask: installing {SCHEMATHESIS} into {}", environment.display());
-    step(Command::new("python3").args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
+    step(Command::new(setup::PYTHON).args(["-m", "venv"]).arg(&environment), "python3 -m venv")?;
     let pip = environment.join("bin/pip");
     step(
         Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS]),

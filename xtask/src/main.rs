@@ -39,6 +39,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Get what a build needs and this machine lacks: a library, of the distribution's packages.
+    Setup,
     /// Build everything and run every test, the end-to-end ones included.
     #[command(after_help = TEST_EXAMPLES)]
     Test {
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo { arguments } => demo::run(&arguments),
         Command::Compare { arguments } => compare::run(&arguments),
+        Command::Setup => setup::for_build().map(|()| ExitCode::SUCCESS).map_err(cargo::RunError::from),
         Command::Test { filters } => test::run(&filters),
         Command::Api { examples, seed } => api::run(examples, seed),
         Command::Fuzz { seconds, only } => fuzz::run(seconds, &only),
@@ -112,8 +115,8 @@ Examples:
   cargo xtask test                  everything
   cargo xtask test detach mac       tests with `detach` or `mac` in their name
 
-Needs root and Linux: the end-to-end tests make network namespaces. Programs that they start and this
-machine lacks are installed with apt-get.";
+Needs root and Linux: the end-to-end tests make network namespaces and containers. Programs and libraries that
+they use and this machine lacks are installed with apt-get.";
 
 const API_EXAMPLES: &str = "\
 Examples:

@@ -17,11 +17,11 @@ pub(crate) enum SetupError {
         "cannot open {TUN}: {0}; load the module with `modprobe tun`, or pass the device to this container"
     )]
     Tun(io::Error),
-    /// Programs are missing and there is no apt-get.
-    #[error("missing: {programs}; install what provides them (on Debian: {packages}) and run this again")]
+    /// Something is missing and there is no apt-get.
+    #[error("missing: {things}; install what provides them (on Debian: {packages}) and run this again")]
     Missing {
-        /// Programs that are not in PATH.
-        programs: String,
+        /// Programs that are not in PATH, libraries that the linker does not find.
+        things: String,
         /// Debian packages that have them.
         packages: String,
     },
@@ -33,48 +33,62 @@ pub(crate) enum SetupError {
     AptGetStart(io::Error),
 }
 
-/// A program that the tests start, and the Debian package that it is in.
+/// Something that the machine must have, and the Debian package that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Program {
-    name: &'static str,
+struct Need {
+    thing: Thing,
     package: &'static str,
+}
+
+/// What shows that a package is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thing {
+    /// One in PATH, or at this very path.
+    Program(&'static str),
+    /// A file that the linker finds.
+    Library(&'static str),
+    /// A module of [`PYTHON`].
+    PythonModule(&'static str),
+}
+
+/// What a build of the workspace needs of the machine, and only that. Installs what is missing, if that is allowed.
+pub(crate) fn for_build() -> Result<(), SetupError> {
+    get(BUILD)
 }
 
 /// What the demo needs of the machine: no programs, it speaks netlink and HTTP itself.
 pub(crate) fn for_demo() -> Result<(), SetupError> {
     root()?;
-    tun()
+    tun()?;
+    for_build()
 }
 
-/// What the tests need of the machine. Installs missing programs.
+/// What the tests need of the machine. Installs what is missing.
 pub(crate) fn for_test() -> Result<(), SetupError> {
     root()?;
     tun()?;
-    get(PROGRAMS)
+    get(&[BUILD, TEST].concat())
 }
 
 /// What the fuzz targets need of the machine: libFuzzer is written in C++. Installs a compiler, if that is allowed.
 pub(crate) fn for_fuzz() -> Result<(), SetupError> {
-    get(FUZZ_PROGRAMS)
+    get(&[BUILD, FUZZ].concat())
 }
 
 /// What schemathesis needs of the machine. Installs Python with what makes environments, if that is allowed.
 pub(crate) fn for_api() -> Result<(), SetupError> {
     root()?;
     tun()?;
-    get(PYTHON)?;
-    // Debian has this apart from Python, and no program tells of it.
-    let has_venv = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
-    if has_venv.is_ok_and(|output| output.status.success()) { Ok(()) } else { install(VENV) }
+    get(&[BUILD, API].concat())
 }
 
 /// What counting instructions needs of the machine. Installs valgrind, if that is allowed.
 pub(crate) fn for_bench() -> Result<(), SetupError> {
-    get(BENCH_PROGRAMS)
+    get(BENCH)
 }
 
-fn get(programs: &[Program]) -> Result<(), SetupError> {
-    let lacking = missing(programs);
+fn get(needs: &[Need]) -> Result<(), SetupError> {
+    let lacking = missing(needs);
     if lacking.is_empty() { Ok(()) } else { install(&lacking) }
 }
 
@@ -87,28 +101,69 @@ fn tun() -> Result<(), SetupError> {
     OpenOptions::new().read(true).write(true).open(TUN).map(drop).map_err(SetupError::Tun)
 }
 
-fn install(lacking: &[Program]) -> Result<(), SetupError> {
+fn install(lacking: &[Need]) -> Result<(), SetupError> {
     if !is_in_path("apt-get") || root().is_err() {
         return Err(still_missing(lacking));
     }
     eprintln!("cargo xtask: installing {} with apt-get", packages(lacking));
     apt_get(&["update"], lacking)?;
     let arguments = ["install", "--yes", "--no-install-recommends"];
-    apt_get(&arguments.into_iter().chain(lacking.iter().map(|p| p.package)).collect::<Vec<_>>(), lacking)?;
+    apt_get(
+        &arguments.into_iter().chain(lacking.iter().map(|need| need.package)).collect::<Vec<_>>(),
+        lacking,
+    )?;
     // Packages can be there while PATH does not lead to the program, as after a bare `su`.
     let lacking = missing(lacking);
     if lacking.is_empty() { Ok(()) } else { Err(still_missing(&lacking)) }
 }
 
-fn apt_get(arguments: &[&str], lacking: &[Program]) -> Result<(), SetupError> {
+fn apt_get(arguments: &[&str], lacking: &[Need]) -> Result<(), SetupError> {
     let mut command = Command::new("apt-get");
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     let status = command.status().map_err(SetupError::AptGetStart)?;
     if status.success() { Ok(()) } else { Err(SetupError::AptGet(status, packages(lacking))) }
 }
 
-fn missing(programs: &[Program]) -> Vec<Program> {
-    programs.iter().copied().filter(|p| !is_in_path(p.name)).collect()
+fn missing(needs: &[Need]) -> Vec<Need> {
+    needs.iter().copied().filter(|need| !need.thing.is_there()).collect()
+}
+
+impl Need {
+    const fn program(name: &'static str, package: &'static str) -> Self {
+        Self { thing: Thing::Program(name), package }
+    }
+
+    const fn library(file: &'static str, package: &'static str) -> Self {
+        Self { thing: Thing::Library(file), package }
+    }
+
+    const fn python(module: &'static str, package: &'static str) -> Self {
+        Self { thing: Thing::PythonModule(module), package }
+    }
+}
+
+impl Thing {
+    fn is_there(self) -> bool {
+        match self {
+            Self::Program(name) => is_in_path(name),
+            Self::Library(file) => is_linked(file),
+            Self::PythonModule(name) => {
+                let import = Command::new(PYTHON).args(["-c", &format!("import {name}")]).output();
+                import.is_ok_and(|output| output.status.success())
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        let (Self::Program(name) | Self::Library(name) | Self::PythonModule(name)) = self;
+        name
+    }
+}
+
+/// Asks the C compiler, by which rustc links; it answers with a whole path if there is one.
+fn is_linked(file: &str) -> bool {
+    let answer = Command::new("cc").arg(format!("-print-file-name={file}")).output();
+    answer.is_ok_and(|output| output.stdout.starts_with(b"/"))
 }
 
 fn is_in_path(program: &str) -> bool {
@@ -120,41 +175,48 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-fn still_missing(lacking: &[Program]) -> SetupError {
-    let programs = lacking.iter().map(|p| p.name).collect::<Vec<_>>().join(" ");
-    SetupError::Missing { programs, packages: packages(lacking) }
+fn still_missing(lacking: &[Need]) -> SetupError {
+    let things = lacking.iter().map(|need| need.thing.name()).collect::<Vec<_>>().join(" ");
+    SetupError::Missing { things, packages: packages(lacking) }
 }
 
-fn packages(lacking: &[Program]) -> String {
-    lacking.iter().map(|p| p.package).collect::<Vec<_>>().join(" ")
+fn packages(lacking: &[Need]) -> String {
+    lacking.iter().map(|need| need.package).collect::<Vec<_>>().join(" ")
 }
 
 const TUN: &str = "/dev/net/tun";
 
-/// Programs that the end-to-end tests and the scenario scripts start.
-const PROGRAMS: &[Program] = &[
-    Program { name: "ip", package: "iproute2" },
-    Program { name: "ping", package: "iputils-ping" },
-    Program { name: "tracepath", package: "iputils-tracepath" },
-    Program { name: "traceroute", package: "traceroute" },
-    Program { name: "curl", package: "curl" },
-    Program { name: "ethtool", package: "ethtool" },
-    Program { name: "tcpdump", package: "tcpdump" },
-    Program { name: "iperf3", package: "iperf3" },
-    Program { name: "python3", package: "python3" },
+/// Debian's own Python: functions of the tests run by it.
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
+
+/// What containers are made with is bound to the library that writes their seccomp filters.
+const BUILD: &[Need] = &[Need::library("libseccomp.so", "libseccomp-dev")];
+
+/// Programs that the tests and the scenario scripts start, and what their functions run by.
+const TEST: &[Need] = &[
+    Need::program("ip", "iproute2"),
+    Need::program("ping", "iputils-ping"),
+    Need::program("tracepath", "iputils-tracepath"),
+    Need::program("traceroute", "traceroute"),
+    Need::program("curl", "curl"),
+    Need::program("ethtool", "ethtool"),
+    Need::program("tcpdump", "tcpdump"),
+    Need::program("iperf3", "iperf3"),
+    Need::program("runc", "runc"),
+    Need::program("node", "nodejs"),
+    Need::program(PYTHON, "python3"),
+    // For the client of Lambda's API that the sandbox is tested with.
+    Need::python("pip", "python3-pip"),
 ];
 
 /// Programs that the build of the fuzz targets starts.
-const FUZZ_PROGRAMS: &[Program] = &[Program { name: "c++", package: "g++" }];
+const FUZZ: &[Need] = &[Need::program("c++", "g++")];
 
-/// What schemathesis runs in.
-const PYTHON: &[Program] = &[Program { name: "python3", package: "python3" }];
-
-/// Debian's package for environments; its Python is that of [`PYTHON`].
-const VENV: &[Program] = &[Program { name: "python3", package: "python3-venv" }];
+/// What schemathesis runs in. Debian has what makes environments apart from Python.
+const API: &[Need] = &[Need::program(PYTHON, "python3"), Need::python("ensurepip, venv", "python3-venv")];
 
 /// Programs that `bench-core` starts.
-const BENCH_PROGRAMS: &[Program] = &[Program { name: "valgrind", package: "valgrind" }];
+const BENCH: &[Need] = &[Need::program("valgrind", "valgrind")];
 
 #[cfg(test)]
 mod tests {
@@ -172,8 +234,14 @@ mod tests {
     }
 
     #[test]
+    fn a_library_is_there_if_the_linker_finds_it() {
+        assert!(Thing::Library("libc.so").is_there());
+        assert!(!Thing::Library("libwharf-has-none.so").is_there());
+    }
+
+    #[test]
     fn what_is_missing_is_said_in_one_line_with_the_packages() {
-        let said = still_missing(&PROGRAMS[..2]).to_string();
+        let said = still_missing(&TEST[..2]).to_string();
         assert_eq!(said.lines().count(), 1);
         assert!(said.contains("ip ping") && said.contains("iproute2 iputils-ping"), "{said}");
     }
