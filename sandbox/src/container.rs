@@ -109,6 +109,14 @@ impl Container {
 
     /// Makes it a function's: sets its limits, mounts the code, and tells the bootstrap. Once only.
     pub async fn assign(&self, assignment: Assignment) -> Result<Assigned, AssignError> {
+        match self.become_function(assignment).await {
+            // What a container that has ended lacks is no failure of the machine.
+            Err(AssignError::System { .. }) if self.0.exit.borrow().is_some() => Err(AssignError::NotWarm),
+            outcome => outcome,
+        }
+    }
+
+    async fn become_function(&self, assignment: Assignment) -> Result<Assigned, AssignError> {
         let started = Instant::now();
         if self.0.is_assigned.swap(true, Ordering::AcqRel) {
             return Err(AssignError::NotWarm);

@@ -155,7 +155,7 @@ fn chaos(scene: &RwLock<Scene>, begun: &AtomicU32, over: &AtomicBool, counts: &M
     let mut random = Random::new(seed);
     let mut next = LIFE;
     while !over.load(Ordering::SeqCst) {
-        thread::sleep(Duration::from_millis(20 + random.below(200)));
+        thread::sleep(Duration::from_millis(100 + random.below(600)));
         if begun.load(Ordering::SeqCst) >= next {
             next += LIFE;
             scene.write().unwrap().daemon.restart();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_core::fleet::Cause;
+use control_core::fleet::{Cause, Reason};
 use control_core::{FullName, Problem};
-use sandbox::{Assignment, Fault};
+use sandbox::{AssignError, Assignment, Fault};
 use tokio::time::{Instant, timeout};
 
 use super::environment::Environment;
@@ -85,8 +85,11 @@ impl Deployed {
 
 async fn load(environment: &Environment, assignment: Assignment) -> Result<Vec<Timed>, (InvokeError, Cause)> {
     let started = Instant::now();
-    let assigned =
-        environment.container.assign(assignment).await.map_err(|error| broken(&error.to_string()))?;
+    let assigned = environment.container.assign(assignment).await.map_err(|error| match error {
+        // It ended in the moment in which it was chosen, which is no fault of the function's.
+        AssignError::NotWarm => (InvokeError::Refused(Reason::NoEnvironment), Cause::Ended),
+        other => broken(&other.to_string()),
+    })?;
     let loading = Instant::now();
     environment.container.initialised().await.map_err(|fault| {
         let cause = match fault {
