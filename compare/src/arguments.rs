@@ -8,6 +8,7 @@ use clap::Parser;
 use crate::attach::Way;
 use crate::bout::Lengths;
 use crate::control::{Part, Scale};
+use crate::functions;
 use crate::metric::{Metric, Traffic};
 use crate::subject::{Programs, Subject};
 
@@ -18,8 +19,9 @@ pub struct Arguments {
     /// Fewer and shorter runs: an impression in less than five minutes. Writes to docs only if --out is given.
     #[arg(long)]
     pub quick: bool,
-    /// Only these subjects and metrics, in any order. Subjects: wharf, raw, nft, ovs, pasta, slirp4netns, direct, cni.
-    /// Metrics: as the JSON has them, or control for those of the control plane. None of a kind means all of it.
+    /// Only these subjects and metrics, in any order. Subjects: wharf, raw, nft, ovs, pasta, slirp4netns, direct, cni,
+    /// cold. Metrics: as the JSON has them, or control for those of the control plane, or functions for those of functions. None of a kind
+    /// means all of it.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse_choice)]
     pub only: Vec<Choice>,
     /// Write all numbers and settings to this file.
@@ -49,10 +51,14 @@ pub enum Choice {
     Subject(Subject),
     /// CNI's plugins.
     Cni,
+    /// A container for each trigger.
+    Cold,
     /// A metric.
     Metric(Metric),
     /// All metrics of the control plane.
     Control,
+    /// All metrics of functions.
+    Functions,
 }
 
 /// What is to be done.
@@ -80,17 +86,24 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// How much of it.
     pub scale: Scale,
+    /// What is measured of functions, and of whom.
+    pub functions: Vec<functions::Part>,
+    /// How much of it.
+    pub functions_scale: functions::Scale,
 }
 
 impl Arguments {
     /// What they ask for.
     pub fn plan(&self) -> Plan {
         let chosen = |wanted: &dyn Fn(&Choice) -> bool| self.only.iter().any(wanted);
-        let is_metric = |choice: &Choice| matches!(choice, Choice::Metric(_) | Choice::Control);
+        let is_metric =
+            |choice: &Choice| matches!(choice, Choice::Metric(_) | Choice::Control | Choice::Functions);
         let (any_subject, any_metric) = (!chosen(&|c| !is_metric(c)), !chosen(&is_metric));
         let has_subject = |subject| any_subject || chosen(&|c| *c == Choice::Subject(subject));
         let has_metric = |metric| {
-            let by_group = chosen(&|c| *c == Choice::Control) && Metric::CONTROL.contains(&metric);
+            let in_group = |group, metrics: &[Metric]| chosen(&|c| *c == group) && metrics.contains(&metric);
+            let by_group =
+                in_group(Choice::Control, Metric::CONTROL) || in_group(Choice::Functions, Metric::FUNCTIONS);
             any_metric || by_group || chosen(&|c| *c == Choice::Metric(metric))
         };
         let has_way = |way: Way| match way {
@@ -105,7 +118,17 @@ impl Arguments {
         let runs = self.runs.map(usize::from);
         let own_lengths = self.runs.is_some() || self.seconds.is_some();
         let has_part = |part: Part| has_way(part.way()) && part.metrics().iter().any(|m| has_metric(*m));
-        let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
+        let runs_it = |part: functions::Part| match part {
+            functions::Part::Cold => any_subject || chosen(&|c| *c == Choice::Cold),
+            _ => has_subject(Subject::Wharf),
+        };
+        let has_function_part =
+            |part: functions::Part| runs_it(part) && part.metrics().iter().any(|m| has_metric(*m));
+        let (scale, functions_scale) = if self.quick {
+            (Scale::QUICK, functions::Scale::QUICK)
+        } else {
+            (Scale::FULL, functions::Scale::FULL)
+        };
         Plan {
             subjects: Subject::ALL.into_iter().filter(|s| has_subject(*s)).collect(),
             ways: Way::ALL.into_iter().filter(|way| attaches && has_way(*way)).collect(),
@@ -122,6 +145,8 @@ impl Arguments {
             crowds: runs.map_or(crowds, |runs| runs.min(crowds)),
             parts: Part::ALL.into_iter().filter(|part| has_part(*part)).collect(),
             scale: scale.with(runs, self.seconds),
+            functions: functions::Part::ALL.into_iter().filter(|part| has_function_part(*part)).collect(),
+            functions_scale: functions_scale.with(runs),
         }
     }
 
@@ -142,15 +167,24 @@ impl Arguments {
 /// The word for all metrics of the control plane.
 const CONTROL: &str = "control";
 
+/// The word for all metrics of functions.
+const FUNCTIONS: &str = "functions";
+
 fn parse_choice(word: &str) -> Result<Choice, String> {
     let subject = Subject::named(word).map(Choice::Subject);
     let metric = || Metric::named(word).map(Choice::Metric);
     let cni = || (word == Way::Cni.name()).then_some(Choice::Cni);
-    let control = || (word == CONTROL).then_some(Choice::Control);
-    subject.or_else(metric).or_else(cni).or_else(control).ok_or_else(|| {
+    let others = || match word {
+        CONTROL => Some(Choice::Control),
+        FUNCTIONS => Some(Choice::Functions),
+        functions::COLD => Some(Choice::Cold),
+        _ => None,
+    };
+    subject.or_else(metric).or_else(cni).or_else(others).ok_or_else(|| {
         let subjects = Subject::ALL.iter().map(|subject| subject.name());
         let metrics = Metric::ALL.iter().map(|metric| metric.name());
-        let known: Vec<_> = subjects.chain([Way::Cni.name(), CONTROL]).chain(metrics).collect();
+        let known: Vec<_> =
+            subjects.chain([Way::Cni.name(), functions::COLD, CONTROL, FUNCTIONS]).chain(metrics).collect();
         format!("there are {}", known.join(", "))
     })
 }
@@ -166,11 +200,12 @@ fn parse_seconds(word: &str) -> Result<Duration, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask compare                                    everything, into docs/benchmarks; 35 minutes at most
+  cargo xtask compare                                    everything, into docs/benchmarks; 45 minutes at most
   cargo xtask compare --quick --json f.json              an impression, and its numbers in a file
   cargo xtask compare --quick --only wharf,nft           two subjects, all metrics
   cargo xtask compare --only wharf,raw,udp_64_pps --runs 20   two subjects, one metric, many runs
   cargo xtask compare --only control --json f.json       the control plane
+  cargo xtask compare --only functions --json f.json     functions, beside a container for each trigger
 
 Needs root and Linux. Installs the peers' Debian packages with apt-get, without starting their services. A peer that
 cannot run is listed with its reason. Everything else that it makes is gone at the end, also after Ctrl-C.
@@ -187,7 +222,7 @@ mod tests {
     #[test]
     fn subjects_and_metrics_are_chosen_apart() {
         let all = plan(&[]);
-        assert_eq!((all.subjects.len(), all.metrics.len(), all.ways.len()), (7, 25, 3));
+        assert_eq!((all.subjects.len(), all.metrics.len(), all.ways.len()), (7, 32, 3));
         assert_eq!(all.traffics, Traffic::ALL);
 
         assert!(all.budget < plan(&["--runs", "20"]).budget);
@@ -206,6 +241,14 @@ mod tests {
         assert_eq!(plan(&["--only", "cni,control"]).parts, [Part::Plugin]);
         assert_eq!(plan(&["--only", "wharf,restart_live_ms"]).parts, [Part::Restart]);
         assert_eq!(plan(&["--only", "nft,control"]).parts, []);
+
+        let functions = plan(&["--only", "functions"]);
+        assert_eq!((functions.traffics.len(), functions.ways.len(), functions.parts.len()), (0, 0, 0));
+        assert_eq!(functions.metrics, Metric::FUNCTIONS);
+        assert_eq!(functions.functions, functions::Part::ALL);
+        assert_eq!(plan(&["--only", "cold,functions"]).functions, [functions::Part::Cold]);
+        assert_eq!(plan(&["--only", "wharf,code_mount_p50_us"]).functions, [functions::Part::Trigger]);
+        assert_eq!(plan(&["--only", "control,functions"]).metrics.len(), 17);
     }
 
     #[test]

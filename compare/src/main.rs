@@ -10,7 +10,7 @@ use compare::metric::Metric;
 use compare::packages::{self, Package};
 use compare::result::Results;
 use compare::subject::{Programs, Subject};
-use compare::{attach, contest, control, crowd, report, settings};
+use compare::{attach, contest, control, crowd, functions, report, settings};
 
 /// Where a whole run writes to, in the workspace that this was built from.
 const OUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks");
@@ -40,7 +40,7 @@ fn run(arguments: &Arguments) -> io::Result<Results> {
     let (plan, programs) = (arguments.plan(), arguments.programs()?);
     install(&plan);
     let results = measure(&plan, &programs);
-    print!("{}", report::page::tables(&results));
+    print!("{}{}", report::page::tables(&results), report::targets::table(&results));
     if let Some(file) = &arguments.json {
         fs::write(file, report::pretty(&results)).map_err(|e| about(file, &e))?;
     }
@@ -65,6 +65,7 @@ fn measure(plan: &Plan, programs: &Programs) -> Results {
     }
     attach::measure(&plan.ways, programs, plan.attachments, &mut results);
     control::measure(plan, programs, &mut results);
+    functions::measure(plan, programs, &mut results);
     if plan.metrics.contains(&Metric::BytesPerSession) {
         crowd::measure(&plan.subjects, programs, plan.crowds, &mut results);
     }
@@ -72,12 +73,15 @@ fn measure(plan: &Plan, programs: &Programs) -> Results {
 }
 
 fn install(plan: &Plan) {
-    // Attaching and the control plane are Wharf's and CNI's alone.
+    // Attaching, the control plane and functions are Wharf's and CNI's alone.
     let carries = !plan.traffics.is_empty() || plan.metrics.contains(&Metric::BytesPerSession);
     let peers = plan.subjects.iter().filter(|_| carries).flat_map(|subject| subject.packages());
     let plugins = plan.ways.contains(&attach::Way::Cni) || plan.parts.contains(&control::Part::Plugin);
     let cni: &[Package] = if plugins { packages::CNI } else { &[] };
-    packages::install(&packages::LAB.iter().chain(peers).chain(cni).copied().collect::<Vec<_>>());
+    let cold: &[Package] =
+        if plan.functions.contains(&functions::Part::Cold) { functions::PACKAGES } else { &[] };
+    let all = packages::LAB.iter().chain(peers).chain(cni).chain(cold);
+    packages::install(&all.copied().collect::<Vec<_>>());
 }
 
 fn about(path: &Path, error: &io::Error) -> io::Error {

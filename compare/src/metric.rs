@@ -54,6 +54,21 @@ pub enum Metric {
     RestartLive,
     /// Resident memory of the daemon with all attachments. Megabytes.
     DaemonRss,
+    /// Half of the functions have the first byte from a server in the VPC within this time of the trigger, in a container that was
+    /// warm; by the peer, in a container that the trigger starts. Milliseconds.
+    TriggerMedian,
+    /// 99 of 100 have.
+    TriggerTail,
+    /// Of that, the mount of the code, half of them. Microseconds.
+    CodeMount,
+    /// What an invocation of an environment that is ready takes longer than its handler, half of them. Microseconds.
+    WarmOverhead,
+    /// From the first of 100 triggers at once until all are answered, with as many warm containers. Milliseconds.
+    Burst,
+    /// Warm containers that come. Per second.
+    Refill,
+    /// Memory of a warm Python container that it shares with nobody. Megabytes.
+    WarmPython,
 }
 
 /// Which values are good.
@@ -94,7 +109,7 @@ pub enum Traffic {
 
 impl Metric {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 32] = [
         Self::TcpUp,
         Self::TcpDown,
         Self::TcpFour,
@@ -120,10 +135,20 @@ impl Metric {
         Self::RestartReady,
         Self::RestartLive,
         Self::DaemonRss,
+        Self::TriggerMedian,
+        Self::TriggerTail,
+        Self::CodeMount,
+        Self::WarmOverhead,
+        Self::Burst,
+        Self::Refill,
+        Self::WarmPython,
     ];
 
     /// Those of the control plane, which `--only control` asks for.
-    pub const CONTROL: &[Self] = Self::ALL.split_at(15).1;
+    pub const CONTROL: &[Self] = Self::ALL.split_at(15).1.split_at(10).0;
+
+    /// Those of functions, which `--only functions` asks for.
+    pub const FUNCTIONS: &[Self] = Self::ALL.split_at(25).1;
 
     /// As the result has it.
     pub const fn name(self) -> &'static str {
@@ -153,6 +178,13 @@ impl Metric {
             Self::RestartReady => "restart_ready_ms",
             Self::RestartLive => "restart_live_ms",
             Self::DaemonRss => "daemon_rss_mb",
+            Self::TriggerMedian => "trigger_to_first_byte_p50_ms",
+            Self::TriggerTail => "trigger_to_first_byte_p99_ms",
+            Self::CodeMount => "code_mount_p50_us",
+            Self::WarmOverhead => "warm_overhead_p50_us",
+            Self::Burst => "burst_100_ms",
+            Self::Refill => "refill_per_s",
+            Self::WarmPython => "warm_python_mb",
         }
     }
 
@@ -184,6 +216,13 @@ impl Metric {
             Self::RestartReady => "Restart until ready, ms",
             Self::RestartLive => "Restart until all is attached, ms",
             Self::DaemonRss => "Memory of the daemon, MB",
+            Self::TriggerMedian => "Function, trigger to first byte, p50, ms",
+            Self::TriggerTail => "Function, trigger to first byte, p99, ms",
+            Self::CodeMount => "Function, mount of the code, p50, µs",
+            Self::WarmOverhead => "Function, overhead in a ready environment, p50, µs",
+            Self::Burst => "Functions, 100 triggers at once until all are answered, ms",
+            Self::Refill => "Pool of Python, warm containers per second",
+            Self::WarmPython => "Memory of a warm Python container, its own, MB",
         }
     }
 
@@ -200,7 +239,8 @@ impl Metric {
             | Self::Crr
             | Self::ApiReads
             | Self::ApiWrites
-            | Self::ApiWritesAlone => Better::Higher,
+            | Self::ApiWritesAlone
+            | Self::Refill => Better::Higher,
             _ => Better::Lower,
         }
     }
@@ -264,9 +304,12 @@ mod tests {
         for metric in Metric::ALL {
             let sources = Traffic::ALL.iter().filter(|traffic| traffic.metrics().contains(&metric)).count();
             let apart = matches!(metric, Metric::BytesPerSession | Metric::AttachToFirstByte)
-                || Metric::CONTROL.contains(&metric);
+                || Metric::CONTROL.contains(&metric)
+                || Metric::FUNCTIONS.contains(&metric);
             assert_eq!(sources, usize::from(!apart), "{}", metric.name());
             assert_eq!(Metric::named(metric.name()), Some(metric));
         }
+        let firsts = [Metric::CONTROL, Metric::FUNCTIONS].map(|group| (group.len(), group[0]));
+        assert_eq!(firsts, [(10, Metric::AttachMedian), (7, Metric::TriggerMedian)]);
     }
 }

@@ -52,6 +52,9 @@ pub const CNI: &[Package] = &[
     Package { name: "iptables", programs: &["iptables"] },
 ];
 
+/// What starts containers without Wharf.
+pub const RUNC: Package = Package { name: "runc", programs: &["runc"] };
+
 /// Where Debian looks whether services may be started during an installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 

@@ -2,6 +2,7 @@
 
 pub mod page;
 pub mod plot;
+pub mod targets;
 
 mod number;
 

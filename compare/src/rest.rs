@@ -69,6 +69,11 @@ impl Rest {
         self.send(Method::POST, path, body)
     }
 
+    /// Changes something.
+    pub fn patch(&mut self, path: &str, body: &Value) -> Result<Value, RestError> {
+        self.send(Method::PATCH, path, body)
+    }
+
     /// Makes something so.
     pub fn put(&mut self, path: &str) -> Result<Value, RestError> {
         self.send(Method::PUT, path, &Value::Null)

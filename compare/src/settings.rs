@@ -79,9 +79,10 @@ fn versions(subjects: &[Subject], programs: &Programs) -> Value {
             versions.insert((*name).into(), package(&Package { name, programs: &[] }));
         }
     }
-    for known in packages::CNI {
+    for known in packages::CNI.iter().chain([&packages::RUNC]) {
         versions.insert(known.name.into(), package(known));
     }
+    versions.insert("python3".into(), said(Command::new("python3").arg("--version")).into());
     versions.insert("wharf".into(), said(Command::new(&programs.wharf).arg("--version")).into());
     versions.into()
 }

@@ -1,6 +1,7 @@
 //! What is compared: gateways, and two that show what there is to lose.
 
 mod direct;
+mod ending;
 mod nft;
 mod ovs;
 mod pasta;

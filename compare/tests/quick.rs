@@ -43,6 +43,26 @@ fn stat(pid: u32) -> Option<(String, u32)> {
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
+/// Processes in the control groups of the containers that a daemon has made.
+fn containers(daemon: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let named = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup"))
+            .is_ok_and(|text| text.contains(&format!("/w{daemon}-")))
+    };
+    pids.filter(named).collect()
+}
+
+/// Control groups of containers that the process has started with runc, in any hierarchy.
+fn control_groups(pid: u32) -> Vec<String> {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let roots = hierarchies.map(|entry| entry.path()).chain([Path::new("/sys/fs/cgroup").to_owned()]);
+    let entries = roots.flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten());
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(&format!("wharf-compare-{pid}-"))).collect()
+}
+
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).expect("a directory").next().is_none()
 }
@@ -124,6 +144,61 @@ fn the_control_plane_has_all_its_numbers_and_leaves_nothing() {
     assert!(value("attach_p50_us") <= value("attach_durable_p50_us"), "{metrics:?}");
     assert!(value("restart_ready_ms") <= value("restart_live_ms"), "{metrics:?}");
     assert_eq!(namespaces(pid), Vec::<String>::new());
+    assert!(is_empty(directory.path()));
+}
+
+#[test]
+fn functions_have_all_their_numbers_and_leave_nothing() {
+    let (directory, files) = (directory(), directory());
+    let json = files.path().join("f.json");
+    let words = ["--quick", "--only", "functions", "--runs", "1", "--json"];
+    let mut command = compare(&directory, &words);
+    let child = command.arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let pid = child.id();
+    let output = child.wait_with_output().expect("our own child");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
+    let metrics = written["metrics"].as_object().expect("an object");
+    let names: Vec<_> = Metric::FUNCTIONS.iter().map(|metric| metric.name()).collect();
+    assert!(names.iter().all(|name| metrics.contains_key(*name)) && metrics.len() == names.len(), "{said}");
+    for (name, metric) in metrics {
+        let value = metric["wharf"][0].as_f64().unwrap_or_else(|| panic!("{name}: {said}"));
+        assert!(value > 0.0 && metric["wharf"][1].is_null(), "{name}: {metric}");
+    }
+    // The machine may be without runc or the plugin, but then it says so.
+    let absent = written["settings"]["absent"].as_array().expect("a list");
+    let cold = &metrics["trigger_to_first_byte_p50_ms"]["cold"][0];
+    assert!(cold.is_f64() || absent.iter().any(|absent| absent["subject"] == "cold"), "{said}");
+    assert_eq!(written["settings"]["refused"], Value::Array(vec![]));
+    let triggers = &written["settings"]["functions"]["triggers"]["wharf"]["first_byte_ms"];
+    assert_eq!(triggers.as_array().map(Vec::len), Some(20), "{triggers}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("| target |"), "the targets have their table");
+    assert_eq!(namespaces(pid), Vec::<String>::new());
+    assert_eq!(control_groups(pid), Vec::<String>::new());
+    assert!(is_empty(directory.path()));
+}
+
+#[test]
+fn nothing_is_left_of_functions_that_are_interrupted() {
+    let directory = directory();
+    let mut command = compare(&directory, &["--only", "functions"]);
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program of this package");
+    let pid = child.id();
+    let mut said = BufReader::new(child.stderr.take().expect("it was piped")).lines();
+    let running = said.find(|line| line.as_ref().is_ok_and(|line| line.contains("deploying")));
+    assert!(running.is_some(), "it ended before the first run");
+    std::thread::spawn(move || said.for_each(drop));
+    let daemons = children(pid);
+    assert!(daemons.iter().any(|daemon| !containers(*daemon).is_empty()), "there are warm containers");
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT).expect("it runs");
+    assert_eq!(child.wait().expect("our own child").code(), Some(130));
+    for daemon in daemons {
+        assert_eq!(containers(daemon), Vec::<u32>::new());
+    }
+    assert_eq!(namespaces(pid), Vec::<String>::new());
+    assert_eq!(control_groups(pid), Vec::<String>::new());
     assert!(is_empty(directory.path()));
 }
 

@@ -103,7 +103,7 @@ Examples:
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
-  cargo xtask compare                           everything, into docs/benchmarks; 25 minutes at most
+  cargo xtask compare                           everything, into docs/benchmarks; 45 minutes at most
   cargo xtask compare --quick --json f.json     an impression in less than five minutes
   cargo xtask compare --quick --only wharf,nft  two subjects
   cargo xtask compare -- --help                 all options

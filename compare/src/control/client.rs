@@ -97,6 +97,15 @@ impl Client {
         self.body(request)
     }
 
+    /// A header of the last answer.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut headers = [EMPTY_HEADER; HEADERS];
+        let mut response = Response::new(&mut headers);
+        response.parse(&self.received[..self.shape?.header]).ok()?;
+        let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        String::from_utf8(found.value.to_owned()).ok()
+    }
+
     /// Sends a request. The answer to the one before has been taken.
     pub(super) fn begin(&mut self, request: &Request) -> io::Result<()> {
         (self.filled, self.shape) = (0, None);
@@ -203,6 +212,8 @@ mod tests {
         });
         let mut client = Client::connect(&socket).unwrap();
         assert_eq!(client.send(&Request::get("/a")).unwrap(), long.as_bytes());
+        assert_eq!(client.header("Content-Length"), Some(long.len().to_string()));
+        assert_eq!(client.header("server-timing"), None);
         let refused = client.send(&Request::post("/b", &json!({"name": "n"}))).unwrap_err();
         assert!(refused.to_string().ends_with(r#"POST /b: 409 {"code":"taken"}"#), "{refused}");
         let asked = daemon.join().unwrap();

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use netlab::{Namespace, Process};
+use netlab::{Lab, Namespace, Process};
 use serde_json::json;
 
+use super::ending::Ending;
 use super::stand::{EXTERNAL, SERVER, Site, Stand, VPC};
 use super::{Subject, SubjectError};
 use crate::end::{Able, MTU};
@@ -38,41 +39,50 @@ impl Daemon {
     pub fn start(site: &Site, program: &Path) -> Result<Self, SubjectError> {
         let socket = site.directory.join("wharf.sock");
         let mut command = command(program, &socket)?;
-        command.args(["--log", "warn", "--state", "none"]);
+        command.args(["--log", "warn", "--state", "none", "--functions", "off"]);
         Self::run(site, command, socket)
     }
 
-    /// The same of a daemon that keeps its resources in a directory, and does everything else as it does by default.
+    /// The same of a daemon that keeps its resources in a directory, and does everything else as it does by default, but for
+    /// functions: their containers would be made while others are measured, and outlive a daemon that is killed.
     pub fn keeping(site: &Site, program: &Path, state: &Path) -> Result<Self, SubjectError> {
         let socket = site.directory.join("wharf.sock");
         let mut command = command(program, &socket)?;
-        command.arg("--state").arg(state);
+        command.args(["--functions", "off", "--state"]).arg(state);
         Self::run(site, command, socket)
+    }
+
+    /// The same with functions. Its containers are gone when it has ended by itself, which it does when `last` is removed: before
+    /// the site's lab, therefore, and `last` is to be older.
+    pub fn with_functions(
+        site: &Site,
+        program: &Path,
+        state: &Path,
+        last: &Lab,
+    ) -> Result<Self, SubjectError> {
+        let socket = site.directory.join("wharf.sock");
+        let mut command = command(program, &socket)?;
+        command.arg("--state").arg(state);
+        let process = site.start(command, LOG)?;
+        let ending = Ending::of(&process);
+        let ready = ready(site, &process, &socket);
+        if ready.is_err() {
+            ending.ask();
+        }
+        last.on_removal(move || ending.ask());
+        Ok(Self { rest: ready?, process, socket })
     }
 
     fn run(site: &Site, command: Command, socket: PathBuf) -> Result<Self, SubjectError> {
         let process = site.start(command, LOG)?;
-        let connect = || Rest::connect(&socket).and_then(|mut rest| rest.get("/readyz").map(|_| rest));
-        let mut answering = None;
-        site.wait("wharf", &process, LOG, || {
-            answering = connect().ok();
-            answering.is_some()
-        })?;
-        let rest = answering.expect("it was there when the wait ended");
-        let mut daemon = Self { process, rest, socket };
-        let uplink = json!({
-            "kind": "tap", "netns": {"name": site.server.name()}, "device": "eth0", "address": format!("{SERVER}/16"),
-        });
-        let vpc = json!({"name": NAME, "cidr": VPC, "external_addresses": [EXTERNAL], "uplink": uplink});
-        daemon.rest.make("vpcs", &vpc)?;
-        daemon.rest.post("/v1/connectors", &json!({"name": NAME, "vpc": NAME}))?;
-        Ok(daemon)
+        let rest = ready(site, &process, &socket)?;
+        Ok(Self { process, rest, socket })
     }
 
     /// Starts it again, after its process has ended, with what it has kept. Returns when there is a process, which is not ready yet.
     pub fn start_again(&mut self, site: &Site, program: &Path, state: &Path) -> Result<(), SubjectError> {
         let mut command = command(program, &self.socket)?;
-        command.arg("--state").arg(state);
+        command.args(["--functions", "off", "--state"]).arg(state);
         self.process = site.start(command, LOG)?;
         Ok(())
     }
@@ -96,6 +106,24 @@ impl Daemon {
     pub fn socket(&self) -> &Path {
         &self.socket
     }
+}
+
+/// Waits for a daemon, and makes the VPC and the connector.
+fn ready(site: &Site, process: &Process, socket: &Path) -> Result<Rest, SubjectError> {
+    let connect = || Rest::connect(socket).and_then(|mut rest| rest.get("/readyz").map(|_| rest));
+    let mut answering = None;
+    site.wait("wharf", process, LOG, || {
+        answering = connect().ok();
+        answering.is_some()
+    })?;
+    let mut rest = answering.expect("it was there when the wait ended");
+    let uplink = json!({
+        "kind": "tap", "netns": {"name": site.server.name()}, "device": "eth0", "address": format!("{SERVER}/16"),
+    });
+    let vpc = json!({"name": NAME, "cidr": VPC, "external_addresses": [EXTERNAL], "uplink": uplink});
+    rest.make("vpcs", &vpc)?;
+    rest.post("/v1/connectors", &json!({"name": NAME, "vpc": NAME}))?;
+    Ok(rest)
 }
 
 fn command(program: &Path, socket: &Path) -> Result<Command, SubjectError> {
