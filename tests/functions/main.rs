@@ -2,6 +2,7 @@
 
 mod asynchronous;
 mod crowd;
+mod demo;
 mod deploying;
 mod escape;
 mod faults;

@@ -1,36 +1,38 @@
 //! `wharf demo`: a lab of network namespaces, a real daemon, real kernels on both sides, and every claim checked.
 //!
-//! Two VPCs have the same addresses, three containers have one address, and that address is one of the VPCs' own.
-//! So nothing but the attachment can tell which packet belongs where.
+//! [`functions`] shows functions that reach their own of two VPCs with equal addresses; [`network`] shows the same of containers
+//! that somebody attaches.
 
-mod acts;
 mod api;
 mod daemon;
 mod directory;
 mod error;
+mod functions;
+mod ground;
 mod interrupt;
+mod network;
 mod screen;
-mod stage;
-
-use std::path::Path;
 
 use crate::failure::Failure;
-use error::DemoError;
 use interrupt::Interrupt;
 use screen::Screen;
-use stage::Stage;
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo wharf demo            a few seconds; ends with 0 if everything is as it says
+  sudo wharf demo            functions in two VPCs; ends with 0 if everything is as it says
+  sudo wharf demo --network  containers in place of functions, with throughput; needs no other program
   sudo wharf demo --keep     leaves the lab running, and says what to try in it
 
-It makes its own namespaces and its own daemon, and removes them however it ends.";
+It makes its own namespaces and its own daemon, and removes them however it ends. Functions need
+Python, Node and Redis (on Debian: python3, nodejs, redis-tools).";
 
 /// `wharf demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
+    /// Show containers and their links, without functions
+    #[arg(long)]
+    network: bool,
     /// Leave it running until Ctrl-C, and print what to try
     #[arg(long)]
     keep: bool,
@@ -40,54 +42,24 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
     let screen = Screen::of_stdout();
-    show(flags, &screen, &interrupt)?;
+    if flags.network {
+        network::show(flags, &screen, &interrupt)?;
+    } else {
+        functions::show(flags, &screen, &interrupt)?;
+    }
     Ok(())
 }
 
-fn show(flags: &Flags, screen: &Screen, interrupt: &Interrupt) -> Result<(), DemoError> {
-    screen.picture()?;
-    let mut stage = acts::build(screen, interrupt)?;
-    acts::attach(&mut stage, screen)?;
-    interrupt.check()?;
-    acts::fetch(&mut stage, screen)?;
-    interrupt.check()?;
-    acts::refused(&mut stage, screen)?;
-    acts::sessions(&mut stage, screen)?;
-    interrupt.check()?;
-    acts::throughput(&mut stage, screen, interrupt)?;
-    if flags.keep {
-        suggestions(&stage, screen)?;
-        interrupt.wait();
-    }
+/// How to talk to the demo's daemon from another terminal.
+fn introduction(socket: &std::path::Path) -> String {
+    let wharf = std::env::current_exe().unwrap_or_else(|_| "wharf".into());
+    format!("export WHARF_SOCKET={}\nalias wharf={}\n", socket.display(), wharf.display())
+}
+
+/// Removes what was built, and says so.
+fn clear(stage: impl Sized, screen: &Screen) -> std::io::Result<()> {
     screen.heading("The end")?;
     let clearing = screen.step();
     drop(stage);
-    clearing.done("daemon, devices and namespaces removed")?;
-    Ok(())
-}
-
-/// What to try while it is left running.
-fn suggestions(stage: &Stage, screen: &Screen) -> std::io::Result<()> {
-    let wharf = std::env::current_exe().unwrap_or_else(|_| "wharf".into());
-    let wharf = wharf.display();
-    let [c1, _, c3] = stage.containers();
-    let (c1, c3) = (c1.name(), c3.name());
-    let socket: &Path = stage.socket();
-    screen.heading("It keeps running. In another terminal, as root:")?;
-    screen.text(format_args!(
-        "export WHARF_SOCKET={socket}
-alias wharf={wharf}
-
-wharf container list
-wharf sessions --watch
-ip netns exec {c1} ping 10.1.0.1
-wharf explain c3 10.1.0.1:80
-wharf attach c3 billing
-ip netns exec {c3} curl http://10.1.0.1/
-wharf detach c3 billing
-wharf stats
-",
-        socket = socket.display(),
-    ))?;
-    screen.text("Ctrl-C ends it and removes everything.")
+    clearing.done("daemon, devices and namespaces removed")
 }

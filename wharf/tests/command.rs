@@ -81,6 +81,15 @@ fn usage_errors_are_exit_code_2() {
     assert_eq!(output(&mut wharf(&[])).0, Some(2));
 }
 
+#[cfg(feature = "demo")]
+#[test]
+fn a_demo_without_its_database_says_so_before_it_makes_anything() {
+    let (code, stdout, stderr) = output(wharf(&["demo"]).env("PATH", "/nonexistent"));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("redis-server") && stderr.contains("apt-get install redis-tools"), "{stderr}");
+    assert!(stderr.contains("wharf demo --network"), "{stderr}");
+}
+
 #[test]
 fn help_is_plain_without_a_terminal_and_documents_the_exit_codes() {
     let (code, stdout, _) = output(&mut wharf(&["--help"]));

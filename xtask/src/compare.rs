@@ -9,7 +9,7 @@ use crate::setup;
 /// Builds `wharf`, `raw` and `compare` for release, and runs `compare`. Returns only if that could
 /// not be started: the comparison takes our place, so that its exit code and the terminal's signals are its own.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, RunError> {
-    setup::for_demo()?;
+    setup::for_network()?;
     cargo::build(&["--release", "--package", "wharf"])?;
     cargo::build(&["--release", "--package", "benches", "--bin", "raw"])?;
     cargo::build(&["--release", "--package", "compare"])?;

@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build Wharf and run `wharf demo`: two VPCs with one CIDR, three containers with one address.
+    /// Build Wharf and run `wharf demo`: functions in Python and Node, two VPCs with one CIDR.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo {
         /// Arguments for `wharf demo`, see `cargo xtask demo -- --help`.
@@ -99,7 +99,10 @@ fn main() -> ExitCode {
 const DEMO_EXAMPLES: &str = "\
 Examples:
   cargo xtask demo             build, show, clean up
-  cargo xtask demo -- --keep   leave it running, to try things by hand";
+  cargo xtask demo --network   containers in place of functions, with throughput
+  cargo xtask demo --keep      leave it running, to try things by hand
+
+Needs root and Linux. Installs Python, Node, Redis' tools and libseccomp's headers with apt-get, if they are not there.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:

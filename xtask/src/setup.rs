@@ -56,8 +56,14 @@ pub(crate) fn for_build() -> Result<(), SetupError> {
     get(BUILD)
 }
 
-/// What the demo needs of the machine: no programs, it speaks netlink and HTTP itself.
+/// What the demo needs of the machine: what functions run by, and a database. Installs what is missing.
 pub(crate) fn for_demo() -> Result<(), SetupError> {
+    for_network()?;
+    get(DEMO)
+}
+
+/// What a gateway without functions needs of the machine: no programs, `wharf` speaks netlink and HTTP itself.
+pub(crate) fn for_network() -> Result<(), SetupError> {
     root()?;
     tun()?;
     for_build()
@@ -67,7 +73,7 @@ pub(crate) fn for_demo() -> Result<(), SetupError> {
 pub(crate) fn for_test() -> Result<(), SetupError> {
     root()?;
     tun()?;
-    get(&[BUILD, TEST].concat())
+    get(&[BUILD, TEST, DEMO].concat())
 }
 
 /// What the fuzz targets need of the machine: libFuzzer is written in C++. Installs a compiler, if that is allowed.
@@ -186,13 +192,13 @@ fn packages(lacking: &[Need]) -> String {
 
 const TUN: &str = "/dev/net/tun";
 
-/// Debian's own Python: functions of the tests run by it.
+/// Debian's own Python: functions run by it.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// What containers are made with is bound to the library that writes their seccomp filters.
 const BUILD: &[Need] = &[Need::library("libseccomp.so", "libseccomp-dev")];
 
-/// Programs that the tests and the scenario scripts start, and what their functions run by.
+/// Programs that the tests and the scenario scripts start.
 const TEST: &[Need] = &[
     Need::program("ip", "iproute2"),
     Need::program("ping", "iputils-ping"),
@@ -203,10 +209,16 @@ const TEST: &[Need] = &[
     Need::program("tcpdump", "tcpdump"),
     Need::program("iperf3", "iperf3"),
     Need::program("runc", "runc"),
-    Need::program("node", "nodejs"),
-    Need::program(PYTHON, "python3"),
     // For the client of Lambda's API that the sandbox is tested with.
     Need::python("pip", "python3-pip"),
+];
+
+/// What functions run by, of the demo and the tests, and the demo's database. Debian has the server of Redis in its tools, by
+/// this name; the package with the name of the server would start a service too.
+const DEMO: &[Need] = &[
+    Need::program(PYTHON, "python3"),
+    Need::program("node", "nodejs"),
+    Need::program("redis-check-rdb", "redis-tools"),
 ];
 
 /// Programs that the build of the fuzz targets starts.

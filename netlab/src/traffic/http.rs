@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::service::{Service, Shared};
 use super::{any_like, tcp_connect};
@@ -38,6 +38,11 @@ impl Http {
     /// The clients so far, in order.
     pub fn clients(&self) -> Vec<SocketAddrV4> {
         self.0.peers().into_iter().map(v4).collect()
+    }
+
+    /// The clients so far, each with the time at which its connection was there.
+    pub fn visits(&self) -> Vec<(SocketAddrV4, Instant)> {
+        self.0.visits().into_iter().map(|(client, at)| (v4(client), at)).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -27,7 +27,7 @@ pub(super) struct Service {
 #[derive(Debug)]
 pub(super) struct Shared {
     stop: EventFd,
-    peers: Mutex<Vec<SocketAddr>>,
+    peers: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
 impl Service {
@@ -72,6 +72,11 @@ impl Service {
     }
 
     pub(super) fn peers(&self) -> Vec<SocketAddr> {
+        self.visits().into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    /// The peers with the times at which they were first heard of: of a connection, when it was there.
+    pub(super) fn visits(&self) -> Vec<(SocketAddr, Instant)> {
         self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -103,6 +108,6 @@ impl Shared {
 
     /// Remembers a peer.
     pub(super) fn note(&self, peer: SocketAddr) {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).push((peer, Instant::now()));
     }
 }

@@ -10,35 +10,63 @@ use std::time::{Duration, Instant};
 use netlab::{Namespace, Process};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
 
 use super::api::Api;
-use super::directory;
+use super::directory::Directory;
 use super::error::DemoError;
 
-/// How long it may take to come up, and to go.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to come up, and to go with all of its containers.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where a daemon has its containers, beside its socket.
+const CONTAINERS: &str = "containers";
 
 /// Between two looks whether it has.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// What the daemon is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serving {
+    /// Containers of others.
+    Network,
+    /// Functions too, which have their code and root filesystems in the daemon's directory.
+    Functions,
+    /// Nothing: it removes what is left of the containers of a daemon that was killed, as every daemon does first.
+    Remains,
+}
 
 /// A daemon that runs. Dropping it ends the process and removes socket and log.
 pub(super) struct Daemon {
     process: Process,
     socket: PathBuf,
-    directory: TempDir,
+    directory: Directory,
 }
 
 impl Daemon {
     /// Starts it inside `home`, so that the machine's own network stays untouched, and waits until it answers.
-    pub(super) fn start(home: &Namespace) -> Result<(Self, Api), DemoError> {
-        let directory = directory::make().map_err(DemoError::system("make a directory for the socket"))?;
+    pub(super) fn start(home: &Namespace, serving: Serving) -> Result<(Self, Api), DemoError> {
+        for left in Directory::left_behind() {
+            if left.path().join(CONTAINERS).exists() {
+                // What cannot be removed does no harm.
+                let _ = Self::start_in(left, home, Serving::Remains);
+            }
+        }
+        let directory = Directory::make().map_err(DemoError::system("make a directory for the socket"))?;
+        Self::start_in(directory, home, serving)
+    }
+
+    fn start_in(directory: Directory, home: &Namespace, serving: Serving) -> Result<(Self, Api), DemoError> {
         let socket = directory.path().join("wharf.sock");
-        let log = directory.path().join("log");
-        let command = command(&socket, &log).map_err(DemoError::system("prepare the daemon"))?;
+        let command = command(directory.path(), &socket, serving);
+        let command = command.map_err(DemoError::system("prepare the daemon"))?;
         let daemon = Self { process: home.spawn(command)?, socket, directory };
         let api = daemon.answer()?;
         Ok((daemon, api))
+    }
+
+    /// A directory that goes with it.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Where it listens.
@@ -66,7 +94,7 @@ impl Daemon {
     }
 
     /// What it said.
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default().trim_end().to_owned()
     }
 
@@ -94,13 +122,15 @@ impl Drop for Daemon {
     }
 }
 
-fn command(socket: &Path, log: &Path) -> io::Result<Command> {
+fn command(directory: &Path, socket: &Path, serving: Serving) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["serve", "--color", "never", "--state", "none", "--socket"])
-        .arg(socket)
-        .stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(File::create(log)?);
+    command.args(["serve", "--color", "never", "--socket"]).arg(socket);
+    match serving {
+        Serving::Network => command.args(["--state", "none", "--functions", "off"]),
+        Serving::Functions => command.arg("--state").arg(directory.join("state")),
+        Serving::Remains => command.args(["--state", "none"]),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.join("log"))?);
     // Ctrl-C is for the demo, which then ends the daemon in its own order.
     command.process_group(0);
     Ok(command)

@@ -3,27 +3,42 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
-
-use tempfile::TempDir;
 
 const MARK: &str = "wharf-demo-";
 
-/// Makes one, which is removed when it is dropped, and removes those of demos that were killed.
-pub(super) fn make() -> io::Result<TempDir> {
-    sweep(&std::env::temp_dir());
-    tempfile::Builder::new().prefix(&format!("{MARK}{}-", process::id())).tempdir()
+/// A directory that is removed when this is dropped.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    /// Makes one.
+    pub(super) fn make() -> io::Result<Self> {
+        let made = tempfile::Builder::new().prefix(&format!("{MARK}{}-", process::id())).tempdir();
+        made.map(|directory| Self(directory.keep()))
+    }
+
+    /// Those of demos that were killed.
+    pub(super) fn left_behind() -> Vec<Self> {
+        left_in(&std::env::temp_dir()).into_iter().map(Self).collect()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
-/// A leftover that cannot be removed does no harm, so that nothing fails for it.
-fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_str().and_then(owner).is_some_and(has_ended) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A leftover that cannot be removed does no harm, so that nothing fails for it.
+        let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn left_in(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| entry.file_name().to_str().and_then(owner).is_some_and(has_ended));
+    left.map(|entry| entry.path()).collect()
 }
 
 /// The process that made a directory of this name; `None` if it is not one of ours.
@@ -40,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_killed_demo_left_is_removed() {
+    fn only_what_a_killed_demo_left_is_taken_for_left() {
         let parent = tempfile::tempdir().unwrap();
         let mut ended = process::Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
@@ -56,7 +71,8 @@ mod tests {
             fs::create_dir(parent.path().join(name)).unwrap();
             fs::write(parent.path().join(name).join("log"), "").unwrap();
         }
-        sweep(parent.path());
+        assert_eq!(left_in(parent.path()), [parent.path().join(&left)]);
+        drop(Directory(parent.path().join(&left)));
         assert!(!parent.path().join(left).exists());
         for name in others {
             assert!(parent.path().join(&name).join("log").exists(), "{name}");
@@ -65,7 +81,7 @@ mod tests {
 
     #[test]
     fn our_own_name_tells_that_we_run() {
-        let directory = make().unwrap();
+        let directory = Directory::make().unwrap();
         let name = directory.path().file_name().and_then(|name| name.to_str()).unwrap();
         assert_eq!(owner(name), Some(process::id()));
     }

@@ -20,6 +20,30 @@ pub(super) enum DemoError {
     /// The daemon refused something.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A program that the demo shows things with is not there.
+    #[error("the demo needs {program}, which is not in PATH")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// Debian's package that has it.
+        package: &'static str,
+    },
+    /// Functions of a runtime cannot run here.
+    #[error("no functions of {runtime} can run here: {reason}")]
+    Runtime {
+        /// Which runtime.
+        runtime: &'static str,
+        /// What the daemon says.
+        reason: String,
+    },
+    /// There are no warm containers after a long time; this is what the daemon said.
+    #[error("no container of {runtime} has become warm; the daemon said:\n{log}")]
+    Cold {
+        /// Which runtime.
+        runtime: &'static str,
+        /// The daemon's log.
+        log: String,
+    },
     /// Something on the way failed.
     #[error("cannot {step}: {source}")]
     System {
@@ -42,6 +66,34 @@ pub(super) enum DemoError {
 /// What the demo says, and what was seen instead.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Claim {
+    /// A function was not answered by its own VPC, or something about the answer is wrong.
+    #[error("{function} was to be answered by {expected}, and says: {answer}")]
+    Function {
+        /// Which function.
+        function: &'static str,
+        /// The VPC that was to answer.
+        expected: &'static str,
+        /// What it says.
+        answer: String,
+    },
+    /// An invocation's trace lacks a part, or has one that was not to be.
+    #[error("the trace of {function} was to be {expected}, and is {trace}")]
+    Trace {
+        /// Which function.
+        function: &'static str,
+        /// What was to be in it.
+        expected: &'static str,
+        /// The trace.
+        trace: String,
+    },
+    /// What was revoked goes on.
+    #[error("after the connector {connector} was revoked, {seen}")]
+    Revoked {
+        /// Which connector.
+        connector: &'static str,
+        /// What was seen.
+        seen: String,
+    },
     /// A container reached a server that is not in its VPC, or something that is no server of ours.
     #[error("{container} was to reach {expected}, and was answered: {answer}")]
     Server {
@@ -96,6 +148,11 @@ impl From<DemoError> for Failure {
                 Self::new(Exit::Failed, "the demo makes network namespaces")
                     .hint("run it as root: `sudo wharf demo`")
             }
+            DemoError::Missing { package, .. } => Self::new(Exit::Failed, &e).hint(format_args!(
+                "`apt-get install {package}` on Debian; or see the demo that needs nothing: `wharf demo --network`"
+            )),
+            DemoError::Runtime { .. } => Self::new(Exit::Failed, &e)
+                .hint("install it for the whole machine; or see the demo that needs nothing: `wharf demo --network`"),
             DemoError::Claim(_) => {
                 Self::new(Exit::Failed, e).hint("this is a bug in Wharf; please report it")
             }

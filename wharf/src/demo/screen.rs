@@ -8,20 +8,17 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 
 use crate::output::Table;
+use crate::output::chart::{Chart, Span};
 
 const HEADING: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const FAINT: Style = Style::new().dimmed();
 
+/// How far text is indented. Columns.
+const INDENT: usize = 4;
+
 /// Where the times of the steps begin. Columns.
 const TIMES: usize = 66;
-
-const PICTURE: &str = "
-    c1  10.1.0.5 ──┐   ┌─────────┐   ┌── VPC orders    10.1.0.0/16   10.1.0.1:80
-                   │   │         │   │
-    c2  10.1.0.5 ──┼───┤  wharf  ├───┤
-                   │   │         │   │
-    c3  10.1.0.5 ──┘   └─────────┘   └── VPC billing   10.1.0.0/16   10.1.0.1:80";
 
 /// Where the demo is shown.
 pub(super) struct Screen {
@@ -52,11 +49,9 @@ impl Screen {
     }
 
     /// What the demo is about.
-    pub(super) fn picture(&self) -> io::Result<()> {
-        self.line(format_args!(
-            "{HEADING}Two VPCs with the same addresses, three containers with one address{HEADING:#}"
-        ))?;
-        self.line(PICTURE)
+    pub(super) fn picture(&self, title: &str, picture: &str) -> io::Result<()> {
+        self.line(format_args!("{HEADING}{title}{HEADING:#}"))?;
+        self.line(picture)
     }
 
     /// Begins a part.
@@ -74,6 +69,21 @@ impl Screen {
         self.line(format_args!("      {FAINT}{text}{FAINT:#}"))
     }
 
+    /// What goes with something that is on the screen by itself.
+    pub(super) fn aside(&self, text: &str) -> io::Result<()> {
+        self.line(format_args!("{:INDENT$}{FAINT}{text}{FAINT:#}", ""))
+    }
+
+    /// An empty line.
+    pub(super) fn blank(&self) -> io::Result<()> {
+        self.line("")
+    }
+
+    /// What took how long, as bars.
+    pub(super) fn chart(&self, spans: &[Span]) -> io::Result<()> {
+        self.text(Chart::of_stdout().narrower(INDENT).text(spans))
+    }
+
     /// A table, indented.
     pub(super) fn table(&self, table: &Table) -> io::Result<()> {
         self.text(table.text())
@@ -81,11 +91,11 @@ impl Screen {
 
     /// Lines, indented.
     pub(super) fn text(&self, text: impl Display) -> io::Result<()> {
-        text.to_string().lines().try_for_each(|line| self.line(format_args!("    {line}")))
+        text.to_string().lines().try_for_each(|line| self.line(format_args!("{:INDENT$}{line}", "")))
     }
 
     /// A check mark, what was done, and `aside` in a column of its own.
-    fn marked(&self, text: impl Display, aside: impl Display) -> io::Result<()> {
+    pub(super) fn marked(&self, text: impl Display, aside: impl Display) -> io::Result<()> {
         let text = text.to_string();
         self.line(format_args!("  {GOOD}✓{GOOD:#} {text:<TIMES$} {FAINT}{aside:>8}{FAINT:#}"))
     }
@@ -144,9 +154,11 @@ mod tests {
 
     #[test]
     fn everything_the_demo_draws_has_an_ascii_form() {
-        let drawn = ascii(&format!("{PICTURE} ✓ → {}", duration(Duration::from_micros(5))));
-        assert!(drawn.is_ascii(), "{drawn}");
-        assert_eq!(ascii(PICTURE).chars().count(), PICTURE.chars().count());
+        for picture in [crate::demo::network::PICTURE, crate::demo::functions::PICTURE] {
+            let drawn = ascii(&format!("{picture} ✓ → {}", duration(Duration::from_micros(5))));
+            assert!(drawn.is_ascii(), "{drawn}");
+            assert_eq!(ascii(picture).chars().count(), picture.chars().count());
+        }
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl Chart {
         )
     }
 
+    /// The same, with so many columns left for others.
+    #[cfg(feature = "demo")]
+    pub(crate) const fn narrower(self, columns: usize) -> Self {
+        Self { columns: self.columns.saturating_sub(columns), ..self }
+    }
+
     fn on(is_terminal: bool, columns: Option<u16>) -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale =

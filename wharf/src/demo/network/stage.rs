@@ -1,30 +1,21 @@
 //! What the demo is played on: namespaces, a daemon, and a server in each VPC.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use netlab::traffic::Http;
 use netlab::{Lab, Namespace};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::api::Api;
-use super::daemon::Daemon;
-use super::error::DemoError;
+use crate::demo::api::Api;
+use crate::demo::daemon::{Daemon, Serving};
+use crate::demo::error::DemoError;
+use crate::demo::ground::{VPCS, add_vpc, quiet};
 
-/// The VPCs' names; their connectors have the same.
-pub(super) const VPCS: [&str; 2] = ["orders", "billing"];
 /// The containers' names. The first is attached to the first VPC, the second to the second, the third to none.
 pub(super) const CONTAINERS: [&str; 3] = ["c1", "c2", "c3"];
-/// The prefix of both VPCs.
-pub(super) const CIDR: &str = "10.1.0.0/16";
-/// The server's address in both VPCs.
-pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The address of all containers.
 pub(super) const CONTAINER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
-/// What containers appear as in both VPCs.
-pub(super) const EXTERNAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
-/// Where the servers listen.
-pub(super) const WEB: SocketAddrV4 = SocketAddrV4::new(SERVER, 80);
 
 /// Everything that exists. Fields are dropped in this order: servers hold their namespaces, the daemon its devices.
 pub(super) struct Stage {
@@ -63,7 +54,7 @@ impl Ground {
 
     /// Starts the daemon.
     pub(super) fn serve(self) -> Result<Stage, DemoError> {
-        let (daemon, api) = Daemon::start(&self.home)?;
+        let (daemon, api) = Daemon::start(&self.home, Serving::Network)?;
         let Self { vpcs, containers, lab, .. } = self;
         Ok(Stage { servers: Vec::new(), api, daemon, vpcs, containers, _lab: lab })
     }
@@ -73,11 +64,7 @@ impl Stage {
     /// Adds the VPCs, a connector to each, and a server in each.
     pub(super) fn add_vpcs(&mut self) -> Result<(), DemoError> {
         for (name, namespace) in VPCS.into_iter().zip(&self.vpcs) {
-            self.api.post("/v1/vpcs", &vpc(name, namespace))?;
-            self.api.post("/v1/connectors", &json!({ "name": name, "vpc": name }))?;
-            let server =
-                Http::start(namespace, WEB, name).map_err(DemoError::system("start a web server"))?;
-            self.servers.push(server);
+            self.servers.push(add_vpc(&mut self.api, name, namespace)?);
         }
         Ok(())
     }
@@ -106,25 +93,4 @@ impl Stage {
     pub(super) fn socket(&self) -> &Path {
         self.daemon.socket()
     }
-}
-
-/// Without IPv6, whose kernels ask for routers all the time: the drops that are shown shall be the demo's own.
-fn quiet(namespace: Namespace) -> Namespace {
-    // A kernel that was built without IPv6 has no such setting, and needs none.
-    let _ = namespace.sysctl("net.ipv6.conf.default.disable_ipv6", "1");
-    namespace
-}
-
-fn vpc(name: &str, namespace: &Namespace) -> Value {
-    json!({
-        "name": name,
-        "cidr": CIDR,
-        "external_addresses": [EXTERNAL.to_string()],
-        "uplink": {
-            "kind": "tap",
-            "netns": { "name": namespace.name() },
-            "device": "wharf0",
-            "address": format!("{SERVER}/16"),
-        },
-    })
 }

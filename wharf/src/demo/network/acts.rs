@@ -7,10 +7,11 @@ use netlab::traffic::{self, Bulk, Throughput};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::{Claim, DemoError};
-use super::interrupt::Interrupt;
-use super::screen::{Screen, duration};
-use super::stage::{CIDR, CONTAINER, CONTAINERS, EXTERNAL, Ground, SERVER, Stage, VPCS, WEB};
+use super::stage::{CONTAINER, CONTAINERS, Ground, Stage};
+use crate::demo::error::{Claim, DemoError};
+use crate::demo::ground::{CIDR, EXTERNAL, SERVER, VPCS, WEB};
+use crate::demo::interrupt::Interrupt;
+use crate::demo::screen::{Screen, duration};
 use crate::output::{Table, cell};
 
 /// How long a fetch may take. The refused one takes as long as its kernel goes on trying.
