@@ -14,7 +14,7 @@ const SET_EXAMPLES: &str = "\
 Examples:
   At least 20 containers of Python wait, and at most 100:
     sudo wharf pool set python3 --min 20 --max 100
-  At most 10 new ones a second, and 2 GiB for all of them:
+  At most 10 new ones a second, and 2 GiB for all environments:
     sudo wharf pool set python3 --refill 10 --memory 2048
   None of Node:
     sudo wharf pool set nodejs --min 0 --max 0";
@@ -48,7 +48,7 @@ pub(super) struct Set {
     /// Most new containers a second
     #[arg(long, value_name = "N")]
     refill: Option<u32>,
-    /// Memory that those that wait may have together, in MiB
+    /// Memory that all environments of the runtime may have together, in MiB
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
     /// Only if this is its revision; the one that it has now unless set
