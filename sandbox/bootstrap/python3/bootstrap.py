@@ -299,6 +299,8 @@ def main():
     logging.captureWarnings(False)
     api = Api(sys.argv[1] if len(sys.argv) > 1 else DEFAULT_API)
     api.connect()
+    # What resolving a host's name, even a numeric one, imports at its first use.
+    "x".encode("idna")
     gc.collect()
     gc.freeze()
     status, _, assignment = api.get("/wharf/assignment")
