@@ -206,7 +206,7 @@ impl<S: Send + Sync> FromRequest<S> for Trigger {
         let key = key(&parts, Some(&event))?;
         if key.is_some() && mode == Mode::Sync {
             let detail = "an answer is not kept, so that a synchronous invocation cannot be repeated by key; use mode=async";
-            return Err(Problem::new(Code::InvalidHeader, detail).into());
+            return Err(invalid("mode", detail).into());
         }
         let call = Call { caller, request: request_id(&parts), dry_run, key, expected: None };
         Ok(Self { call, mode, version, event })

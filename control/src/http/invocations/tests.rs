@@ -304,7 +304,7 @@ async fn what_is_wrong_with_an_invocation_is_told() {
     assert_eq!((dry.status, dry.header("wharf-function-version")), (204, "3"));
     let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
     let keyed = api.hear("POST", &path("echo/invocations"), &headers, "1").await;
-    assert_eq!(keyed.code(), (400, "invalid_header".into()));
+    assert_eq!(keyed.code(), (422, "invalid_query".into()));
     assert!(api.stage.attempts.lock().unwrap().is_empty(), "nothing was invoked");
     for (bytes, mode, status) in [
         (1 << 20, "async", 202),
