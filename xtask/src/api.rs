@@ -25,7 +25,7 @@ struct Daemon {
 /// Builds `wharf`, gets schemathesis, and runs it. `examples` is how many requests each operation gets at most.
 pub(crate) fn run(examples: u32, seed: u64) -> Result<ExitCode, RunError> {
     setup::for_api()?;
-    cargo::build(&["--bin", "wharf"])?;
+    cargo::build(cargo::WHARF)?;
     let metadata = cargo::metadata()?;
     let target = metadata.target_directory.as_std_path();
     let schemathesis = get(target)?;

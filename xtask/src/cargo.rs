@@ -101,6 +101,10 @@ pub(crate) fn build(arguments: &[&str]) -> Result<(), RunError> {
     if status.success() { Ok(()) } else { Err(RunError::Build(status)) }
 }
 
+/// The binary that the tests start. With `--workspace` and a test beside it, features are resolved as for all tests, so that no
+/// dependency is compiled twice: those of dependencies for tests count only where a test is built.
+pub(crate) const WHARF: &[&str] = &["--workspace", "--bin", "wharf", "--test", "command"];
+
 /// Members of the workspace, where they are and where they are built. Resolves nothing, so that it needs no network.
 pub(crate) fn metadata() -> Result<Metadata, RunError> {
     Ok(MetadataCommand::new().no_deps().exec()?)

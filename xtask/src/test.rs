@@ -22,8 +22,7 @@ struct Tally {
 pub(crate) fn run(filters: &[String]) -> Result<ExitCode, RunError> {
     setup::for_test()?;
     let start = Instant::now();
-    // With `--workspace`, features are resolved as for the tests, so that no dependency is compiled twice.
-    cargo::build(&["--workspace", "--bin", "wharf"])?;
+    cargo::build(cargo::WHARF)?;
     let (passed, tally) = run_tests(filters)?;
     println!(
         "in all: {} passed, {} failed, {} ignored, from {} test programs in {} s",
