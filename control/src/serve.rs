@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use gateway::Lifetime;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -89,12 +89,20 @@ pub async fn serve(
     background.spawn(app.clone().sweep_code());
     let router = http::router(app.clone(), &settings.admins);
     let patience = settings.drain;
-    let (end, ended) = oneshot::channel::<()>();
-    let deliveries = tokio::spawn(app.deliver(async move { _ = ended.await }, patience));
-    server::run(listeners, router, shutdown, settings).await;
-    drop(end);
+    let (end, ended) = watch::channel(false);
+    let over = async |mut ended: watch::Receiver<bool>| _ = ended.wait_for(|over| *over).await;
+    let deliveries = tokio::spawn(app.deliver(over(ended.clone()), patience));
+    // Who waits for an environment hears that there will be none while there still is a connection to hear it by.
+    let fleet = async {
+        if let Some(fleet) = fleet {
+            over(ended).await;
+            fleet.stop(patience).await;
+        }
+    };
+    let shutdown = async move {
+        shutdown.await;
+        end.send_replace(true);
+    };
+    tokio::join!(server::run(listeners, router, shutdown, settings), fleet);
     _ = deliveries.await;
-    if let Some(fleet) = fleet {
-        fleet.stop(patience).await;
-    }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::limits::{
-    CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, IDS_PER_CONTAINER, OPEN_FILES, TASKS, WARM_MEMORY_MB,
-    WARM_TMP_MB,
+    CONTAINER_USER, CPU_PERIOD_US, CPU_QUOTA_US, CPU_SHARES_WARM, IDS_PER_CONTAINER, OPEN_FILES, TASKS,
+    WARM_MEMORY_MB, WARM_TMP_MB,
 };
 use crate::{Oci, seccomp};
 
@@ -53,7 +53,7 @@ impl Bundle<'_> {
                     "devices": [{ "allow": false, "access": "rwm" }],
                     "memory": { "limit": u64::from(WARM_MEMORY_MB) << 20 },
                     "pids": { "limit": TASKS },
-                    "cpu": { "quota": CPU_QUOTA_US, "period": CPU_PERIOD_US },
+                    "cpu": { "shares": CPU_SHARES_WARM, "quota": CPU_QUOTA_US, "period": CPU_PERIOD_US },
                 },
                 "seccomp": seccomp::filter(self.oci),
                 "rootfsPropagation": "private",
@@ -76,6 +76,8 @@ impl Bundle<'_> {
                 "bounding": none, "effective": none, "inheritable": none, "permitted": none, "ambient": none,
             },
             "noNewPrivileges": true,
+            // When the machine has no memory left, a function goes before anything of the machine's.
+            "oomScoreAdj": 1000,
             "rlimits": [limit("RLIMIT_NOFILE", OPEN_FILES), limit("RLIMIT_CORE", 0)],
         })
     }

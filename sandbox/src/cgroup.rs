@@ -10,14 +10,20 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Usage;
+use crate::limits::CPU_SHARES_USUAL;
 
 /// Every hierarchy of this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Hierarchies {
     /// Where they are mounted.
     roots: Vec<PathBuf>,
+    /// That of version 2, if there is one.
+    two: Option<PathBuf>,
     memory: Controller,
+    /// What CPU time was used.
     cpu: Controller,
+    /// How CPU time is shared.
+    share: Controller,
     tasks: Controller,
 }
 
@@ -54,7 +60,7 @@ impl Hierarchies {
             let Some(root) = mount.split(' ').nth(4).map(PathBuf::from) else { continue };
             match kind.split(' ').collect::<Vec<_>>()[..] {
                 ["cgroup", _, options] => ones.push((root.clone(), options)),
-                ["cgroup2", ..] => two = Some(root.clone()),
+                ["cgroup2", ..] => two = two.or_else(|| Some(root.clone())),
                 _ => continue,
             }
             roots.push(root);
@@ -65,14 +71,20 @@ impl Hierarchies {
             let old = old.map(|(root, _)| Controller { root: root.clone(), version: Version::One });
             old.or_else(|| Some(Controller { root: two.clone()?, version: Version::Two })).ok_or(name)
         };
-        let (memory, cpu, tasks) =
-            (find("memory", "memory")?, find("cpu", "cpuacct")?, find("pids", "pids")?);
-        Ok(Self { roots, memory, cpu, tasks })
+        let (memory, tasks) = (find("memory", "memory")?, find("pids", "pids")?);
+        let (cpu, share) = (find("cpu", "cpuacct")?, find("cpu", "cpu")?);
+        Ok(Self { roots, two: two.clone(), memory, cpu, share, tasks })
     }
 
     /// A container's groups; they need not exist yet.
     pub(crate) fn group(&self, name: &str) -> Group {
         Group { name: name.to_owned(), of: self.clone() }
+    }
+
+    /// Makes the group of all containers where version 2 is, before several who make one below it find it missing at once.
+    pub(crate) fn make_parent(&self, name: &str) -> io::Result<()> {
+        let Some(root) = &self.two else { return Ok(()) };
+        fs::create_dir_all(root.join(name))
     }
 
     /// Names of the groups below `parent` in any hierarchy.
@@ -91,9 +103,20 @@ impl Group {
     /// Sets the most memory of all processes together. MiB.
     pub(crate) fn set_memory(&self, limit_mb: u32) -> io::Result<()> {
         let bytes = (u64::from(limit_mb) << 20).to_string();
-        match self.of.memory.version {
-            Version::One => fs::write(self.memory("memory.limit_in_bytes"), bytes),
-            Version::Two => fs::write(self.memory("memory.max"), bytes),
+        // What is swapped out is used all the same. A kernel without swap has no such file.
+        let (limit, (swap, none)) = match self.of.memory.version {
+            Version::One => ("memory.limit_in_bytes", ("memory.swappiness", "0")),
+            Version::Two => ("memory.max", ("memory.swap.max", "0")),
+        };
+        _ = fs::write(self.memory(swap), none);
+        fs::write(self.memory(limit), bytes)
+    }
+
+    /// From now on it gets as much CPU time as others, when there is not enough for all. Until then it gets what they leave.
+    pub(crate) fn be_equal(&self) -> io::Result<()> {
+        match self.of.share.version {
+            Version::One => fs::write(self.file(&self.of.share, "cpu.shares"), CPU_SHARES_USUAL.to_string()),
+            Version::Two => fs::write(self.file(&self.of.share, "cpu.weight"), "100"),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use life::Parts;
+pub(crate) use life::{Parts, wait_for};
 
 use crate::cgroup::Group;
 use crate::handle::Shared;
@@ -123,6 +123,7 @@ impl Container {
         }
         let code = self.0.shared.code.path(assignment.code).ok_or(AssignError::CodeMissing)?;
         self.0.memory_mb.store(assignment.memory_mb, Ordering::Relaxed);
+        self.0.group.be_equal().map_err(step("share the CPU"))?;
         self.0.group.set_memory(assignment.memory_mb).map_err(step("limit its memory"))?;
         let resolv_conf = self.0.shared.directory(&self.0.id).join("resolv.conf");
         if !assignment.dns_servers.is_empty() {

@@ -23,6 +23,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, dup2_stdin};
 
 use crate::bundle::STAGE;
@@ -106,11 +107,19 @@ fn converse(order: &Order) -> io::Result<()> {
     // The daemon has changed its mind, or is no more.
     if word == "go\n" {
         match make(order) {
-            Ok(pid) => writeln!(daemon, "pid {pid}")?,
+            Ok(pid) => {
+                if let Err(error) = writeln!(daemon, "pid {pid}") {
+                    // Nobody is there any more to remove what nobody hears of.
+                    _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                    return Err(error);
+                }
+            }
             Err(error) => report(&mut daemon, &error)?,
         }
     }
     _ = kill(holder, Signal::SIGKILL);
+    // The daemon would inherit what is left of it.
+    _ = waitpid(holder, None);
     Ok(())
 }
 

@@ -181,6 +181,7 @@ impl Shared {
         let hierarchies = Hierarchies::find().map_err(step("look for control groups".to_owned()))?;
         let hierarchies = hierarchies.map_err(OpenError::ControllerMissing)?;
         leftovers::remove(&settings, &hierarchies)?;
+        hierarchies.make_parent(&settings.cgroup).map_err(step("make a control group".to_owned()))?;
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|error| step("become a subreaper".to_owned())(error.into()))?;
         let code = CodeStore::open(&settings.data.join("code"))?;

@@ -29,6 +29,13 @@ pub const CPU_QUOTA_US: u64 = 100_000;
 /// The period of the CPU quota. Microseconds; the kernel's default (Documentation/scheduler/sched-bwc.rst).
 pub const CPU_PERIOD_US: u64 = 100_000;
 
+/// Share of the CPU of a container that starts or waits, as version 1 of control groups counts: when others need it, they come first. The
+/// kernel's minimum is 2 (kernel/sched/sched.h: `MIN_SHARES`).
+pub const CPU_SHARES_WARM: u64 = 256;
+
+/// The same of a container that has a function: the kernel's default.
+pub const CPU_SHARES_USUAL: u64 = 1_024;
+
 /// Memory of a warm container that has no function yet. MiB.
 pub const WARM_MEMORY_MB: u32 = 256;
 
@@ -45,7 +52,7 @@ pub const KILL_TIME: Duration = Duration::from_secs(10);
 pub const LINE_BYTES: usize = 16 * 1024;
 
 /// Lines of output that wait for their taker.
-pub const LINES_WAITING: usize = 4_096;
+pub const LINES_WAITING: usize = 256;
 
 /// Bytes of what a helper says of a failure.
 pub const HELPER_REPORT_BYTES: usize = 16 * 1024;

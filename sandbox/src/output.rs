@@ -1,7 +1,7 @@
 //! What the processes of a container write, line by line.
 
 use std::os::fd::OwnedFd;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver as Pipe;
@@ -29,6 +29,9 @@ pub struct OutputLine {
     pub text: String,
 }
 
+/// How long nothing is read while nobody takes what was.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
 /// Sends every line of the pipe until all its writers have ended. Whoever does not keep up loses lines.
 pub(crate) async fn follow(
     pipe: OwnedFd,
@@ -36,13 +39,17 @@ pub(crate) async fn follow(
     lines: mpsc::Sender<OutputLine>,
 ) -> std::io::Result<()> {
     let mut pipe = Pipe::from_owned_fd(pipe)?;
-    let mut waiting = Vec::new();
+    let mut waiting = Vec::with_capacity(4 * LINE_BYTES);
     let send = |line: &[u8]| {
         let text = String::from_utf8_lossy(line).into_owned();
         // A function that writes faster than anybody reads must not hold memory for it.
         _ = lines.try_send(OutputLine { at: SystemTime::now(), stream, text });
     };
     while pipe.read_buf(&mut waiting).await? > 0 {
+        // Who writes faster than anybody reads waits for it.
+        if lines.capacity() == 0 {
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
         let mut rest = 0;
         while let Some(length) = line_of(&waiting[rest..]) {
             send(waiting[rest..rest + length].strip_suffix(b"\n").unwrap_or(&waiting[rest..rest + length]));

@@ -1,5 +1,6 @@
 //! Containers of functions, as resources: their links, and their connectors.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -86,9 +87,10 @@ impl App {
     }
 
     async fn wire(&self, container: &FullName, connectors: &[Name]) -> Result<(), Problem> {
-        // As everywhere, the turns of connectors before those of containers.
+        // As everywhere, the turns of connectors before those of containers; and of several in one order, as whoever waits to have one
+        // alone holds up those who come after.
         let mut shares = Vec::with_capacity(connectors.len());
-        for connector in connectors {
+        for connector in connectors.iter().collect::<BTreeSet<_>>() {
             let connector = FullName::new(&container.tenant, connector);
             shares.push(self.0.connector_turns.share(&connector).await);
         }

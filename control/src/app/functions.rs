@@ -121,11 +121,14 @@ impl App {
         if call.dry_run {
             return Ok(self.registry().try_out(change, request.expected.as_ref(), |_| ())?);
         }
-        self.registry().commit(request).await?;
-        self.function_changed(&function);
-        self.0.sweeping.ask();
-        tracing::info!(%function, "function deleted");
-        Ok(())
+        self.carry_out(|app| async move {
+            app.registry().commit(request).await?;
+            app.function_changed(&function);
+            app.0.sweeping.ask();
+            tracing::info!(%function, "function deleted");
+            Ok(())
+        })
+        .await
     }
 
     /// Removes a version that is not the latest.
@@ -146,11 +149,14 @@ impl App {
         if call.dry_run {
             return Ok(self.registry().try_out(change, request.expected.as_ref(), |_| ())?);
         }
-        self.registry().commit(request).await?;
-        self.function_changed(&function);
-        self.0.sweeping.ask();
-        tracing::info!(%function, version = number, "version deleted");
-        Ok(())
+        self.carry_out(move |app| async move {
+            app.registry().commit(request).await?;
+            app.function_changed(&function);
+            app.0.sweeping.ask();
+            tracing::info!(%function, version = number, "version deleted");
+            Ok(())
+        })
+        .await
     }
 
     /// What functions need of the machine.

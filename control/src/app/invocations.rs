@@ -60,10 +60,30 @@ pub(crate) struct Unanswered {
     pub(crate) fault: Box<InvocationFault>,
 }
 
-/// Remembers how a streamed answer ends.
+/// Remembers how a streamed answer ends: if nobody tells, whoever read it has gone.
 pub(crate) struct StreamEnding {
     app: App,
     id: InvocationId,
+}
+
+/// Forgets an invocation whose caller has gone.
+struct Heard<'a> {
+    app: &'a App,
+    id: Option<InvocationId>,
+}
+
+impl Heard<'_> {
+    fn end(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.app.recent().forget(id);
+        }
+    }
 }
 
 impl App {
@@ -98,7 +118,8 @@ impl App {
         self.runner()?.resolve(&function_named(call.tenant(), name)?, version)
     }
 
-    /// Invokes a function and waits for its answer, or for the beginning of one that is streamed. It goes on if the caller is dropped.
+    /// Invokes a function and waits for its answer, or for the beginning of one that is streamed. If the caller is dropped,
+    /// one that waits for an environment is taken back, and one that has begun goes on and nobody hears of it.
     pub(crate) async fn invoke(
         &self,
         call: &Call,
@@ -111,16 +132,11 @@ impl App {
         let runner = Arc::clone(self.runner().map_err(refused)?);
         let version = runner.resolve(&function, version).map_err(refused)?;
         let id = new_id().map_err(refused)?;
-        let app = self.clone();
-        let task = async move {
-            app.recent().begin(id, function.clone(), version);
-            let outcome = runner.invoke(Order { id, function, version, event }).await;
-            app.answered(id, version, outcome)
-        };
-        tokio::spawn(task.in_current_span()).await.unwrap_or_else(|error| {
-            let problem = Problem::new(Code::Internal, format!("the invocation broke off: {error}"));
-            Err(Unanswered { id: Some(id), fault: problem.into() })
-        })
+        self.recent().begin(id, function.clone(), version);
+        let heard = Heard { app: self, id: Some(id) };
+        let outcome = runner.invoke(Order { id, function, version, event }).await;
+        heard.end();
+        self.answered(id, version, outcome)
     }
 
     fn answered(
@@ -252,6 +268,12 @@ impl StreamEnding {
     pub(crate) fn tell(self, fault: Option<&sandbox::Fault>) {
         let fault = fault.map(|fault| InvocationFault::of_sandbox(fault).view());
         self.app.recent().end(self.id, fault);
+    }
+}
+
+impl Drop for StreamEnding {
+    fn drop(&mut self) {
+        self.app.recent().end_if_running(self.id);
     }
 }
 

@@ -44,9 +44,14 @@ impl App {
         if call.dry_run {
             return Ok(self.registry().try_out(change, request.expected.as_ref(), view)?);
         }
-        self.registry().commit(request).await?;
-        self.pool_changed(&runtime);
-        tracing::info!(%runtime, "pool changed");
+        let changed = runtime.clone();
+        self.carry_out(|app| async move {
+            app.registry().commit(request).await?;
+            app.pool_changed(&changed);
+            tracing::info!(runtime = %changed, "pool changed");
+            Ok(())
+        })
+        .await?;
         Ok(self.read(view))
     }
 

@@ -1,10 +1,12 @@
 //! A warm container becomes a function's: its code is mounted and its handler loaded while its connectors are attached.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_core::fleet::{Cause, Reason};
 use control_core::{FullName, Problem};
+use futures_util::FutureExt;
 use sandbox::{AssignError, Assignment, Fault};
 use tokio::time::{Instant, timeout};
 
@@ -33,7 +35,17 @@ impl Fleet {
         match self.wire_and_load(&environment, &deployed).await {
             Ok(parts) => {
                 _ = environment.begun.set(Begun { at, took: at.elapsed(), parts });
-                self.with(|state, now| state.decisions.handle_initialised(now, environment.id));
+                // One that has ended meanwhile was not told as such: it was not known to be there yet.
+                let has_ended = environment.container.ended().now_or_never().is_some();
+                self.with(|state, now| {
+                    state.decisions.handle_initialised(now, environment.id);
+                    if has_ended {
+                        state.decisions.handle_lost(now, environment.id, Cause::Ended);
+                    }
+                });
+            }
+            Err((InvokeError::Refused(Reason::NoEnvironment), cause)) => {
+                self.with(|state, now| state.decisions.handle_lost(now, environment.id, cause));
             }
             Err((error, cause)) => {
                 tracing::info!(version = %deployed.key, %error, "an environment does not begin");
@@ -58,11 +70,18 @@ impl Fleet {
         let wiring = app.wiring(&deployed.key.function).map_err(denied)?;
         let assignment = deployed.assignment(&wiring);
         let patience = deployed.timeout + GRACE;
-        let load = timeout(patience, load(environment, assignment));
-        let attach = attach(&app, environment, &deployed.key.function, &wiring);
-        let (loaded, attached) = tokio::join!(load, attach);
+        let mut load = pin!(timeout(patience, load(environment, assignment)));
+        let mut attach = pin!(attach(&app, environment, &deployed.key.function, &wiring));
+        let (loaded, attached) = tokio::select! {
+            // What may not be used is not worth loading a handler for. What is being attached is attached to the end, to be taken back.
+            attached = &mut attach => {
+                let attached = attached.map_err(denied)?;
+                (load.await, attached)
+            }
+            loaded = &mut load => (loaded, attach.await.map_err(denied)?),
+        };
         let mut parts = loaded.unwrap_or_else(|_| Err(timed_out(patience)))?;
-        parts.push(attached.map_err(denied)?);
+        parts.push(attached);
         Ok(parts)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use control_core::Problem;
 use control_core::fleet::{Cause, Outcome, Reason, RequestId, VersionKey};
+use control_core::{FullName, Problem};
 use sandbox::{Answer, Body, Fault, Invocation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -16,7 +16,6 @@ use super::lease::{Heard, Lease, Waiting};
 use super::logs::{Report, of_platform, start_line};
 use super::trace::{Span, Timed};
 use super::{Deployed, Fleet};
-use crate::app::Wiring;
 
 /// Somebody wants a function to do something.
 #[derive(Debug)]
@@ -64,12 +63,6 @@ pub(crate) enum InvokeError {
     Broken(String),
 }
 
-/// What may be invoked, and with what.
-struct Permitted {
-    deployed: Arc<Deployed>,
-    wiring: Wiring,
-}
-
 /// Parts of a streamed answer that wait for the client.
 const PARTS_WAITING: usize = 8;
 
@@ -77,30 +70,30 @@ impl Fleet {
     /// Invokes a function. A caller that is dropped while it waits for an environment takes the invocation back; after that it is carried
     /// to its end, and nobody hears of it.
     pub(crate) async fn invoke(&self, trigger: Trigger) -> Invoked {
-        let (permitted, lease) = match self.grant(&trigger).await {
+        let (deployed, lease) = match self.grant(&trigger).await {
             Ok(granted) => granted,
             Err(error) => return Self::not_run(&trigger, error),
         };
         let (tell, told) = oneshot::channel();
-        self.0.runtime.spawn(self.clone().run(trigger, permitted, lease, tell));
+        self.0.runtime.spawn(self.clone().run(trigger, deployed, lease, tell));
         told.await.unwrap_or_else(|_| {
             let answer = Err(InvokeError::Broken("the invocation broke off".into()));
             Invoked { answer, spans: Vec::new() }
         })
     }
 
-    async fn grant(&self, trigger: &Trigger) -> Result<(Permitted, Lease), InvokeError> {
-        let permitted = self.permit(&trigger.key)?;
-        Ok((permitted, self.wait(trigger).await?))
+    async fn grant(&self, trigger: &Trigger) -> Result<(Arc<Deployed>, Lease), InvokeError> {
+        let deployed = self.permit(&trigger.key)?;
+        Ok((deployed, self.wait(trigger).await?))
     }
 
     /// Whether the function may be invoked now: its connectors can have been revoked since it was deployed.
-    fn permit(&self, key: &VersionKey) -> Result<Permitted, InvokeError> {
+    fn permit(&self, key: &VersionKey) -> Result<Arc<Deployed>, InvokeError> {
         let app = self.app().ok_or(InvokeError::Refused(Reason::ShuttingDown))?;
         let deployed = self.state().versions.get(key).cloned();
         let deployed = deployed.ok_or(InvokeError::Refused(Reason::UnknownVersion))?;
-        let wiring = app.wiring(&key.function).map_err(InvokeError::Denied)?;
-        Ok(Permitted { deployed, wiring })
+        app.wiring(&key.function).map_err(InvokeError::Denied)?;
+        Ok(deployed)
     }
 
     /// Waits for an environment.
@@ -128,10 +121,15 @@ impl Fleet {
     }
 
     /// Has an environment serve it.
-    async fn run(self, trigger: Trigger, permitted: Permitted, lease: Lease, tell: oneshot::Sender<Invoked>) {
-        let Permitted { deployed, wiring } = permitted;
+    async fn run(
+        self,
+        trigger: Trigger,
+        deployed: Arc<Deployed>,
+        lease: Lease,
+        tell: oneshot::Sender<Invoked>,
+    ) {
         let environment = Arc::clone(&lease.environment);
-        if let Err(problem) = self.rewire(&environment, &wiring).await {
+        if let Err(problem) = self.rewire(&environment, &trigger.key.function).await {
             _ = tell.send(Self::not_run(&trigger, InvokeError::Denied(problem)));
             return;
         }
@@ -177,9 +175,10 @@ impl Fleet {
         }
     }
 
-    /// Gives an environment what it lacks since it began.
-    async fn rewire(&self, environment: &Environment, wiring: &Wiring) -> Result<(), Problem> {
+    /// Gives an environment what it lacks since it began. What the function may use is asked now: it can have changed while it waited.
+    async fn rewire(&self, environment: &Environment, function: &FullName) -> Result<(), Problem> {
         let Some(app) = self.app() else { return Ok(()) };
+        let wiring = app.wiring(function)?;
         let adopted = environment.adopted.lock().await;
         match &*adopted {
             Some(container) => app.rewire_environment(container, &wiring.connectors).await,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 
 use super::{Container, Running, mount_namespace};
@@ -47,17 +48,19 @@ impl Container {
         let Parts { shared, id, runtime, netns, pid, api, group, slot, lines, directory } = parts;
         let failed = |source| CreateError::System { step: "watch its first process", source };
         // Until it is waited for, nobody else gets its number.
-        let opened = sys::open_process(pid).and_then(|process| Ok((process, mount_namespace(pid)?)));
-        let (process, mounts) = match opened {
+        let process = sys::open_process(pid);
+        let opened = process.and_then(|process| Ok((process.try_clone()?, process, mount_namespace(pid)?)));
+        let (watched, process, mounts) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 group.kill();
                 remove_group(&group).await;
+                _ = fs::remove_dir_all(shared.oci_state().join(&id));
+                _ = waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
                 return Err(failed(error));
             }
         };
         let (ends, exit) = watch::channel(None);
-        let watched = process.try_clone().map_err(failed)?;
         let held = Held { _netns: netns.file, _slot: slot, _directory: directory };
         let running = Arc::new(Running {
             shared,
@@ -128,16 +131,7 @@ impl Container {
 
 /// Waits for the end of a container's first process, and tells everybody.
 async fn wait(process: OwnedFd, running: Weak<Running>, ends: watch::Sender<Option<Exit>>) {
-    let exit = match sys::watch_process(process) {
-        Ok(process) => {
-            _ = process.readable().await;
-            collect(process.get_ref())
-        }
-        Err(error) => {
-            tracing::error!(%error, "the end of a container cannot be noticed");
-            Exit::Unknown
-        }
-    };
+    let exit = wait_for(process).await;
     if let Some(running) = running.upgrade() {
         let fault = if running.group.memory_kills() > 0 {
             Fault::OutOfMemory { limit_mb: running.memory_mb.load(Ordering::Relaxed) }
@@ -147,6 +141,20 @@ async fn wait(process: OwnedFd, running: Weak<Running>, ends: watch::Sender<Opti
         running.api.end(fault);
     }
     ends.send_replace(Some(exit));
+}
+
+/// Waits for the end of a process, so that nothing is left of it, if it is our child then.
+pub(crate) async fn wait_for(process: OwnedFd) -> Exit {
+    match sys::watch_process(process) {
+        Ok(process) => {
+            _ = process.readable().await;
+            collect(process.get_ref())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the end of a process cannot be noticed");
+            Exit::Unknown
+        }
+    }
 }
 
 /// How a process has ended that is our child since its parent is no more.

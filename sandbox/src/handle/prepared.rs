@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{CreateError, Root, Shared};
 use crate::bundle::Bundle;
-use crate::container::{Container, Parts};
+use crate::container::{Container, Parts, wait_for};
 use crate::container_helper::Order;
 use crate::limits::{KILL_TIME, LINES_WAITING, RUNTIME_API_PORT, WARM_TIME};
 use crate::output::{self, OutputLine, Stream};
@@ -57,6 +57,8 @@ struct Helper {
     socket: BufReader<UnixStream>,
     /// The process that has the container's user and network namespaces.
     holder: i32,
+    /// The same, whatever becomes of its number.
+    held: Option<OwnedFd>,
 }
 
 impl Prepared {
@@ -93,8 +95,18 @@ impl Prepared {
         &self.netns.path
     }
 
-    /// Starts its processes and waits until it is warm.
+    /// Starts its processes and waits until it is warm. What has begun comes to its end, if nobody waits for it too.
     pub async fn start(self) -> Result<Container, CreateError> {
+        let (asked, answer) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(Ok(container)) = asked.send(self.start_to_the_end().await) {
+                container.remove().await;
+            }
+        });
+        answer.await.unwrap_or_else(|_| Err(CreateError::Oci("the start broke off".into())))
+    }
+
+    async fn start_to_the_end(self) -> Result<Container, CreateError> {
         let Self { shared, id, runtime, root, slot, netns, api, mut helper, lines, directory } = self;
         let bundle = Bundle {
             command: &bootstrap::command(root.language),
@@ -110,6 +122,8 @@ impl Prepared {
         let pid = match outcome {
             Ok(pid) => pid,
             Err(error) => {
+                // It must make nothing more while what it has made is removed.
+                _ = helper.process.kill().await;
                 group.kill();
                 remove_group(&group).await;
                 _ = fs::remove_dir_all(shared.oci_state().join(&id));
@@ -154,8 +168,9 @@ impl Helper {
         tokio::spawn(output::follow(stderr.into(), Stream::Stderr, sender));
         ours.set_nonblocking(true).map_err(step(failed))?;
         let socket = BufReader::new(UnixStream::from_std(ours).map_err(step(failed))?);
-        let mut helper = Self { process, socket, holder: 0 };
+        let mut helper = Self { process, socket, holder: 0, held: None };
         helper.holder = helper.hear("holder").await?;
+        helper.held = Some(sys::open_process(helper.holder).map_err(step(failed))?);
         Ok((helper, lines))
     }
 
@@ -180,6 +195,15 @@ impl Helper {
             }
             Some(("error", detail)) => Err(CreateError::Oci(detail.to_owned())),
             _ => Err(CreateError::Oci(format!("the helper ended: {line:?}"))),
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // It ends with the helper, and if that was killed it is left to this process.
+        if let Some(held) = self.held.take() {
+            tokio::spawn(wait_for(held));
         }
     }
 }

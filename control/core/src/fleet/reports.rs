@@ -89,7 +89,12 @@ impl Fleet {
     pub fn handle_lost(&mut self, now: Duration, id: EnvironmentId, cause: Cause) {
         let Some(environment) = self.environments.get(&id) else { return };
         match environment.state() {
-            EnvironmentState::Init => self.handle_init_failed(now, id, cause),
+            // No fault of the function's: whoever waits gets another one.
+            EnvironmentState::Init => {
+                let key = self.key_of(id);
+                self.retire(now, id, cause);
+                self.settle_version(now, &key);
+            }
             EnvironmentState::Busy => self.handle_finished(now, id, Outcome::Spent(cause)),
             _ => self.drain(now, id, cause),
         }

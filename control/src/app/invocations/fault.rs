@@ -54,7 +54,7 @@ impl InvocationFault {
         FaultView {
             code: self.problem.code().as_str(),
             detail: self.problem.detail().to_owned(),
-            function_error: self.report.clone(),
+            function_error: self.report.clone().filter(|report| report.to_string().len() <= REPORT_BYTES),
         }
     }
 }
@@ -64,7 +64,15 @@ impl From<Problem> for InvocationFault {
     fn from(problem: Problem) -> Self {
         let retry = match problem.code() {
             Code::FunctionNotLoaded => Retry::Function,
-            Code::TooManyInvocations | Code::LimitReached | Code::Internal => Retry::Platform,
+            // After a start, VPCs come one by one; addresses and endpoints are another's as long as that lasts.
+            Code::TooManyInvocations
+            | Code::LimitReached
+            | Code::Internal
+            | Code::NotReady
+            | Code::PublicationTaken
+            | Code::AddressTaken
+            | Code::AddressInUse
+            | Code::ExternalTaken => Retry::Platform,
             code if code.status() == 503 => Retry::Platform,
             _ => Retry::Never,
         };

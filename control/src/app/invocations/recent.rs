@@ -53,6 +53,13 @@ impl Recent {
         }
     }
 
+    /// It has ended, unless it is known how.
+    pub(super) fn end_if_running(&mut self, id: InvocationId) {
+        if self.all.get(&id).is_some_and(|(_, view)| view.ended_at_ms.is_none()) {
+            self.end(id, None);
+        }
+    }
+
     /// One of a function.
     pub(super) fn find(&self, function: &FullName, id: InvocationId) -> Option<InvocationView> {
         self.all.get(&id).filter(|(of, _)| of == function).map(|(_, view)| view.clone())
@@ -64,12 +71,22 @@ impl Recent {
         ids.take(limit).filter_map(|id| self.all.get(id)).map(|(_, view)| view.clone()).collect()
     }
 
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&mut self, id: InvocationId) {
+        let Some((function, _)) = self.all.remove(&id) else { return };
+        self.forget_id(&function, id);
+    }
+
     fn forget_oldest(&mut self) {
         let Some((id, (function, _))) = self.all.pop_first() else { return };
-        let Some(own) = self.of.get_mut(&function) else { return };
+        self.forget_id(&function, id);
+    }
+
+    fn forget_id(&mut self, function: &FullName, id: InvocationId) {
+        let Some(own) = self.of.get_mut(function) else { return };
         own.retain(|other| *other != id);
         if own.is_empty() {
-            self.of.remove(&function);
+            self.of.remove(function);
         }
     }
 }
