@@ -156,6 +156,12 @@ impl Deliveries {
         self.ask(|reply| Message::End { id, outcome: Box::new(outcome), answer, spans, reply }).await
     }
 
+    /// Forgets all of a function that is no more: another one of its name has nothing of it.
+    pub(crate) async fn forget(&self, function: &FullName) -> Result<(), DeliveryError> {
+        let function = function.clone();
+        self.ask(|reply| Message::Forget { function, reply }).await
+    }
+
     /// One of them, as it is now.
     pub(crate) fn find(&self, id: InvocationId) -> Option<Delivery> {
         self.0.shared.backlog().find(id).cloned()

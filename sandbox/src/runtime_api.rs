@@ -44,6 +44,8 @@ struct Shared {
     address: SocketAddr,
     state: Mutex<State<Answer>>,
     changed: Notify,
+    /// Taken by whoever reads a whole body.
+    bodies: tokio::sync::Mutex<()>,
 }
 
 /// Forgets the event when nobody waits for its outcome any more.
@@ -52,7 +54,6 @@ struct Offer<'a> {
     ticket: Ticket,
 }
 
-#[allow(dead_code, reason = "containers come to use it")]
 impl RuntimeApi {
     /// Serves it on this listener, which is bound in the container's namespace. Needs a tokio runtime.
     pub(crate) fn serve(listener: TcpListener) -> std::io::Result<Self> {
@@ -100,7 +101,12 @@ impl RuntimeApi {
 
 impl Shared {
     fn new(address: SocketAddr) -> Self {
-        Self { address, state: Mutex::default(), changed: Notify::new() }
+        Self {
+            address,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            bodies: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Does one thing, and wakes whoever waits for it.

@@ -124,6 +124,7 @@ impl App {
         self.carry_out(|app| async move {
             app.registry().commit(request).await?;
             app.function_changed(&function);
+            app.forget_invocations(&function).await;
             app.0.sweeping.ask();
             tracing::info!(%function, "function deleted");
             Ok(())

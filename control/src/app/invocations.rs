@@ -187,6 +187,15 @@ impl App {
         deliveries.find(id).map(|delivery| InvocationView::of(&delivery)).ok_or_else(gone)
     }
 
+    /// A function is no more, and nobody shall take its invocations for those of another of its name.
+    pub(super) async fn forget_invocations(&self, function: &FullName) {
+        self.recent().forget_all(function);
+        let Ok(deliveries) = self.deliveries() else { return };
+        if let Err(error) = deliveries.forget(function).await {
+            tracing::error!(%function, %error, "asynchronous invocations of a deleted function stay");
+        }
+    }
+
     /// The latest invocations of a function, the newest first.
     pub(crate) fn invocations(
         &self,

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use control_core::{
-    Accepted, Code, Delivery, DeliveryFault, DeliveryOutcome, DeliveryState, InvocationId, NewDelivery,
-    Retry, TraceSpan,
+    Accepted, Code, Delivery, DeliveryFault, DeliveryOutcome, DeliveryState, FullName, InvocationId,
+    NewDelivery, Retry, TraceSpan,
 };
 use tokio::sync::oneshot;
 
@@ -32,6 +32,8 @@ pub(super) enum Message {
         spans: Vec<TraceSpan>,
         reply: Reply<()>,
     },
+    /// A function is no more, and everything of it goes.
+    Forget { function: FullName, reply: Reply<()> },
     /// What a function has answered.
     Answer { id: InvocationId, reply: Answered<Option<Bytes>> },
 }
@@ -126,6 +128,13 @@ impl Writer {
                 let now_ms = now_ms();
                 let begun: Vec<_> = std::iter::from_fn(|| backlog.begin(now_ms)).collect();
                 batch.begun.push((begun, reply));
+            }
+            Message::Forget { function, reply } => {
+                let all: Vec<_> = backlog.of(&function).map(|delivery| delivery.id).collect();
+                for id in all {
+                    backlog.forget(id);
+                }
+                batch.ended.push(reply);
             }
             Message::End { id, outcome, answer, spans, reply } => {
                 backlog.end(now_ms(), id, *outcome, spans);

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use tokio::time::timeout;
 
-use super::limits::{ANSWER_BYTES, DROPPED_BYTES, ERROR_TYPE, NAME_BYTES, RESPONSE_MODE};
+use super::limits::{ANSWER_BYTES, BODY_TIME, DROPPED_BYTES, ERROR_TYPE, NAME_BYTES, RESPONSE_MODE};
 use super::reply::{self, Reply};
 use super::state::Ticket;
 use super::{Shared, stream};
@@ -40,18 +41,18 @@ pub(super) async fn error(shared: &Shared, id: &str, headers: &HeaderMap, body: 
         Ok(ticket) => ticket,
         Err(refusal) => return reply::refused(refusal),
     };
-    let Some(error) = report(headers, body).await else { return reply::truncated() };
+    let Some(error) = report(shared, headers, body).await else { return reply::truncated() };
     taken(shared.change(|state| state.answer(ticket, Err(Fault::Reported(error)))))
 }
 
 /// Takes the report that the handler cannot be loaded.
 pub(super) async fn init_error(shared: &Shared, headers: &HeaderMap, body: Incoming) -> Reply {
-    let Some(error) = report(headers, body).await else { return reply::truncated() };
+    let Some(error) = report(shared, headers, body).await else { return reply::truncated() };
     taken(shared.change(|state| state.init_failed(error)))
 }
 
 async fn whole(shared: &Shared, ticket: Ticket, content_type: String, mut body: Incoming) -> Reply {
-    match read(&mut body).await {
+    match read(shared, &mut body).await {
         Ok(bytes) => {
             let answer = Answer { content_type, body: Body::Whole(bytes) };
             taken(shared.change(|state| state.answer(ticket, Ok(answer))))
@@ -71,9 +72,9 @@ fn taken(taken: Result<(), super::state::Refusal>) -> Reply {
 }
 
 /// Reads a report. One that is too long counts as one that says nothing; `None` if it broke off.
-async fn report(headers: &HeaderMap, mut body: Incoming) -> Option<FunctionError> {
+async fn report(shared: &Shared, headers: &HeaderMap, mut body: Incoming) -> Option<FunctionError> {
     let error_type = text(headers, &ERROR_TYPE);
-    match read(&mut body).await {
+    match read(shared, &mut body).await {
         Ok(bytes) => Some(FunctionError::read(bytes, error_type)),
         Err(Unread::Broken) => None,
         Err(Unread::TooLong) => {
@@ -83,8 +84,14 @@ async fn report(headers: &HeaderMap, mut body: Incoming) -> Option<FunctionError
     }
 }
 
+/// Reads a body, one at a time: whoever sends on all connections at once makes us hold one.
+async fn read(shared: &Shared, body: &mut Incoming) -> Result<Bytes, Unread> {
+    let _turn = shared.bodies.lock().await;
+    timeout(BODY_TIME, collect(body)).await.unwrap_or(Err(Unread::Broken))
+}
+
 /// Reads at most [`ANSWER_BYTES`].
-async fn read(body: &mut Incoming) -> Result<Bytes, Unread> {
+async fn collect(body: &mut Incoming) -> Result<Bytes, Unread> {
     if hyper::body::Body::size_hint(body).lower() > ANSWER_BYTES as u64 {
         return Err(Unread::TooLong);
     }

@@ -36,3 +36,6 @@ pub(super) const NAME_BYTES: usize = 256;
 pub(super) const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 pub(super) const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 pub(super) const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
+
+/// How long a whole body may take: it comes from the same machine.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(30);

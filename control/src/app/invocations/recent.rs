@@ -77,6 +77,13 @@ impl Recent {
         self.forget_id(&function, id);
     }
 
+    /// Nothing is known of a function any more.
+    pub(super) fn forget_all(&mut self, function: &FullName) {
+        for id in self.of.remove(function).unwrap_or_default() {
+            self.all.remove(&id);
+        }
+    }
+
     fn forget_oldest(&mut self) {
         let Some((id, (function, _))) = self.all.pop_first() else { return };
         self.forget_id(&function, id);
