@@ -236,9 +236,7 @@ impl Needed {
     /// Whether it has room when so much has gone, and of that so much of functions.
     fn fits(&self, pool: &Pool, gone_mb: u64, gone_serving_mb: u64) -> bool {
         let most = u64::from(pool.settings.memory_mb);
-        // Whoever reserves much takes no more than half of the pool from the others.
-        let reserved = self.reserved.min(most / 2);
-        let serving = pool.serving_mb.saturating_sub(gone_serving_mb) + self.memory + reserved;
+        let serving = pool.serving_mb.saturating_sub(gone_serving_mb) + self.memory + self.reserved;
         let total = (pool.used_mb + self.memory).saturating_sub(gone_mb + self.saved);
         serving <= most && total <= most
     }
