@@ -10,13 +10,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 pub use prepared::Prepared;
-pub(crate) use prepared::{Directory, Namespace, remove_group};
+pub(crate) use prepared::{Directory, Namespace};
 use tokio::sync::OnceCell;
 
 use crate::cgroup::{Group, Hierarchies};
+use crate::limits::KILL_TIME;
 use crate::mounting::Mounter;
 use crate::slots::Slots;
 use crate::{CodeStore, Language, Runtime, Settings, bootstrap, rootfs};
@@ -201,6 +203,25 @@ impl Shared {
 
     pub(crate) fn group(&self, id: &str) -> Group {
         self.hierarchies.group(&format!("{}/{id}", self.settings.cgroup))
+    }
+
+    /// Removes what outlives a container's processes; ends those that are left. The log says what stays.
+    pub(crate) async fn clear(&self, id: &str, group: &Group) {
+        let removed = tokio::time::timeout(KILL_TIME, async {
+            while group.remove().is_err() {
+                group.kill();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        if removed.await.is_err() {
+            tracing::error!(?group, "a container's control groups stay: processes in them do not end");
+        }
+        let state = self.oci_state().join(id);
+        if let Err(error) = fs::remove_dir_all(&state)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(path = %state.display(), %error, "what the OCI runtime knows of a container stays");
+        }
     }
 
     /// What is of one container only.

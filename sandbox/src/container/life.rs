@@ -1,7 +1,5 @@
 //! How a container begins and ends.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -13,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Container, Running, mount_namespace};
 use crate::cgroup::Group;
-use crate::handle::{CreateError, Directory, Namespace, Shared, remove_group};
+use crate::handle::{CreateError, Directory, Namespace, Shared};
 use crate::limits::{KILL_TIME, WARM_MEMORY_MB};
 use crate::output::OutputLine;
 use crate::runtime_api::RuntimeApi;
@@ -53,9 +51,7 @@ impl Container {
         let (watched, process, mounts) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                group.kill();
-                remove_group(&group).await;
-                _ = fs::remove_dir_all(shared.oci_state().join(&id));
+                shared.clear(&id, &group).await;
                 _ = waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
                 return Err(failed(error));
             }
@@ -118,13 +114,7 @@ impl Container {
             tracing::error!(container = self.id(), "a container's first process does not end");
         }
         drop(self.0.mounts().take());
-        remove_group(&self.0.group).await;
-        let state = self.0.shared.oci_state().join(self.id());
-        if let Err(error) = fs::remove_dir_all(&state)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::error!(path = %state.display(), %error, "what the OCI runtime knows of a container stays");
-        }
+        self.0.shared.clear(self.id(), &self.0.group).await;
         *held = None;
     }
 }

@@ -18,7 +18,7 @@ use super::{CreateError, Root, Shared};
 use crate::bundle::Bundle;
 use crate::container::{Container, Parts, wait_for};
 use crate::container_helper::Order;
-use crate::limits::{KILL_TIME, LINES_WAITING, RUNTIME_API_PORT, WARM_TIME};
+use crate::limits::{LINES_WAITING, RUNTIME_API_PORT, WARM_TIME};
 use crate::output::{self, OutputLine, Stream};
 use crate::runtime_api::RuntimeApi;
 use crate::slots::Slot;
@@ -124,9 +124,7 @@ impl Prepared {
             Err(error) => {
                 // It must make nothing more while what it has made is removed.
                 _ = helper.process.kill().await;
-                group.kill();
-                remove_group(&group).await;
-                _ = fs::remove_dir_all(shared.oci_state().join(&id));
+                shared.clear(&id, &group).await;
                 return Err(error);
             }
         };
@@ -241,27 +239,12 @@ async fn listen(netns: &OwnedFd) -> io::Result<TcpListener> {
                 std::thread::Builder::new().name("wharf-listen".into()).spawn_scoped(scope, || {
                     setns(&netns, CloneFlags::CLONE_NEWNET)?;
                     sys::loopback_up()?;
-                    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT))?;
-                    listener.set_nonblocking(true)?;
-                    Ok(listener)
+                    TcpListener::bind((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT))
                 })?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     });
     made.await.map_err(io::Error::other)?
-}
-
-/// Removes a container's control groups once its processes have ended.
-pub(crate) async fn remove_group(group: &crate::cgroup::Group) {
-    let removed = tokio::time::timeout(KILL_TIME, async {
-        while group.remove().is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            group.kill();
-        }
-    });
-    if removed.await.is_err() {
-        tracing::error!(?group, "a container's control groups stay: processes in them do not end");
-    }
 }
 
 fn step(step: &'static str) -> impl FnOnce(io::Error) -> CreateError {
