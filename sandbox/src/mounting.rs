@@ -79,12 +79,13 @@ impl Drop for Mounter {
 fn run(home: &File, work: &Receiver<Job>) {
     while let Ok(job) = work.recv() {
         let outcome = carry_out(&job);
+        // Nobody has to wait until the thread has left.
+        _ = job.answer.send(outcome);
         // Who stays keeps a dead container's mounts.
         if let Err(error) = setns(home, CloneFlags::CLONE_NEWNS) {
             tracing::error!(%error, "cannot leave a container's mount namespace; no more code can be mounted");
             return;
         }
-        _ = job.answer.send(outcome);
     }
 }
 
