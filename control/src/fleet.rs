@@ -21,7 +21,7 @@ mod runner;
 mod time;
 mod trace;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -72,7 +72,7 @@ struct Shared {
 struct State {
     decisions: Decisions,
     live: HashMap<EnvironmentId, Arc<Environment>>,
-    versions: HashMap<VersionKey, Arc<Deployed>>,
+    versions: BTreeMap<VersionKey, Arc<Deployed>>,
     /// Who waits for an environment, and of what.
     requests: HashMap<RequestId, (VersionKey, oneshot::Sender<Heard>)>,
     /// Why the handler could not be loaded the last time.
@@ -158,10 +158,10 @@ impl Fleet {
 
     /// Versions of a function that can be invoked, oldest first.
     fn versions(&self, function: &FullName) -> Vec<VersionKey> {
-        let mut keys: Vec<_> =
-            self.state().versions.keys().filter(|key| key.function == *function).cloned().collect();
-        keys.sort();
-        keys
+        let first = VersionKey { function: function.clone(), version: 0 };
+        let state = self.state();
+        let from = state.versions.range(first..).map(|(key, _)| key);
+        from.take_while(|key| key.function == *function).cloned().collect()
     }
 
     /// What a function has written, and what was written about its invocations.

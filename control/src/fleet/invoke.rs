@@ -26,8 +26,6 @@ pub(crate) struct Trigger {
     pub(crate) id: String,
     /// The event.
     pub(crate) payload: Bytes,
-    /// What the caller traces it by.
-    pub(crate) trace: Option<String>,
     /// How long it may wait for an environment.
     pub(crate) patience: Duration,
     /// When it came.
@@ -140,7 +138,7 @@ impl Fleet {
             id: trigger.id.clone(),
             payload: trigger.payload.clone(),
             deadline: SystemTime::now() + deployed.timeout,
-            trace: trigger.trace.clone(),
+            trace: None,
         };
         let answer = environment.container.invoke(invocation).await;
         let mut spans = spans(begun, trigger.at, start);

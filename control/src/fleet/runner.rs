@@ -37,8 +37,7 @@ impl Runner for Fleet {
         async move {
             let Order { id, function, version, event } = order;
             let key = VersionKey { function, version };
-            let (id, trace) = (id.to_string(), None);
-            let trigger = Trigger { key, id, payload: event, trace, patience: PATIENCE, at };
+            let trigger = Trigger { key, id: id.to_string(), payload: event, patience: PATIENCE, at };
             // By its own name, as the trait's is this one.
             let super::Invoked { answer, spans } = Self::invoke(&fleet, trigger).await;
             let spans = spans.iter().map(TraceSpan::from).collect::<Vec<_>>();
