@@ -118,65 +118,71 @@ fn a_peer_that_cannot_run_is_listed_with_its_reason() {
 
 #[test]
 fn the_control_plane_has_all_its_numbers_and_leaves_nothing() {
-    let (directory, files) = (directory(), directory());
-    let json = files.path().join("f.json");
-    let words = ["--quick", "--only", "control", "--runs", "1", "--seconds", "0.1", "--json"];
-    let mut command = compare(&directory, &words);
-    let child = command.arg(&json).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
-    let pid = child.id();
-    let output = child.wait_with_output().expect("our own child");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
-    let metrics = written["metrics"].as_object().expect("an object");
-    let names: Vec<_> = Metric::CONTROL.iter().map(|metric| metric.name()).collect();
-    assert!(names.iter().all(|name| metrics.contains_key(*name)) && metrics.len() == names.len(), "{said}");
-    for (name, metric) in metrics {
-        let value = metric["wharf"][0].as_f64().unwrap_or_else(|| panic!("{name}: {said}"));
-        assert!(value > 0.0 && metric["wharf"][1].is_null(), "{name}: {metric}");
-    }
+    let directory = directory();
+    let words = ["--quick", "--only", "control", "--runs", "1", "--seconds", "0.1"];
+    let ended = Ended::of(&directory, &words, Metric::CONTROL);
     // The machine may be without the plugin, but then it says so.
-    let absent = written["settings"]["absent"].as_array().expect("a list");
-    let plugin = &metrics["attach_p50_us"]["cni"][0];
-    assert!(plugin.is_f64() || absent.iter().any(|absent| absent["subject"] == "cni"), "{said}");
-    assert_eq!(written["settings"]["refused"], Value::Array(vec![]));
-    let value = |name: &str| metrics[name]["wharf"][0].as_f64().expect("checked above");
-    assert!(value("attach_p50_us") <= value("attach_durable_p50_us"), "{metrics:?}");
-    assert!(value("restart_ready_ms") <= value("restart_live_ms"), "{metrics:?}");
-    assert_eq!(namespaces(pid), Vec::<String>::new());
+    ended.has_or_says_why("attach_p50_us", "cni");
+    let value = |name: &str| ended.written["metrics"][name]["wharf"][0].as_f64().expect("it was checked");
+    assert!(value("attach_p50_us") <= value("attach_durable_p50_us"), "{}", ended.written["metrics"]);
+    assert!(value("restart_ready_ms") <= value("restart_live_ms"), "{}", ended.written["metrics"]);
+    assert_eq!(namespaces(ended.pid), Vec::<String>::new());
     assert!(is_empty(directory.path()));
 }
 
 #[test]
 fn functions_have_all_their_numbers_and_leave_nothing() {
-    let (directory, files) = (directory(), directory());
-    let json = files.path().join("f.json");
-    let words = ["--quick", "--only", "functions", "--runs", "1", "--json"];
-    let mut command = compare(&directory, &words);
-    let child = command.arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    let pid = child.id();
-    let output = child.wait_with_output().expect("our own child");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
-    let metrics = written["metrics"].as_object().expect("an object");
-    let names: Vec<_> = Metric::FUNCTIONS.iter().map(|metric| metric.name()).collect();
-    assert!(names.iter().all(|name| metrics.contains_key(*name)) && metrics.len() == names.len(), "{said}");
-    for (name, metric) in metrics {
-        let value = metric["wharf"][0].as_f64().unwrap_or_else(|| panic!("{name}: {said}"));
-        assert!(value > 0.0 && metric["wharf"][1].is_null(), "{name}: {metric}");
-    }
+    let directory = directory();
+    let words = ["--quick", "--only", "functions", "--runs", "1"];
+    let ended = Ended::of(&directory, &words, Metric::FUNCTIONS);
     // The machine may be without runc or the plugin, but then it says so.
-    let absent = written["settings"]["absent"].as_array().expect("a list");
-    let cold = &metrics["trigger_to_first_byte_p50_ms"]["cold"][0];
-    assert!(cold.is_f64() || absent.iter().any(|absent| absent["subject"] == "cold"), "{said}");
-    assert_eq!(written["settings"]["refused"], Value::Array(vec![]));
-    let triggers = &written["settings"]["functions"]["triggers"]["wharf"]["first_byte_ms"];
+    ended.has_or_says_why("trigger_to_first_byte_p50_ms", "cold");
+    let triggers = &ended.written["settings"]["functions"]["triggers"]["wharf"]["first_byte_ms"];
     assert_eq!(triggers.as_array().map(Vec::len), Some(20), "{triggers}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("| target |"), "the targets have their table");
-    assert_eq!(namespaces(pid), Vec::<String>::new());
-    assert_eq!(control_groups(pid), Vec::<String>::new());
+    assert!(ended.shown.contains("| target |"), "the targets have their table");
+    assert_eq!(namespaces(ended.pid), Vec::<String>::new());
+    assert_eq!(control_groups(ended.pid), Vec::<String>::new());
     assert!(is_empty(directory.path()));
+}
+
+/// A comparison that has ended well: what it was, said, showed and wrote.
+struct Ended {
+    pid: u32,
+    said: String,
+    shown: String,
+    written: Value,
+}
+
+impl Ended {
+    /// One with one value of Wharf's for each of these metrics, and no others; nothing was refused.
+    fn of(directory: &TempDir, words: &[&str], metrics: &[Metric]) -> Self {
+        let files = self::directory();
+        let json = files.path().join("f.json");
+        let mut command = compare(directory, words);
+        command.arg("--json").arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it runs");
+        let pid = child.id();
+        let output = child.wait_with_output().expect("our own child");
+        let [said, shown] =
+            [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text).into_owned());
+        assert!(output.status.success(), "{said}");
+        let written: Value = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
+        let found = written["metrics"].as_object().expect("an object");
+        let names: Vec<_> = metrics.iter().map(|metric| metric.name()).collect();
+        assert!(names.iter().all(|name| found.contains_key(*name)) && found.len() == names.len(), "{said}");
+        for (name, metric) in found {
+            let value = metric["wharf"][0].as_f64().unwrap_or_else(|| panic!("{name}: {said}"));
+            assert!(value > 0.0 && metric["wharf"][1].is_null(), "{name}: {metric}");
+        }
+        assert_eq!(written["settings"]["refused"], Value::Array(vec![]));
+        Self { pid, said, shown, written }
+    }
+
+    fn has_or_says_why(&self, metric: &str, subject: &str) {
+        let absent = self.written["settings"]["absent"].as_array().expect("a list");
+        let value = &self.written["metrics"][metric][subject][0];
+        assert!(value.is_f64() || absent.iter().any(|absent| absent["subject"] == subject), "{}", self.said);
+    }
 }
 
 #[test]
