@@ -6,6 +6,7 @@ mod preflight;
 mod socket;
 
 use std::io;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use control::{State, StateError, Tcp, Tls, TlsFiles};
@@ -18,6 +19,9 @@ use crate::config::{Listen, Options, Settings};
 use crate::failure::{Exit, Failure};
 pub(crate) use functions::CONTAINER_HELPER;
 use socket::Socket;
+
+/// As many threads as the control plane has at most. One serves some 30,000 requests a second.
+const THREADS: usize = 4;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,12 +82,23 @@ pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> 
     let config = gateway::Config { workers: settings.workers };
     let gateway = gateway::Gateway::start_spinning(&config, settings.spinning)
         .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot start the gateway's workers: {e}")))?;
-    let served = crate::cli::runtime()?.block_on(serve(&settings, &socket, gateway.handle(), state));
+    let served = runtime()?.block_on(serve(&settings, &socket, gateway.handle(), state));
     // Devices go before the socket, so that whoever sees the socket gone finds no device left but those that shall stay.
     drop(gateway);
     drop(socket);
     tracing::info!("stopped");
     served
+}
+
+/// Several threads: making a container holds one up for a millisecond (fork(2), exec(2)), and nobody else's answer waits for that.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, THREADS))
+        .thread_name("wharf-control")
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format_args!("cannot start the async runtime: {e}")))
 }
 
 async fn serve(

@@ -73,12 +73,14 @@ impl Fleet {
         let mut load = pin!(timeout(patience, load(environment, assignment)));
         let mut attach = pin!(attach(&app, environment, &deployed.key.function, &wiring));
         let (loaded, attached) = tokio::select! {
+            // The code's mount first: another thread does it while the connectors are attached.
+            biased;
+            loaded = &mut load => (loaded, attach.await.map_err(denied)?),
             // What may not be used is not worth loading a handler for. What is being attached is attached to the end, to be taken back.
             attached = &mut attach => {
                 let attached = attached.map_err(denied)?;
                 (load.await, attached)
             }
-            loaded = &mut load => (loaded, attach.await.map_err(denied)?),
         };
         let mut parts = loaded.unwrap_or_else(|_| Err(timed_out(patience)))?;
         parts.push(attached);

@@ -157,6 +157,8 @@ impl Fleet {
                 // Whoever hears the answer can come back at once, and finds the environment idle.
                 lease.end(outcome(fault.as_ref()));
                 _ = tell.send(Invoked { answer: answer.map_err(InvokeError::Failed), spans });
+                // Whoever waits for the answer goes first: what it has used is read from files.
+                tokio::task::yield_now().await;
                 fault
             }
         };
