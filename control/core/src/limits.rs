@@ -176,6 +176,9 @@ pub const REQUESTS_WAITING: usize = 10_000;
 /// Requests that wait for an environment of one version of a function.
 pub const REQUESTS_WAITING_PER_VERSION: usize = 1_000;
 
+/// Percent of a pool's memory that functions may have reserved together. The rest is for those that reserve none.
+pub const RESERVED_PERCENT: u64 = 75;
+
 /// What a container without a function is counted as: a language runtime with its common modules. MiB.
 pub const WARM_CONTAINER_MB: u32 = 32;
 

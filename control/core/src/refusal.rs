@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::family::Family;
+use crate::limits::RESERVED_PERCENT;
 use crate::{Code, Connector, ConnectorState, Name, Problem, Protocol, State};
 
 /// A kind of resource.
@@ -307,6 +308,23 @@ pub enum Refusal {
     /// The default tenant is always there.
     #[error("the tenant default is always there")]
     DefaultTenant,
+    /// Functions would have reserved so much of a pool that too little is left for those that reserve nothing.
+    #[error(
+        "the concurrency of all functions of runtime {runtime} would reserve {reserved_mb} MiB, of which there may be {}, {percent} % of the pool's {memory_mb}; \
+         ask for less concurrency or less memory, or enlarge the pool",
+        u64::from(*memory_mb) * RESERVED_PERCENT / 100,
+        percent = RESERVED_PERCENT,
+    )]
+    Overbooked {
+        /// Of which runtime.
+        runtime: Name,
+        /// What would be reserved. MiB.
+        reserved_mb: u64,
+        /// What the pool has. MiB.
+        memory_mb: u32,
+        /// What to change.
+        field: &'static str,
+    },
     /// A table is full, see [`crate::limits`].
     #[error("there are {limit} {what} already, which is the most that are kept")]
     LimitReached {
@@ -349,7 +367,7 @@ impl Refusal {
             Self::ExternalTaken { .. } => Code::ExternalTaken,
             Self::Immutable { .. } | Self::ApprovedElsewhere { .. } => Code::ImmutableField,
             Self::PrefixOverlaps { .. } => Code::InvalidNetns,
-            Self::LimitReached { .. } => Code::LimitReached,
+            Self::Overbooked { .. } | Self::LimitReached { .. } => Code::LimitReached,
         }
     }
 
@@ -360,7 +378,7 @@ impl Refusal {
             Self::ConnectorMissing { .. } | Self::FunctionMayNotUse { .. } | Self::FunctionTie { .. } => {
                 Some("connectors".into())
             }
-            Self::QuotaTooLarge { field, .. } | Self::Immutable { field } => Some((*field).into()),
+            Self::QuotaTooLarge { field, .. } | Self::Immutable { field } | Self::Overbooked { field, .. } => Some((*field).into()),
             Self::PortBlocks(_) => Some("mapping".into()),
             Self::NotExternal { index, .. } => Some(format!("publications[{index}].external_address")),
             Self::PublishedTwice { index, .. } | Self::NobodyMayCall { index, .. } => {

@@ -111,6 +111,12 @@ pub struct FunctionVersionView {
 }
 
 impl Function {
+    /// Memory that is kept free for its environments. MiB.
+    pub fn reserved_mb(&self) -> u64 {
+        let each = u64::from(self.latest().spec.memory_mb);
+        self.concurrency.map_or(0, |concurrency| u64::from(concurrency) * each)
+    }
+
     /// A new function with its first version.
     pub(crate) fn new(
         id: FunctionId,

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Resources, not_found};
-use crate::limits::{FUNCTIONS, POOLS};
+use crate::limits::{FUNCTIONS, POOLS, RESERVED_PERCENT};
 use crate::{
     Connector, DEFAULT_TENANT, FullName, Function, FunctionId, FunctionSpec, Kind, Name, Pool, Refusal,
     StoredCode,
@@ -29,8 +29,9 @@ impl Resources {
         let function = Function::new(id, name.clone(), spec, code, created_s);
         self.permitted(&function)?;
         self.next_function += 1;
+        let runtime = function.latest().spec.runtime.clone();
         self.functions.insert(name, function);
-        Ok(())
+        self.refuse_overbooking(&runtime, "concurrency")
     }
 
     pub(crate) fn update_function(
@@ -42,8 +43,11 @@ impl Resources {
     ) -> Result<(), Refusal> {
         let name = FullName::new(tenant, &spec.name);
         let function = self.functions.edit(&name).ok_or_else(|| not_found(Kind::Function, &name))?;
+        let before = (function.reserved_mb(), function.latest().spec.runtime.clone());
         function.change(spec, code, created_s);
-        self.function_permission(&name).map(drop)
+        let after = (function.reserved_mb(), function.latest().spec.runtime.clone());
+        self.function_permission(&name)?;
+        if after == before { Ok(()) } else { self.refuse_overbooking(&after.1, "concurrency") }
     }
 
     pub(crate) fn remove_function(&mut self, name: &FullName) -> Result<(), Refusal> {
@@ -67,15 +71,26 @@ impl Resources {
 
     pub(crate) fn set_pool(&mut self, pool: Pool) -> Result<(), Refusal> {
         let name = Self::pool_name(&pool.runtime);
+        let runtime = pool.runtime.clone();
         if let Some(kept) = self.pools.edit(&name) {
             *kept = pool;
+        } else if self.pools.len() >= POOLS {
+            return Err(Refusal::LimitReached { what: "pools", limit: POOLS });
+        } else {
+            self.pools.insert(name, pool);
+        }
+        self.refuse_overbooking(&runtime, "memory_mb")
+    }
+
+    /// Refuses what would leave too little of a pool's memory for functions that reserve none.
+    fn refuse_overbooking(&self, runtime: &Name, field: &'static str) -> Result<(), Refusal> {
+        let users = self.functions.iter().filter(|function| function.latest().spec.runtime == *runtime);
+        let reserved_mb = users.map(Function::reserved_mb).sum();
+        let memory_mb = self.pool(runtime).memory_mb;
+        if reserved_mb * 100 <= u64::from(memory_mb) * RESERVED_PERCENT {
             return Ok(());
         }
-        if self.pools.len() >= POOLS {
-            return Err(Refusal::LimitReached { what: "pools", limit: POOLS });
-        }
-        self.pools.insert(name, pool);
-        Ok(())
+        Err(Refusal::Overbooked { runtime: runtime.clone(), reserved_mb, memory_mb, field })
     }
 
     /// What a pool is kept under: it is nobody's, and runtimes have one each.

@@ -262,6 +262,39 @@ fn a_pool_is_there_before_anybody_asks() {
 }
 
 #[test]
+fn reservations_leave_a_quarter_of_a_pool_to_others() {
+    let mut resources = Resources::new();
+    let reserving = |name: &str, concurrency, memory_mb| NewFunction {
+        concurrency: Some(concurrency),
+        memory_mb: Some(memory_mb),
+        ..new_function(name, &[])
+    };
+    let add = |new: NewFunction| Change::AddFunction {
+        tenant: tenant(),
+        spec: new.validate().unwrap(),
+        code: code(1),
+        created_s: 7,
+    };
+    let pool = |memory_mb| {
+        let new = NewPool { memory_mb: Some(memory_mb), ..NewPool::default() };
+        Change::SetPool(new.validate(name("python3")).unwrap())
+    };
+    apply(&mut resources, pool(1_000)).unwrap();
+    apply(&mut resources, add(reserving("f", 5, 100))).unwrap();
+    assert_eq!(apply(&mut resources, add(reserving("g", 4, 64))), Err(Code::LimitReached));
+    apply(&mut resources, add(reserving("g", 3, 64))).unwrap();
+    for (more, outcome) in [(reserving("g", 4, 64), Err(Code::LimitReached)), (reserving("g", 2, 64), Ok(()))]
+    {
+        assert_eq!(apply(&mut resources, update(more, None)), outcome);
+    }
+    assert_eq!(apply(&mut resources, pool(800)), Err(Code::LimitReached), "628 of 600 MiB");
+    apply(&mut resources, pool(840)).unwrap();
+    // Who reserves nothing, or is of another runtime, is not concerned.
+    apply(&mut resources, add_function("h", &[])).unwrap();
+    apply(&mut resources, add(NewFunction { runtime: "nodejs".into(), ..reserving("i", 10, 100) })).unwrap();
+}
+
+#[test]
 fn what_is_kept_of_a_function_has_versions() {
     let spec = new_function("f", &[]);
     let record = Record::Function { spec, versions: vec![] };
