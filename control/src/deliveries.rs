@@ -209,9 +209,9 @@ impl From<DeliveryError> for Problem {
     fn from(error: DeliveryError) -> Self {
         let code = match error {
             DeliveryError::Refused(NotAccepted::KeyReused) => Code::KeyReused,
-            DeliveryError::Refused(NotAccepted::FunctionFull { .. } | NotAccepted::Full { .. }) => {
-                Code::TooManyInvocations
-            }
+            DeliveryError::Refused(
+                NotAccepted::FunctionFull { .. } | NotAccepted::TenantFull { .. } | NotAccepted::Full { .. },
+            ) => Code::TooManyInvocations,
             DeliveryError::Medium(_) => Code::StoreUnavailable,
             DeliveryError::Stopped => Code::ShuttingDown,
         };

@@ -57,7 +57,9 @@ impl Hierarchies {
         let (mut roots, mut ones, mut two) = (Vec::new(), Vec::new(), None);
         for line in mounts.lines() {
             let Some((mount, kind)) = line.split_once(" - ") else { continue };
-            let Some(root) = mount.split(' ').nth(4).map(PathBuf::from) else { continue };
+            // A part of a hierarchy, which a container may have mounted, is not where names begin.
+            let mut fields = mount.split(' ').skip(3);
+            let (Some("/"), Some(root)) = (fields.next(), fields.next().map(PathBuf::from)) else { continue };
             match kind.split(' ').collect::<Vec<_>>()[..] {
                 ["cgroup", _, options] => ones.push((root.clone(), options)),
                 ["cgroup2", ..] => two = two.or_else(|| Some(root.clone())),
@@ -231,6 +233,8 @@ mod tests {
             (new.memory.root.to_str(), new.memory.version),
             (Some("/sys/fs/cgroup/unified"), Version::Two)
         );
+        let part = "37 30 0:29 /docker/x /mnt/memory rw - cgroup cgroup rw,memory\n";
+        assert_eq!(Hierarchies::parse(&format!("{part}{one}")).unwrap().roots, old.roots);
         assert_eq!(Hierarchies::parse("").unwrap_err(), "memory");
         assert_eq!(Hierarchies::parse(&one.replace("pids", "x")).unwrap_err(), "pids");
     }

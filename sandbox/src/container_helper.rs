@@ -20,6 +20,7 @@ use std::process::{Command, ExitCode};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
@@ -52,6 +53,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// The directory of all containers.
+    fn run(&self) -> PathBuf {
+        self.bundle.parent().unwrap_or(Path::new("/")).to_owned()
+    }
+
     /// As arguments.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
@@ -94,6 +100,8 @@ pub fn container_helper(arguments: &[String]) -> ExitCode {
 
 fn converse(order: &Order) -> io::Result<()> {
     let mut daemon = take_stdin()?;
+    // A daemon that comes after ours waits for it before it removes what is left. If that was quicker, ours does not answer any more.
+    let _making = making(&order.run()).and_then(|file| lock(file, FlockArg::LockShared))?;
     if let Err(error) = stage(order) {
         return report(&mut daemon, &format!("root filesystem: {error}"));
     }
@@ -121,6 +129,15 @@ fn converse(order: &Order) -> io::Result<()> {
     // The daemon would inherit what is left of it.
     _ = waitpid(holder, None);
     Ok(())
+}
+
+/// What helpers lock together as long as they are there, and a daemon that removes what others have left alone.
+pub(crate) fn making(run: &Path) -> io::Result<File> {
+    File::create(run.join("making"))
+}
+
+fn lock(file: File, how: FlockArg) -> io::Result<Flock<File>> {
+    Flock::lock(file, how).map_err(|(_, error)| error.into())
 }
 
 /// The socket that is standard input, which from now on is empty.

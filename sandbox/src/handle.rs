@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-pub use prepared::Prepared;
-pub(crate) use prepared::{Directory, Namespace};
+pub(crate) use prepared::Directory;
+pub use prepared::{Namespace, Prepared};
 use tokio::sync::OnceCell;
 
 use crate::cgroup::{Group, Hierarchies};
 use crate::limits::KILL_TIME;
 use crate::mounting::Mounter;
 use crate::slots::Slots;
-use crate::{CodeStore, Language, Runtime, Settings, bootstrap, rootfs};
+use crate::{CodeStore, Language, Oci, Runtime, Settings, bootstrap, rootfs};
 
 /// Makes containers. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -66,6 +66,14 @@ pub enum OpenError {
     /// Another daemon uses the directory. End it, or choose another.
     #[error("{0} is another daemon's")]
     InUse(PathBuf),
+    /// The OCI runtime cannot make our containers. Choose another, or none.
+    #[error("OCI runtime {program}: {problem}")]
+    Oci {
+        /// As it is set.
+        program: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The store of code cannot be used.
     #[error("the store of code: {0}")]
     Code(#[from] crate::CodeError),
@@ -180,6 +188,7 @@ impl Shared {
                 .map_err(step(format!("close {}", directory.display())))?;
         }
         let lock = lock(&settings.run)?;
+        check(&settings.oci)?;
         let hierarchies = Hierarchies::find().map_err(step("look for control groups".to_owned()))?;
         let hierarchies = hierarchies.map_err(OpenError::ControllerMissing)?;
         leftovers::remove(&settings, &hierarchies)?;
@@ -233,6 +242,24 @@ impl Shared {
     pub(crate) fn oci_state(&self) -> PathBuf {
         self.settings.run.join("oci")
     }
+}
+
+/// What containers are started with finds programs there.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn check(oci: &Oci) -> Result<(), OpenError> {
+    let Oci::Program(program) = oci else { return Ok(()) };
+    let refused = |problem| Err(OpenError::Oci { program: program.clone(), problem });
+    if program.file_name().is_some_and(|name| name == "runsc") {
+        return refused(
+            "its containers do not see mounts that come later, nor the loopback of their namespace",
+        );
+    }
+    let is_there = match program.components().count() {
+        1 => PATH.split(':').any(|directory| Path::new(directory).join(program).is_file()),
+        _ => program.is_file(),
+    };
+    if is_there { Ok(()) } else { refused("there is no such program; install it, or leave the setting out") }
 }
 
 fn lock(run: &Path) -> Result<Flock<File>, OpenError> {

@@ -35,7 +35,7 @@ pub use assignment::Assignment;
 pub use code::{Bound, CodeError, CodeId, CodeStore, InvalidCodeId, LinkFault, NameFault, Unpacked, pack};
 pub use container::{AssignError, Assigned, Container, Usage};
 pub use container_helper::container_helper;
-pub use handle::{CreateError, OpenError, Prepared, Sandbox};
+pub use handle::{CreateError, Namespace, OpenError, Prepared, Sandbox};
 pub use invocation::{Answer, Body, Exit, Fault, FunctionError, Invocation};
 pub use output::{OutputLine, Stream};
 pub use settings::{Language, Oci, Rootfs, Runtime, Settings};

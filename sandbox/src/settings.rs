@@ -25,7 +25,7 @@ pub struct Settings {
 pub enum Oci {
     /// The embedded library.
     Embedded,
-    /// A program with runc's command line: `runc`, `crun`, `runsc`.
+    /// A program with runc's command line: `runc`, `crun`. Not `runsc`, whose containers have mounts and a loopback of their own.
     Program(PathBuf),
 }
 

@@ -51,7 +51,7 @@ async fn a_program_with_the_command_line_of_runc_makes_containers_too() {
 async fn what_is_prepared_and_not_started_leaves_nothing() {
     let world = World::new().await;
     let prepared = world.sandbox.prepare("python3").await.unwrap();
-    assert!(std::fs::metadata(prepared.netns()).is_ok());
+    assert!(std::fs::metadata(prepared.netns().path()).is_ok());
     drop(prepared);
     assert_eq!(world.left(), [""; 0]);
     let error = world.sandbox.prepare("ruby").await.unwrap_err();

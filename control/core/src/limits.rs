@@ -203,6 +203,12 @@ pub const DELIVERIES: usize = 100_000;
 /// What it takes to keep them: events that wait, and answers. Bytes.
 pub const DELIVERIES_BYTES: u64 = 256 << 20;
 
+/// Those of one tenant that have not ended: however many functions it has, as many are left to others.
+pub const DELIVERIES_PER_TENANT: usize = DELIVERIES / 2;
+
+/// What it takes to keep those. Bytes.
+pub const DELIVERIES_BYTES_PER_TENANT: u64 = DELIVERIES_BYTES / 2;
+
 /// Those of one function that have not ended.
 pub const DELIVERIES_PER_FUNCTION: usize = 10_000;
 
@@ -243,7 +249,7 @@ pub const DELIVERY_EVENT_BYTES: usize = 1024 * 1024;
 pub const EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 const _: () = assert!(DELIVERY_EVENT_BYTES as u64 + DELIVERY_RECORD_BYTES <= DELIVERIES_BYTES_PER_FUNCTION);
-const _: () = assert!(DELIVERIES_BYTES_PER_FUNCTION <= DELIVERIES_BYTES);
+const _: () = assert!(DELIVERIES_BYTES_PER_FUNCTION <= DELIVERIES_BYTES_PER_TENANT);
 const _: () = assert!(MTU_MIN <= MTU_DEFAULT && MTU_DEFAULT <= MTU_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
 const _: () = assert!(TIMEOUT_DEFAULT_S <= TIMEOUT_MAX_S && KEEP_ALIVE_DEFAULT_S <= KEEP_ALIVE_MAX_S);

@@ -378,7 +378,9 @@ impl Refusal {
             Self::ConnectorMissing { .. } | Self::FunctionMayNotUse { .. } | Self::FunctionTie { .. } => {
                 Some("connectors".into())
             }
-            Self::QuotaTooLarge { field, .. } | Self::Immutable { field } | Self::Overbooked { field, .. } => Some((*field).into()),
+            Self::QuotaTooLarge { field, .. }
+            | Self::Immutable { field }
+            | Self::Overbooked { field, .. } => Some((*field).into()),
             Self::PortBlocks(_) => Some("mapping".into()),
             Self::NotExternal { index, .. } => Some(format!("publications[{index}].external_address")),
             Self::PublishedTwice { index, .. } | Self::NobodyMayCall { index, .. } => {

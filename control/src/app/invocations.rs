@@ -204,7 +204,7 @@ impl App {
         limit: usize,
     ) -> Result<Vec<InvocationView>, Problem> {
         let function = function_named(&caller.tenant, name)?;
-        self.runner()?.resolve(&function, None)?;
+        self.runner()?.find(&function, None)?;
         let mut all = self.recent().of(&function, limit);
         if let Ok(deliveries) = self.deliveries() {
             all.extend(deliveries.of(&function, limit).iter().map(InvocationView::of));

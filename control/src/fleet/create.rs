@@ -40,7 +40,9 @@ impl Fleet {
     /// The link is made while the processes start.
     async fn make(&self, id: EnvironmentId, runtime: &Name) -> Result<Environment, MakeError> {
         let prepared = self.0.sandbox.prepare(runtime.as_str()).await?;
-        let spec = App::environment_spec(prepared.id(), prepared.netns()).map_err(MakeError::Spec)?;
+        // Held until the link is there or is not: its name would be another's if it were gone before.
+        let netns = prepared.netns().clone();
+        let spec = App::environment_spec(prepared.id(), netns.path()).map_err(MakeError::Spec)?;
         let linked = self.0.gateway.add_attachment(App::environment_link(&spec));
         let (link, container) = match tokio::join!(linked, prepared.start()) {
             (Ok(link), Ok(container)) => (link, container),

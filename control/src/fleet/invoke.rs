@@ -8,7 +8,7 @@ use control_core::fleet::{Cause, Outcome, Reason, RequestId, VersionKey};
 use control_core::{FullName, Problem};
 use sandbox::{Answer, Body, Fault, Invocation};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::begin::Begun;
 use super::environment::Environment;
@@ -148,7 +148,7 @@ impl Fleet {
                 let (pass_on, body) = mpsc::channel(PARTS_WAITING);
                 let answer = Ok(Answer { content_type, body: Body::Stream(body) });
                 _ = tell.send(Invoked { answer, spans });
-                let fault = relay(parts, pass_on).await;
+                let fault = relay(parts, pass_on, start + deployed.timeout).await;
                 lease.end(outcome(fault.as_ref()));
                 fault
             }
@@ -200,16 +200,24 @@ fn spans(begun: Option<&Begun>, triggered: Instant, served: Instant) -> Vec<Span
     std::iter::once(queue).chain(parts).map(|timed| timed.since(triggered)).collect()
 }
 
-/// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did.
+/// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did. A client that does not
+/// keep up holds the function up until its deadline, and hears no more after that.
 async fn relay(
     mut parts: mpsc::Receiver<Result<Bytes, Fault>>,
     pass_on: mpsc::Sender<Result<Bytes, Fault>>,
+    deadline: Instant,
 ) -> Option<Fault> {
-    let mut ended_by = None;
+    let (mut ended_by, mut pass_on) = (None, Some(pass_on));
     while let Some(part) = parts.recv().await {
         ended_by = part.as_ref().err().cloned();
         // A client that has hung up does not end the function.
-        _ = pass_on.send(part).await;
+        let is_heard = match &pass_on {
+            Some(client) => matches!(timeout_at(deadline, client.send(part)).await, Ok(Ok(()))),
+            None => false,
+        };
+        if !is_heard {
+            pass_on = None;
+        }
     }
     ended_by
 }
@@ -264,7 +272,7 @@ mod tests {
     async fn a_stream_is_passed_on_to_its_end_although_nobody_hears_it() {
         let (write, parts) = mpsc::channel(1);
         let (pass_on, body) = mpsc::channel(1);
-        let relayed = tokio::spawn(relay(parts, pass_on));
+        let relayed = tokio::spawn(relay(parts, pass_on, Instant::now() + Duration::from_secs(60)));
         drop(body);
         for _ in 0..4 {
             write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
@@ -272,5 +280,21 @@ mod tests {
         write.send(Err(Fault::Removed)).await.unwrap();
         drop(write);
         assert_eq!(relayed.await.unwrap(), Some(Fault::Removed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_holds_a_stream_up_until_the_deadline() {
+        let (write, parts) = mpsc::channel(1);
+        let (pass_on, mut body) = mpsc::channel(1);
+        let (start, patience) = (Instant::now(), Duration::from_secs(3));
+        let relayed = tokio::spawn(relay(parts, pass_on, start + patience));
+        for _ in 0..9 {
+            write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+        }
+        drop(write);
+        assert_eq!(relayed.await.unwrap(), None);
+        assert_eq!(start.elapsed(), patience);
+        assert!(body.recv().await.is_some_and(|part| part.is_ok()), "what was sent before is there");
+        assert!(body.recv().await.is_none());
     }
 }

@@ -17,7 +17,7 @@ use crate::app::{EnvironmentDetailView, EnvironmentView, InvocationFault, Invoke
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Runner for Fleet {
-    fn resolve(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem> {
+    fn find(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem> {
         let known = self.versions(function);
         let missing =
             || Problem::from(Refusal::NotFound { kind: Kind::Function, name: function.name.to_string() });
@@ -27,6 +27,11 @@ impl Runner for Fleet {
             let detail = format!("function {} has no version {version}", function.name);
             return Err(Problem::new(Code::NotFound, detail));
         }
+        Ok(version)
+    }
+
+    fn resolve(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem> {
+        let version = self.find(function, version)?;
         self.app().map_or(Ok(()), |app| app.wiring(function).map(drop))?;
         Ok(version)
     }
@@ -50,7 +55,7 @@ impl Runner for Fleet {
     }
 
     fn logs(&self, function: &FullName, tail: usize) -> Result<LogTail, Problem> {
-        self.resolve(function, None)?;
+        self.find(function, None)?;
         let (lines, live) = Self::logs(self).follow(function, tail);
         Ok(LogTail { lines, live })
     }

@@ -5,6 +5,7 @@
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use control_core::limits::{DELIVERY_EVENT_BYTES, EVENT_BYTES};
@@ -265,7 +266,7 @@ fn key(parts: &Parts, body: Option<&[u8]>) -> Result<Option<Key>, Problem> {
     let mut hash = Sha256::new();
     hash.update(parts.method.as_str());
     hash.update([0]);
-    hash.update(parts.uri.path());
+    hash.update(parts.uri.path_and_query().map_or("", PathAndQuery::as_str));
     hash.update([0]);
     hash.update(body.unwrap_or_default());
     Ok(Some(Key { key: key.to_owned(), fingerprint: hexadecimal(&hash.finalize()) }))

@@ -32,10 +32,14 @@ pub(crate) struct Parts {
     pub(crate) directory: Directory,
 }
 
+/// How whoever was killed ends, and a shell whose program was.
+const KILLED: i32 = libc::SIGKILL;
+const SHELL_KILLED: i32 = 128 + KILLED;
+
 /// What nobody else may have while the container exists.
 #[derive(Debug)]
 pub(super) struct Held {
-    _netns: OwnedFd,
+    _netns: Namespace,
     _slot: Slot,
     _directory: Directory,
 }
@@ -57,12 +61,12 @@ impl Container {
             }
         };
         let (ends, exit) = watch::channel(None);
-        let held = Held { _netns: netns.file, _slot: slot, _directory: directory };
+        let held = Held { _netns: netns.clone(), _slot: slot, _directory: directory };
         let running = Arc::new(Running {
             shared,
             id,
             runtime,
-            netns: netns.path,
+            netns: netns.path().to_owned(),
             pid,
             process,
             group,
@@ -123,7 +127,9 @@ impl Container {
 async fn wait(process: OwnedFd, running: Weak<Running>, ends: watch::Sender<Option<Exit>>) {
     let exit = wait_for(process).await;
     if let Some(running) = running.upgrade() {
-        let fault = if running.group.memory_kills() > 0 {
+        // Whoever ends otherwise has outlived the process that was ended for lack of memory.
+        let is_killed = matches!(exit, Exit::Signal(KILLED) | Exit::Status(SHELL_KILLED));
+        let fault = if is_killed && running.group.memory_kills() > 0 {
             Fault::OutOfMemory { limit_mb: running.memory_mb.load(Ordering::Relaxed) }
         } else {
             Fault::Exited(exit)

@@ -39,11 +39,11 @@ pub struct Prepared {
     directory: Directory,
 }
 
-/// A namespace, held open, and a name by which this process can open it again.
-#[derive(Debug)]
-pub(crate) struct Namespace {
-    pub(crate) path: PathBuf,
-    pub(crate) file: OwnedFd,
+/// A namespace, and a name by which this process can open it again as long as this, or a clone, is there.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    path: PathBuf,
+    file: Arc<OwnedFd>,
 }
 
 /// The directory of one container. Dropped, it is removed.
@@ -91,8 +91,8 @@ impl Prepared {
     }
 
     /// The container's network namespace.
-    pub fn netns(&self) -> &Path {
-        &self.netns.path
+    pub const fn netns(&self) -> &Namespace {
+        &self.netns
     }
 
     /// Starts its processes and waits until it is warm. What has begun comes to its end, if nobody waits for it too.
@@ -154,7 +154,7 @@ impl Helper {
             .args(arguments)
             .args(order.arguments())
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", super::PATH)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(to_stdout)
             .stderr(to_stderr)
@@ -209,7 +209,12 @@ impl Drop for Helper {
 impl Namespace {
     fn of(process: i32) -> io::Result<Self> {
         let file = OwnedFd::from(File::open(format!("/proc/{process}/ns/net"))?);
-        Ok(Self { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), file })
+        Ok(Self { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), file: Arc::new(file) })
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

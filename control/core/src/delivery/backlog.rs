@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use super::{Delivery, DeliveryOutcome, DeliveryState, NewDelivery};
 use crate::limits;
-use crate::{FullName, InvocationId, TraceSpan};
+use crate::{FullName, InvocationId, Name, TraceSpan};
 
 /// All asynchronous invocations. Whoever drives it keeps what [`Backlog::take_touched`] names, before anybody hears of it.
 #[derive(Clone, Debug)]
@@ -33,6 +33,10 @@ pub struct BacklogLimits {
     pub deliveries: usize,
     /// What it takes to keep them. Bytes.
     pub bytes: u64,
+    /// Invocations of one tenant that have not ended.
+    pub deliveries_per_tenant: usize,
+    /// What it takes to keep those. Bytes.
+    pub bytes_per_tenant: u64,
     /// Invocations of one function that have not ended.
     pub deliveries_per_function: usize,
     /// What it takes to keep those. Bytes.
@@ -61,6 +65,14 @@ pub enum NotAccepted {
         /// How many.
         waiting: usize,
     },
+    /// All functions of the tenant together have.
+    #[error(
+        "the tenant's functions have {waiting} invocations waiting; try again when some of them have ended"
+    )]
+    TenantFull {
+        /// How many.
+        waiting: usize,
+    },
     /// All functions together have.
     #[error(
         "{waiting} invocations are waiting, which is as much as is kept; try again when some of them have ended"
@@ -86,11 +98,20 @@ struct Queue {
     bytes: u64,
 }
 
+impl Queue {
+    /// How many have not ended.
+    fn open(&self) -> usize {
+        self.waiting.len() + self.running
+    }
+}
+
 impl Default for BacklogLimits {
     fn default() -> Self {
         Self {
             deliveries: limits::DELIVERIES,
             bytes: limits::DELIVERIES_BYTES,
+            deliveries_per_tenant: limits::DELIVERIES_PER_TENANT,
+            bytes_per_tenant: limits::DELIVERIES_BYTES_PER_TENANT,
             deliveries_per_function: limits::DELIVERIES_PER_FUNCTION,
             bytes_per_function: limits::DELIVERIES_BYTES_PER_FUNCTION,
             running: limits::DELIVERIES_RUNNING,
@@ -252,12 +273,16 @@ impl Backlog {
     fn admit(&mut self, delivery: &Delivery) -> Result<(), NotAccepted> {
         let bytes = delivery.kept_bytes();
         if let Some(queue) = self.queues.get(&delivery.function) {
-            let waiting = queue.waiting.len() + queue.running;
+            let waiting = queue.open();
             if waiting >= self.limits.deliveries_per_function
                 || queue.bytes + bytes > self.limits.bytes_per_function
             {
                 return Err(NotAccepted::FunctionFull { waiting });
             }
+        }
+        let (waiting, kept) = self.of_tenant(&delivery.function);
+        if waiting >= self.limits.deliveries_per_tenant || kept + bytes > self.limits.bytes_per_tenant {
+            return Err(NotAccepted::TenantFull { waiting });
         }
         let waiting = self.waiting();
         if waiting >= self.limits.deliveries || self.bytes - self.ended_bytes + bytes > self.limits.bytes {
@@ -266,6 +291,14 @@ impl Backlog {
         while self.deliveries.len() >= self.limits.deliveries && self.forget_oldest() {}
         self.make_room(bytes);
         Ok(())
+    }
+
+    /// How many of all functions of this one's tenant have not ended, and what it takes to keep them.
+    fn of_tenant(&self, function: &FullName) -> (usize, u64) {
+        let first = FullName { name: Name::before_all(), ..function.clone() };
+        let queues = self.queues.range(first..);
+        let queues = queues.take_while(|(name, _)| name.tenant == function.tenant);
+        queues.fold((0, 0), |(count, bytes), (_, queue)| (count + queue.open(), bytes + queue.bytes))
     }
 
     fn make_room(&mut self, bytes: u64) {

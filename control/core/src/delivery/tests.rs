@@ -189,6 +189,27 @@ fn one_function_does_not_fill_the_room_of_all() {
 }
 
 #[test]
+fn one_tenant_does_not_fill_the_room_of_all() {
+    let limits =
+        BacklogLimits { deliveries_per_tenant: 2, bytes_per_tenant: 5_000, ..BacklogLimits::default() };
+    let others = |number, of| {
+        let tenant = Name::parse("tenant", "other".into()).unwrap();
+        NewDelivery { function: FullName { tenant, ..function(of) }, ..new(number, of) }
+    };
+    let mut few = Backlog::new(limits);
+    few.accept(START, new(1, "f")).unwrap();
+    few.accept(START, new(2, "g")).unwrap();
+    assert_eq!(few.accept(START, new(3, "h")), Err(NotAccepted::TenantFull { waiting: 2 }));
+    few.accept(START, others(3, "h")).unwrap();
+    let mut small = Backlog::new(limits);
+    let large = NewDelivery { event_bytes: 3_000, ..new(1, "f") };
+    small.accept(START, large.clone()).unwrap();
+    small.accept(START, others(2, "f")).unwrap();
+    let one_more = NewDelivery { id: new(3, "g").id, function: function("g"), ..large };
+    assert_eq!(small.accept(START, one_more), Err(NotAccepted::TenantFull { waiting: 1 }));
+}
+
+#[test]
 fn a_request_that_comes_again_leads_to_the_same_invocation() {
     let mut backlog = backlog();
     let keyed = |number, fingerprint: &str| {
@@ -243,6 +264,8 @@ struct World {
 const SMALL: BacklogLimits = BacklogLimits {
     deliveries: 40,
     bytes: 1 << 20,
+    deliveries_per_tenant: 35,
+    bytes_per_tenant: 1 << 19,
     deliveries_per_function: 15,
     bytes_per_function: 1 << 18,
     running: 4,

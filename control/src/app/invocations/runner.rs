@@ -10,8 +10,10 @@ use super::{EnvironmentDetailView, EnvironmentView, InvocationFault, LogLineView
 /// Runs functions: the fleet, or what stands for it in tests. A tenant's functions and environments are nothing to another: they are as
 /// if they were not there.
 pub(crate) trait Runner: Send + Sync {
-    /// The version that is meant, the latest unless one is given, if there is such a function and it may run with its connectors as
-    /// they are now.
+    /// The version that is meant, the latest unless one is given, if there is such a function.
+    fn find(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem>;
+
+    /// The same, of a function that may run with its connectors as they are now.
     fn resolve(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem>;
 
     /// Runs it. Done when there is an answer, or the beginning of one that is streamed. Whoever asked for it goes on waiting: it is not

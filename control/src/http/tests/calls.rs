@@ -251,7 +251,7 @@ async fn idempotency_keys_are_bounded_text() {
 }
 
 #[tokio::test]
-async fn requests_are_told_from_each_other_by_method_path_and_body() {
+async fn requests_are_told_from_each_other_by_method_path_query_and_body() {
     let fingerprint = async |method: &str, path: &str, body: &str| {
         let request = Request::builder().method(method).uri(path).header("idempotency-key", "k");
         let request = request.header(CONTENT_TYPE, "application/json");
@@ -267,6 +267,7 @@ async fn requests_are_told_from_each_other_by_method_path_and_body() {
         fingerprint("POST", "/with", b).await,
         fingerprint("PATCH", "/with", a).await,
         fingerprint("POST", "/wit", a).await,
+        fingerprint("POST", "/with?dry_run=false", a).await,
     ] {
         assert_ne!(one, other);
     }
