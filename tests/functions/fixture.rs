@@ -129,12 +129,27 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
+        if !thread::panicking() {
+            patiently("ended processes to be collected", || zombies(self.daemon.pid()) == 0);
+        }
         // Containers end with a daemon that is asked to stop, and not with one that is killed.
         self.daemon.stop();
         if !thread::panicking() {
             assert_eq!(self.left(), Vec::<PathBuf>::new(), "the daemon leaves nothing");
         }
     }
+}
+
+/// Children of a process that have ended, and that nobody has asked how.
+fn zombies(parent: u32) -> usize {
+    let stats = children(Path::new("/proc")).into_iter();
+    let stats = stats.filter_map(|process| fs::read_to_string(process.join("stat")).ok());
+    // proc_pid_stat(5): `pid (comm) state ppid …`, where the name may have anything in it.
+    let ours = |stat: &String| {
+        let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+        after.starts_with(&format!("Z {parent} "))
+    };
+    stats.filter(ours).count()
 }
 
 /// Control groups of all containers of all daemons.

@@ -55,6 +55,11 @@ fn a_revoked_connector_ends_what_a_function_has_in_mid_flight_and_reaches_nothin
         let (status, code, _) = scene.fault(name, &event);
         assert_eq!((status, code.as_str()), (409, "not_approved"));
     }
+    // What they did before is there to be read.
+    let (status, body) = scene.api.get("/v1/functions/waits/logs");
+    assert!(status == 200 && body.to_string().contains("connected"), "{status} {body}");
+    let (status, body) = scene.api.get("/v1/functions/waits/invocations");
+    assert!(status == 200 && body["items"].as_array().is_some_and(|all| !all.is_empty()), "{status} {body}");
     let seen = server.clients().len();
     thread::sleep(Duration::from_millis(100));
     assert_eq!(server.clients().len(), seen);

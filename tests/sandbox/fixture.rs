@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sandbox::{
-    Answer, Assignment, Body, Container, Fault, Invocation, Language, Oci, Rootfs, Runtime, Sandbox, Settings,
+    Answer, Assignment, Body, Container, Fault, Invocation, Language, Oci, OpenError, Rootfs, Runtime,
+    Sandbox, Settings,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,25 +25,31 @@ impl World {
     }
 
     pub(crate) async fn with(oci: Oci) -> Self {
+        let runtime = |name: &str, language| Runtime { name: name.into(), language, rootfs: Rootfs::Host };
+        let runtimes = vec![
+            runtime("python3", Language::Python3),
+            runtime("nodejs", Language::Nodejs),
+            runtime("provided", Language::Provided),
+        ];
+        Self::open(oci, runtimes).await.unwrap()
+    }
+
+    /// One of these runtimes.
+    pub(crate) async fn open(oci: Oci, runtimes: Vec<Runtime>) -> Result<Self, OpenError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let directory = tempfile::tempdir().unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let runtime = |name: &str, language| Runtime { name: name.into(), language, rootfs: Rootfs::Host };
         let settings = Settings {
             // Root filesystems are made once for all tests.
             data: shared_data(),
             run: directory.path().join("run"),
             cgroup: format!("wharf-test-{}-{number}", std::process::id()),
             oci,
-            runtimes: vec![
-                runtime("python3", Language::Python3),
-                runtime("nodejs", Language::Nodejs),
-                runtime("provided", Language::Provided),
-            ],
+            runtimes,
             helper: vec![tests::program().display().to_string(), "container-helper".into()],
         };
-        let sandbox = Sandbox::open(settings.clone()).await.unwrap();
-        Self { sandbox, settings, _directory: directory }
+        let sandbox = Sandbox::open(settings.clone()).await?;
+        Ok(Self { sandbox, settings, _directory: directory })
     }
 
     /// A warm container.

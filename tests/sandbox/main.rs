@@ -4,3 +4,4 @@ mod escape;
 mod fixture;
 mod isolation;
 mod life;
+mod roots;
