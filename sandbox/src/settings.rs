@@ -56,7 +56,7 @@ pub enum Language {
 pub enum Rootfs {
     /// What the language needs of this machine's own files, and no more.
     Host,
-    /// This directory, read-only.
+    /// This directory, read-only to containers. Places for mounts that are missing in it are made once.
     Directory(PathBuf),
     /// An OCI image layout, unpacked once.
     Image {

@@ -176,7 +176,8 @@ impl Tap {
     /// Deletes the device, wherever it is now. To close the last descriptor does the same, but a process that is being
     /// started has a copy of each until it runs its program, and whoever makes a device of that name meanwhile finds it taken.
     pub(crate) fn delete(&self) -> io::Result<()> {
-        let gone = |errno| errno == Errno::EBADFD || errno == Errno::ENODEV;
+        // EINVAL: its namespace is being taken down, and the device with it (net/core/net_namespace.c, `get_net_ns`).
+        let gone = |errno| matches!(errno, Errno::EBADFD | Errno::ENODEV | Errno::EINVAL);
         match self.netns().and_then(|netns| Ok((netns, self.name()?))) {
             Ok((netns, name)) => run_in(netns, || {
                 let Ok(index) = if_nametoindex(name.as_str()) else { return Ok(()) };
