@@ -135,9 +135,7 @@ impl Deliveries {
 
     /// Accepts an invocation. Durable when it is answered.
     pub(crate) async fn accept(&self, new: NewDelivery, event: Bytes) -> Result<Accepted, DeliveryError> {
-        let accepted = self.ask(|reply| Message::Accept { new: Box::new(new), event, reply }).await??;
-        self.0.shared.wake.notify_one();
-        Ok(accepted)
+        self.ask(|reply| Message::Accept { new: Box::new(new), event, reply }).await?
     }
 
     /// Begins what is due, as far as the bounds let it.

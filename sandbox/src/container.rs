@@ -166,6 +166,11 @@ impl Container {
         self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Whether its first process has ended.
+    pub fn has_ended(&self) -> bool {
+        self.0.exit.borrow().is_some()
+    }
+
     /// Waits until its first process, and with it every other, has ended.
     pub async fn ended(&self) -> Exit {
         let mut exit = self.0.exit.clone();

@@ -66,7 +66,7 @@ pub struct PoolView {
     /// Why there are none on this machine, if the runtime cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,
-    /// What it has now, if this daemon runs functions.
+    /// What it has now, if this daemon runs functions; for the local administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<PoolCounts>,
     /// Counts changes of what was asked for, 0 as long as nobody has asked; the resource's ETag.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use control_core::limits::DNS_SERVERS;
 use control_core::{Change, ContainerSpec, FullName, Name, NewContainer, NewNetns, Problem};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use gateway::{AttachmentInfo, AttachmentSpec, CallError, CommandError, Lifetime};
 
 use super::{App, convert};
@@ -95,8 +95,11 @@ impl App {
             shares.push(self.0.connector_turns.share(&connector).await);
         }
         let _turn = self.0.container_turns.take(container).await;
-        try_join_all(connectors.iter().map(|connector| self.join_environment(container, connector))).await?;
-        Ok(())
+        // Each to its end, also when another fails: what is kept and what the gateway does are one.
+        join_all(connectors.iter().map(|connector| self.join_environment(container, connector)))
+            .await
+            .into_iter()
+            .collect()
     }
 
     /// Removes a container's link, and the container from its tenant if somebody had adopted it. Its sessions have ended then.

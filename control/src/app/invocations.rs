@@ -157,7 +157,11 @@ impl App {
             }
             Err(fault) => {
                 self.recent().trace(id, fault.spans.clone());
-                self.recent().end(id, Some(fault.view()));
+                match fault.problem.code() {
+                    // It was deleted meanwhile, and what is remembered of it forgotten, perhaps before this one came.
+                    Code::NotFound => self.recent().forget(id),
+                    _ => self.recent().end(id, Some(fault.view())),
+                }
                 Err(Unanswered { id: Some(id), fault })
             }
         }
@@ -178,8 +182,19 @@ impl App {
             key: ReplayKey::new(call.tenant(), &key.key).as_str().to_owned(),
             fingerprint: key.fingerprint.clone(),
         });
-        let new = NewDelivery { id: new_id()?, function, version, event_bytes: event.len() as u64, key };
+        let new = NewDelivery {
+            id: new_id()?,
+            function: function.clone(),
+            version,
+            event_bytes: event.len() as u64,
+            key,
+        };
         let (Accepted::New(id) | Accepted::Before(id)) = deliveries.accept(new, event).await?;
+        // If the function was deleted meanwhile, its invocations may have been forgotten before this one came.
+        if let Err(gone) = self.runner()?.find(&function, Some(version)) {
+            self.forget_invocations(&function).await;
+            return Err(gone);
+        }
         tracing::debug!(%id, "invocation accepted");
         let gone = || {
             Problem::new(Code::KeyDone, "the request with this key was made before, and is forgotten by now")

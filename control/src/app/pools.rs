@@ -1,23 +1,24 @@
 //! Pools of warm containers: one for each runtime.
 
-use control_core::{Change, Kind, Name, NewPool, PoolView, Problem, Refusal, Resources};
+use control_core::{Caller, Change, Kind, Name, NewPool, PoolView, Problem, Refusal, Resources};
 
 use super::{App, Call};
 use crate::functions::Functions;
 
 impl App {
     /// All pools, in the order of the runtimes.
-    pub(crate) fn pools(&self) -> Result<Vec<PoolView>, Problem> {
+    pub(crate) fn pools(&self, caller: &Caller) -> Result<Vec<PoolView>, Problem> {
         let machine = self.machine()?;
         let runtimes = machine.runtimes.iter();
         let names: Vec<_> = runtimes.filter_map(|(name, _)| name_of(name).ok()).collect();
-        Ok(self.read(|resources| names.iter().map(|name| self.pool_view(resources, machine, name)).collect()))
+        let view = |resources: &Resources, name| self.pool_view(resources, machine, name, caller);
+        Ok(self.read(|resources| names.iter().map(|name| view(resources, name)).collect()))
     }
 
     /// One pool.
-    pub(crate) fn pool(&self, runtime: &str) -> Result<PoolView, Problem> {
+    pub(crate) fn pool(&self, caller: &Caller, runtime: &str) -> Result<PoolView, Problem> {
         let (machine, runtime) = (self.machine()?, self.runtime(runtime)?);
-        Ok(self.read(|resources| self.pool_view(resources, machine, &runtime)))
+        Ok(self.read(|resources| self.pool_view(resources, machine, &runtime, caller)))
     }
 
     /// What was asked for of a pool, and its ETag.
@@ -40,7 +41,8 @@ impl App {
         let name = Resources::pool_name(&runtime);
         let change = Change::SetPool(new.validate(runtime.clone())?);
         let request = call.request("update_pool", Kind::Pool, &name, change.clone());
-        let view = |resources: &Resources| self.pool_view(resources, machine, &runtime);
+        let caller = call.caller.clone();
+        let view = |resources: &Resources| self.pool_view(resources, machine, &runtime, &caller);
         if call.dry_run {
             return Ok(self.registry().try_out(change, request.expected.as_ref(), view)?);
         }
@@ -62,10 +64,18 @@ impl App {
         }
     }
 
-    fn pool_view(&self, resources: &Resources, machine: &Functions, runtime: &Name) -> PoolView {
+    /// How much all tenants together use is none of a tenant's business.
+    fn pool_view(
+        &self,
+        resources: &Resources,
+        machine: &Functions,
+        runtime: &Name,
+        caller: &Caller,
+    ) -> PoolView {
         let known = machine.runtimes.iter().find(|(name, _)| name == runtime.as_str());
         let unavailable = known.and_then(|(_, usable)| usable.clone().err());
-        let counts = self.fleet().and_then(|fleet| fleet.pool(runtime));
+        let fleet = self.fleet().filter(|_| caller.is_local());
+        let counts = fleet.and_then(|fleet| fleet.pool(runtime));
         PoolView { unavailable, counts, ..resources.pool_view(runtime) }
     }
 

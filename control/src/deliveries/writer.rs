@@ -195,6 +195,9 @@ impl Writer {
     }
 
     fn settle(&mut self, batch: &mut Batch) {
+        if !batch.accepted.is_empty() {
+            self.shared.wake.notify_one();
+        }
         for (accepted, reply) in batch.accepted.drain(..) {
             _ = reply.send(Ok(accepted));
         }

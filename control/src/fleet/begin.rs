@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use control_core::fleet::{Cause, Reason};
 use control_core::{FullName, Problem};
-use futures_util::FutureExt;
 use sandbox::{AssignError, Assignment, Fault};
 use tokio::time::{Instant, timeout};
 
-use super::environment::Environment;
+use super::environment::{Adopted, Environment};
 use super::trace::Timed;
 use super::{Deployed, Fleet, InvokeError};
 use crate::app::{App, Wiring};
@@ -35,11 +34,10 @@ impl Fleet {
         match self.wire_and_load(&environment, &deployed).await {
             Ok(parts) => {
                 _ = environment.begun.set(Begun { at, took: at.elapsed(), parts });
-                // One that has ended meanwhile was not told as such: it was not known to be there yet.
-                let has_ended = environment.container.ended().now_or_never().is_some();
                 self.with(|state, now| {
                     state.decisions.handle_initialised(now, environment.id);
-                    if has_ended {
+                    // Whoever watches over it leaves it to us as long as it begins.
+                    if environment.container.has_ended() {
                         state.decisions.handle_lost(now, environment.id, Cause::Ended);
                     }
                 });
@@ -65,7 +63,6 @@ impl Fleet {
         environment: &Environment,
         deployed: &Deployed,
     ) -> Result<Vec<Timed>, (InvokeError, Cause)> {
-        let denied = |problem: Problem| (InvokeError::Denied(problem), Cause::InitFailed);
         let app = self.app().ok_or_else(|| broken("the daemon ends"))?;
         let wiring = app.wiring(&deployed.key.function).map_err(denied)?;
         let assignment = deployed.assignment(&wiring);
@@ -75,10 +72,10 @@ impl Fleet {
         let (loaded, attached) = tokio::select! {
             // The code's mount first: another thread does it while the connectors are attached.
             biased;
-            loaded = &mut load => (loaded, attach.await.map_err(denied)?),
+            loaded = &mut load => (loaded, attach.await?),
             // What may not be used is not worth loading a handler for. What is being attached is attached to the end, to be taken back.
             attached = &mut attach => {
-                let attached = attached.map_err(denied)?;
+                let attached = attached?;
                 (load.await, attached)
             }
         };
@@ -131,13 +128,20 @@ async fn attach(
     environment: &Environment,
     function: &FullName,
     wiring: &Wiring,
-) -> Result<Timed, Problem> {
+) -> Result<Timed, (InvokeError, Cause)> {
     let start = Instant::now();
     let mut adopted = environment.adopted.lock().await;
-    *adopted = Some(FullName::new(&function.tenant, &environment.spec.name));
+    if matches!(*adopted, Adopted::Over) {
+        return Err((InvokeError::Refused(Reason::NoEnvironment), Cause::Ended));
+    }
+    *adopted = Adopted::As(FullName::new(&function.tenant, &environment.spec.name));
     let (spec, link) = (environment.spec.clone(), environment.link.clone());
-    app.adopt_environment(function, spec, link, &wiring.connectors).await?;
+    app.adopt_environment(function, spec, link, &wiring.connectors).await.map_err(denied)?;
     Ok(Timed { name: "attach", start, took: start.elapsed() })
+}
+
+fn denied(problem: Problem) -> (InvokeError, Cause) {
+    (InvokeError::Denied(problem), Cause::InitFailed)
 }
 
 fn broken(detail: &str) -> (InvokeError, Cause) {

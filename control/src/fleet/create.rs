@@ -79,9 +79,10 @@ impl Fleet {
         let exit = environment.container.ended().await;
         self.with(|state, now| {
             let id = environment.id;
-            // Whoever loads its handler hears why, and says so.
+            // Whoever loads its handler, or waits for its answer, hears why, and says so.
             let decided = state.decisions.environment(id).map(control_core::fleet::Environment::state);
-            if decided.is_some_and(|state| state != EnvironmentState::Init) {
+            if decided.is_some_and(|state| !matches!(state, EnvironmentState::Init | EnvironmentState::Busy))
+            {
                 state.decisions.handle_lost(now, id, Cause::Ended);
             }
         });

@@ -24,12 +24,24 @@ pub(super) struct Environment {
     pub(super) deployed: OnceLock<Arc<Deployed>>,
     /// How it came to serve that.
     pub(super) begun: OnceLock<Begun>,
-    /// Its name as a tenant's container; held while it gets one.
-    pub(super) adopted: Mutex<Option<FullName>>,
+    /// What it is as a tenant's container; held while it becomes one.
+    pub(super) adopted: Mutex<Adopted>,
     /// The invocation that it was given last: what it writes late belongs to that, too.
     pub(super) current: std::sync::Mutex<Option<String>>,
     /// Invocations that it has served.
     pub(super) served: AtomicU64,
+}
+
+/// What an environment is as a tenant's container.
+#[derive(Default)]
+pub(super) enum Adopted {
+    /// Nobody's yet.
+    #[default]
+    Not,
+    /// One of this name.
+    As(FullName),
+    /// Nobody's any more.
+    Over,
 }
 
 /// An environment as clients see it, and whose it is.

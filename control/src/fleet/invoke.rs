@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::begin::Begun;
-use super::environment::Environment;
+use super::environment::{Adopted, Environment};
 use super::lease::{Heard, Lease, Waiting};
 use super::logs::{Report, of_platform, start_line};
 use super::trace::{Span, Timed};
@@ -148,8 +148,9 @@ impl Fleet {
                 let (pass_on, body) = mpsc::channel(PARTS_WAITING);
                 let answer = Ok(Answer { content_type, body: Body::Stream(body) });
                 _ = tell.send(Invoked { answer, spans });
-                let fault = relay(parts, pass_on, start + deployed.timeout).await;
+                let (fault, client) = relay(parts, pass_on, start, deployed.timeout).await;
                 lease.end(outcome(fault.as_ref()));
+                drop(client);
                 fault
             }
             answer => {
@@ -181,8 +182,8 @@ impl Fleet {
         let wiring = app.wiring(function)?;
         let adopted = environment.adopted.lock().await;
         match &*adopted {
-            Some(container) => app.rewire_environment(container, &wiring.connectors).await,
-            None => Ok(()),
+            Adopted::As(container) => app.rewire_environment(container, &wiring.connectors).await,
+            Adopted::Not | Adopted::Over => Ok(()),
         }
     }
 
@@ -200,26 +201,29 @@ fn spans(begun: Option<&Begun>, triggered: Instant, served: Instant) -> Vec<Span
     std::iter::once(queue).chain(parts).map(|timed| timed.since(triggered)).collect()
 }
 
-/// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did. A client that does not
-/// keep up holds the function up until its deadline, and hears no more after that.
+/// Whoever hears a streamed answer.
+type Client = mpsc::Sender<Result<Bytes, Fault>>;
+
+/// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did, and the client, for whom
+/// the answer ends when that is dropped. One that does not keep up holds the function up until its deadline, and hears that at last.
 async fn relay(
     mut parts: mpsc::Receiver<Result<Bytes, Fault>>,
-    pass_on: mpsc::Sender<Result<Bytes, Fault>>,
-    deadline: Instant,
-) -> Option<Fault> {
-    let (mut ended_by, mut pass_on) = (None, Some(pass_on));
+    client: Client,
+    start: Instant,
+    after: Duration,
+) -> (Option<Fault>, Option<Client>) {
+    let (mut ended_by, mut client) = (None, Some(client));
     while let Some(part) = parts.recv().await {
         ended_by = part.as_ref().err().cloned();
-        // A client that has hung up does not end the function.
-        let is_heard = match &pass_on {
-            Some(client) => matches!(timeout_at(deadline, client.send(part)).await, Ok(Ok(()))),
-            None => false,
-        };
-        if !is_heard {
-            pass_on = None;
+        let Some(hearing) = client.take() else { continue };
+        match timeout_at(start + after, hearing.send(part)).await {
+            Ok(Ok(())) => client = Some(hearing),
+            // A client that has hung up does not end the function.
+            Ok(Err(_)) => {}
+            Err(_) => drop(tokio::spawn(async move { hearing.send(Err(Fault::TimedOut { after })).await })),
         }
     }
-    ended_by
+    (ended_by, client)
 }
 
 /// What an invocation has left of its environment.
@@ -272,14 +276,14 @@ mod tests {
     async fn a_stream_is_passed_on_to_its_end_although_nobody_hears_it() {
         let (write, parts) = mpsc::channel(1);
         let (pass_on, body) = mpsc::channel(1);
-        let relayed = tokio::spawn(relay(parts, pass_on, Instant::now() + Duration::from_secs(60)));
+        let relayed = tokio::spawn(relay(parts, pass_on, Instant::now(), Duration::from_secs(60)));
         drop(body);
         for _ in 0..4 {
             write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
         }
         write.send(Err(Fault::Removed)).await.unwrap();
         drop(write);
-        assert_eq!(relayed.await.unwrap(), Some(Fault::Removed));
+        assert_eq!(relayed.await.unwrap().0, Some(Fault::Removed));
     }
 
     #[tokio::test(start_paused = true)]
@@ -287,14 +291,15 @@ mod tests {
         let (write, parts) = mpsc::channel(1);
         let (pass_on, mut body) = mpsc::channel(1);
         let (start, patience) = (Instant::now(), Duration::from_secs(3));
-        let relayed = tokio::spawn(relay(parts, pass_on, start + patience));
+        let relayed = tokio::spawn(relay(parts, pass_on, start, patience));
         for _ in 0..9 {
             write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
         }
         drop(write);
-        assert_eq!(relayed.await.unwrap(), None);
+        assert_eq!(relayed.await.unwrap().0, None);
         assert_eq!(start.elapsed(), patience);
         assert!(body.recv().await.is_some_and(|part| part.is_ok()), "what was sent before is there");
+        assert_eq!(body.recv().await, Some(Err(Fault::TimedOut { after: patience })), "it is not whole");
         assert!(body.recv().await.is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control_core::fleet::{Outcome, RequestId};
+use control_core::fleet::{Cause, Outcome, RequestId};
 
 use super::environment::Environment;
 use super::{Fleet, InvokeError};
@@ -41,8 +41,14 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (id, outcome) = (self.environment.id, self.outcome);
-        self.fleet.with(|state, now| state.decisions.handle_finished(now, id, outcome));
+        self.fleet.with(|state, now| {
+            // Whoever watches over it leaves it to us as long as it is busy.
+            let outcome = match self.outcome {
+                Outcome::Reusable if self.environment.container.has_ended() => Outcome::Spent(Cause::Ended),
+                outcome => outcome,
+            };
+            state.decisions.handle_finished(now, self.environment.id, outcome);
+        });
     }
 }
 

@@ -57,15 +57,13 @@ impl Logs {
         }
     }
 
-    /// The last lines of a function, oldest first, and those to come.
+    /// The last lines of a function that has a log, oldest first, and those to come.
     pub(crate) fn follow(
         &self,
         function: &FullName,
         most: usize,
-    ) -> (Vec<LogLineView>, broadcast::Receiver<LogLineView>) {
-        let mut all = self.all();
-        let log = all.entry(function.clone()).or_default();
-        (log.tail(most), log.followers.subscribe())
+    ) -> Option<(Vec<LogLineView>, broadcast::Receiver<LogLineView>)> {
+        self.all().get(function).map(|log| (log.tail(most), log.followers.subscribe()))
     }
 
     pub(super) fn forget(&self, function: &FullName) {
@@ -174,7 +172,7 @@ mod tests {
         for n in 0..LINES + 5 {
             logs.add(&key(), line(n.to_string()));
         }
-        let tail = |most| logs.follow(&key().function, most).0;
+        let tail = |most| logs.follow(&key().function, most).unwrap().0;
         let all = tail(usize::MAX);
         assert_eq!((all.len(), all[0].text.as_str()), (LINES, "5"));
         assert_eq!(tail(1)[0].text, (LINES + 4).to_string());
@@ -184,7 +182,7 @@ mod tests {
         assert_eq!(tail(usize::MAX).len(), 4);
         logs.forget(&key().function);
         logs.add(&key(), line("late".into()));
-        assert!(tail(usize::MAX).is_empty());
+        assert!(logs.follow(&key().function, 1).is_none());
     }
 
     #[tokio::test]
@@ -192,7 +190,7 @@ mod tests {
         let logs = Logs::default();
         logs.open(&key().function);
         logs.add(&key(), line("a".into()));
-        let (before, mut after) = logs.follow(&key().function, 10);
+        let (before, mut after) = logs.follow(&key().function, 10).unwrap();
         logs.add(&key(), line("b".into()));
         assert_eq!((before.len(), before[0].text.as_str()), (1, "a"));
         assert_eq!(after.recv().await.unwrap().text, "b");

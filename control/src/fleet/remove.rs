@@ -6,7 +6,7 @@ use std::time::Duration;
 use control_core::fleet::Cause;
 use tokio::time::timeout;
 
-use super::environment::Environment;
+use super::environment::{Adopted, Environment};
 use super::{Deployed, Fleet};
 
 impl Fleet {
@@ -14,27 +14,32 @@ impl Fleet {
     pub(super) async fn remove(self, environment: Arc<Environment>, cause: Cause) {
         let _slot = self.0.removals.acquire().await.expect("nobody closes it");
         self.take_apart(&environment).await;
+        let id = environment.id;
         tracing::debug!(container = environment.container.id(), %cause, "a container is removed");
         self.with(|state, now| {
-            state.live.remove(&environment.id);
-            state.decisions.handle_gone(now, environment.id);
+            state.live.remove(&id);
+            state.decisions.handle_gone(now, id);
         });
-        self.0.gone.notify_waiters();
-    }
-
-    async fn take_apart(&self, environment: &Environment) {
-        let adopted = environment.adopted.lock().await.take();
-        match self.app() {
-            Some(app) => app.forget_environment(adopted.as_ref(), environment.link.id).await,
-            None => _ = self.0.gateway.remove_attachment(environment.link.id).await,
-        }
-        environment.container.remove().await;
         let was_last = |deployed: &Arc<Deployed>| !self.state().versions.contains_key(&deployed.key);
         if let Some(app) = self.app()
             && environment.deployed.get().is_some_and(was_last)
         {
             app.code_is_free();
         }
+        self.0.gone.notify_waiters();
+    }
+
+    async fn take_apart(&self, environment: &Environment) {
+        let adopted = std::mem::replace(&mut *environment.adopted.lock().await, Adopted::Over);
+        let container = match &adopted {
+            Adopted::As(container) => Some(container),
+            Adopted::Not | Adopted::Over => None,
+        };
+        match self.app() {
+            Some(app) => app.forget_environment(container, environment.link.id).await,
+            None => _ = self.0.gateway.remove_attachment(environment.link.id).await,
+        }
+        environment.container.remove().await;
     }
 
     /// Ends everything. Who waits is refused; what runs has so much patience to end, and is ended then.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use control_core::fleet::{EnvironmentId, Reason, VersionKey};
-use control_core::{Caller, Code, FullName, Kind, Principal, Problem, Refusal, TraceSpan};
+use control_core::{Caller, Code, FullName, Kind, Problem, Refusal, TraceSpan};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -19,9 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Runner for Fleet {
     fn find(&self, function: &FullName, version: Option<u64>) -> Result<u64, Problem> {
         let known = self.versions(function);
-        let missing =
-            || Problem::from(Refusal::NotFound { kind: Kind::Function, name: function.name.to_string() });
-        let latest = known.last().ok_or_else(missing)?.version;
+        let latest = known.last().ok_or_else(|| no_function(function))?.version;
         let version = version.unwrap_or(latest);
         if known.iter().all(|key| key.version != version) {
             let detail = format!("function {} has no version {version}", function.name);
@@ -55,8 +53,7 @@ impl Runner for Fleet {
     }
 
     fn logs(&self, function: &FullName, tail: usize) -> Result<LogTail, Problem> {
-        self.find(function, None)?;
-        let (lines, live) = Self::logs(self).follow(function, tail);
+        let (lines, live) = Self::logs(self).follow(function, tail).ok_or_else(|| no_function(function))?;
         Ok(LogTail { lines, live })
     }
 
@@ -82,8 +79,12 @@ impl Runner for Fleet {
 fn is_seen_by(seen: &EnvironmentSeen, caller: &Caller) -> bool {
     match &seen.tenant {
         Some(tenant) => *tenant == caller.tenant,
-        None => matches!(caller.principal, Principal::Local { .. }),
+        None => caller.is_local(),
     }
+}
+
+fn no_function(function: &FullName) -> Problem {
+    Refusal::NotFound { kind: Kind::Function, name: function.name.to_string() }.into()
 }
 
 fn missing(id: &str) -> Problem {

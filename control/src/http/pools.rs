@@ -23,8 +23,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     get, path = "/v1/pools", tag = "functions", operation_id = "list_pools", params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
     responses((status = 200, description = "All of them.", body = Items<PoolView>), Failure)
 )]
-async fn list(State(app): State<App>, _reader: Look) -> Result<Json<Items<PoolView>>, Failure> {
-    Ok(Json(Items { items: app.pools()? }))
+async fn list(State(app): State<App>, Look(caller): Look) -> Result<Json<Items<PoolView>>, Failure> {
+    Ok(Json(Items { items: app.pools(&caller)? }))
 }
 
 /// Shows a runtime's pool.
@@ -34,10 +34,10 @@ async fn list(State(app): State<App>, _reader: Look) -> Result<Json<Items<PoolVi
 )]
 async fn show(
     State(app): State<App>,
-    _reader: Look,
+    Look(caller): Look,
     Path(runtime): Path<String>,
 ) -> Result<Shown<PoolView>, Failure> {
-    Ok(Shown(app.pool(&runtime)?))
+    Ok(Shown(app.pool(&caller, &runtime)?))
 }
 
 /// Changes a pool: fields that are given. For the local administrator.

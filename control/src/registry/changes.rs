@@ -84,8 +84,9 @@ impl Changes {
                 ring.complete_after = dropped.revision;
             }
         }
-        drop(ring);
+        // Whoever has seen the events has to find that they are within the latest revision.
         self.latest.send_replace(revision);
+        drop(ring);
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
