@@ -22,6 +22,7 @@ mod limit;
 mod logs;
 mod metrics;
 mod observe;
+mod parameters;
 mod patch;
 mod pools;
 mod sessions;

@@ -13,6 +13,7 @@ use super::answer::Items;
 use super::call::{Known, number};
 use super::extract::Query;
 use super::failure::Failure;
+use super::parameters::ForTenant;
 use crate::app::{App, Page};
 use crate::registry::EntryView;
 
@@ -35,7 +36,7 @@ struct Params {
 
 /// Lists who changed what, newest first: the last 10,000 changes are kept. For admins.
 #[utoipa::path(
-    get, path = "/v1/audit", tag = "access", operation_id = "list_audit", params(Params, ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/audit", tag = "access", operation_id = "list_audit", params(Params, ForTenant),
     responses((status = 200, description = "A part of the log.", body = Items<EntryView>), Failure)
 )]
 async fn list(

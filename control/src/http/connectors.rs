@@ -15,6 +15,7 @@ use super::answer::{Created, List, Shown};
 use super::call::{Ask, Do, DoWith, Look, Wish};
 use super::extract::Path;
 use super::failure::Failure;
+use super::parameters::{DryRun, ForTenant, IdempotencyKey, IfMatch};
 use super::{patch, sse};
 use crate::app::{App, Call};
 use crate::server::Ending;
@@ -26,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Creates a connector to a VPC. One of another tenant has to approve it.
 #[utoipa::path(
     post, path = "/v1/connectors", tag = "connectors", operation_id = "create_connector", request_body = NewConnector,
-    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(DryRun, IdempotencyKey, ForTenant),
     responses((status = 201, description = "Created.", body = ConnectorView), Failure)
 )]
 async fn create(
@@ -45,7 +46,7 @@ async fn create(
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("watch" = Option<bool>, Query, description = "Instead of a page, stream what changes, as server-sent events `created`, `changed` and `deleted`; `id` is the revision."),
         ("since" = Option<u64>, Query, description = "Watch what has changed after this revision; what changes from now on unless given."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<ConnectorView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
@@ -62,7 +63,7 @@ async fn list(
 
 /// Shows a connector.
 #[utoipa::path(
-    get, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "show_connector", params(("name" = String, Path, description = "The connector's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "show_connector", params(("name" = String, Path, description = "The connector's name."), ForTenant),
     responses((status = 200, description = "The connector.", body = ConnectorView), Failure)
 )]
 async fn show(
@@ -76,7 +77,7 @@ async fn show(
 /// Deletes a connector. Refused while it is attached.
 #[utoipa::path(
     delete, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "delete_connector",
-    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The connector's name."), DryRun, IfMatch, ForTenant),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(
@@ -92,7 +93,7 @@ async fn delete(
 /// not allow have ended when this answers.
 #[utoipa::path(
     patch, path = "/v1/connectors/{name}", tag = "connectors", operation_id = "update_connector",
-    params(("name" = String, Path, description = "The connector's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The connector's name."), DryRun, IfMatch, ForTenant),
     request_body(content = PatchConnector, description = "Fields that change; `null` for one that is to be left out."),
     responses((status = 200, description = "Changed.", body = ConnectorView), Failure)
 )]

@@ -12,6 +12,7 @@ use super::answer::{Created, Items, List, Shown};
 use super::call::{Ask, Do, DoWith, Look, Wish};
 use super::extract::Path;
 use super::failure::Failure;
+use super::parameters::{DryRun, ForTenant, IdempotencyKey, IfMatch};
 use super::sse;
 use crate::app::{App, AttachView, DetachView, DropItem};
 use crate::server::Ending;
@@ -27,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Creates a container and makes its link.
 #[utoipa::path(
     post, path = "/v1/containers", tag = "containers", operation_id = "create_container", request_body = NewContainer,
-    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(DryRun, IdempotencyKey, ForTenant),
     responses((status = 201, description = "Created and ready.", body = ContainerView), Failure)
 )]
 async fn create(
@@ -46,7 +47,7 @@ async fn create(
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("watch" = Option<bool>, Query, description = "Instead of a page, stream what changes, as server-sent events `created`, `changed` and `deleted`; `id` is the revision."),
         ("since" = Option<u64>, Query, description = "Watch what has changed after this revision; what changes from now on unless given."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<ContainerView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
@@ -63,7 +64,7 @@ async fn list(
 
 /// Shows a container.
 #[utoipa::path(
-    get, path = "/v1/containers/{name}", tag = "containers", operation_id = "show_container", params(("name" = String, Path, description = "The container's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/containers/{name}", tag = "containers", operation_id = "show_container", params(("name" = String, Path, description = "The container's name."), ForTenant),
     responses((status = 200, description = "The container.", body = ContainerView), Failure)
 )]
 async fn show(
@@ -77,7 +78,7 @@ async fn show(
 /// Removes a container's link. Its connectors are detached and its sessions end.
 #[utoipa::path(
     delete, path = "/v1/containers/{name}", tag = "containers", operation_id = "delete_container",
-    params(("name" = String, Path, description = "The container's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The container's name."), DryRun, IfMatch, ForTenant),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(
@@ -95,7 +96,7 @@ async fn delete(
     params(
         ("container" = String, Path, description = "The container's name."),
         ("connector" = String, Path, description = "The connector's name."),
-        ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        DryRun, ForTenant
     ),
     responses((status = 200, description = "Attached.", body = AttachView), Failure)
 )]
@@ -113,7 +114,7 @@ async fn attach(
     params(
         ("container" = String, Path, description = "The container's name."),
         ("connector" = String, Path, description = "The connector's name."),
-        ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        DryRun, ForTenant
     ),
     responses((status = 200, description = "Detached.", body = DetachView), Failure)
 )]
@@ -128,7 +129,7 @@ async fn detach(
 /// A container's last drops with their reasons, newest first.
 #[utoipa::path(
     get, path = "/v1/containers/{name}/drops", tag = "live", operation_id = "list_drops",
-    params(("name" = String, Path, description = "The container's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The container's name."), ForTenant),
     responses((status = 200, description = "The last drops.", body = Items<DropItem>), Failure)
 )]
 async fn drops(

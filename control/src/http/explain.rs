@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 use super::call::Look;
 use super::extract::Body;
 use super::failure::Failure;
+use super::parameters::ForTenant;
 use crate::app::{App, ExplanationView};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -17,7 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Explains what would happen to a packet of a container or of a VPC, of the caller's tenant. Changes nothing.
 #[utoipa::path(
-    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe, params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    post, path = "/v1/explain", tag = "live", operation_id = "explain", request_body = NewProbe, params(ForTenant),
     responses((status = 200, description = "What would happen.", body = ExplanationView), Failure)
 )]
 async fn explain(

@@ -16,6 +16,7 @@ use super::answer::{Created, Items, List, Shown};
 use super::call::{Ask, Do, Look, Wish};
 use super::extract::Path;
 use super::failure::Failure;
+use super::parameters::{DryRun, ForTenant, IdempotencyKey, IfMatch};
 use super::upload::Upload;
 use super::{patch, sse};
 use crate::app::{App, Archive, Call};
@@ -32,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Creates a function with its first version. Its connectors have to be approved and to let it use them.
 #[utoipa::path(
     post, path = "/v1/functions", tag = "functions", operation_id = "create_function", request_body = NewFunction,
-    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(DryRun, IdempotencyKey, ForTenant),
     responses((status = 201, description = "Created.", body = FunctionView), Failure)
 )]
 async fn create(
@@ -51,7 +52,7 @@ async fn create(
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("watch" = Option<bool>, Query, description = "Instead of a page, stream what changes, as server-sent events `created`, `changed` and `deleted`; `id` is the revision."),
         ("since" = Option<u64>, Query, description = "Watch what has changed after this revision; what changes from now on unless given."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<FunctionView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
@@ -68,7 +69,7 @@ async fn list(
 
 /// Shows a function, with what its latest version is made of.
 #[utoipa::path(
-    get, path = "/v1/functions/{name}", tag = "functions", operation_id = "show_function", params(("name" = String, Path, description = "The function's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/functions/{name}", tag = "functions", operation_id = "show_function", params(("name" = String, Path, description = "The function's name."), ForTenant),
     responses((status = 200, description = "The function.", body = FunctionView), Failure)
 )]
 async fn show(
@@ -82,7 +83,7 @@ async fn show(
 /// Deletes a function with all of its versions. What runs of it is ended.
 #[utoipa::path(
     delete, path = "/v1/functions/{name}", tag = "functions", operation_id = "delete_function",
-    params(("name" = String, Path, description = "The function's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The function's name."), DryRun, IfMatch, ForTenant),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(
@@ -98,7 +99,7 @@ async fn delete(
 /// are others than before; connectors, concurrency and keep-alive hold for all versions at once.
 #[utoipa::path(
     patch, path = "/v1/functions/{name}", tag = "functions", operation_id = "update_function",
-    params(("name" = String, Path, description = "The function's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The function's name."), DryRun, IfMatch, ForTenant),
     request_body(content = PatchFunction, description = "Fields that change; `null` for one that is to be left out."),
     responses((status = 200, description = "Changed.", body = FunctionView), Failure)
 )]
@@ -120,7 +121,7 @@ async fn update(
 
 /// Lists a function's versions that are kept, the oldest first.
 #[utoipa::path(
-    get, path = "/v1/functions/{name}/versions", tag = "functions", operation_id = "list_function_versions", params(("name" = String, Path, description = "The function's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/functions/{name}/versions", tag = "functions", operation_id = "list_function_versions", params(("name" = String, Path, description = "The function's name."), ForTenant),
     responses((status = 200, description = "All of them.", body = Items<FunctionVersionView>), Failure)
 )]
 async fn versions(
@@ -134,7 +135,7 @@ async fn versions(
 /// Deletes a version of a function. Refused for the latest one.
 #[utoipa::path(
     delete, path = "/v1/functions/{name}/versions/{version}", tag = "functions", operation_id = "delete_function_version",
-    params(("name" = String, Path, description = "The function's name."), ("version" = u64, Path, description = "The version's number."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The function's name."), ("version" = u64, Path, description = "The version's number."), DryRun, IfMatch, ForTenant),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete_version(

@@ -17,6 +17,7 @@ use super::answer::Items;
 use super::call::{Known, Look, Mode, Trigger, invalid};
 use super::extract::{Path, Query};
 use super::failure::Failure;
+use super::parameters::ForTenant;
 use crate::app::{Answered, App, InvocationView, StreamEnding, Unanswered};
 
 const INVOCATION: HeaderName = HeaderName::from_static("wharf-invocation");
@@ -42,7 +43,7 @@ struct ListParams {
         ("version" = Option<u64>, Query, minimum = 1, description = "The version to run; the latest unless given."),
         ("dry_run" = Option<bool>, Query, description = "Check whether it may be invoked, and do not."),
         ("idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "Of an asynchronous invocation: the same request with the same key is accepted once, for as long as it is kept."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     request_body(content = serde_json::Value, description = "The event: JSON. Without a body it is `null`."),
     responses(
@@ -86,7 +87,7 @@ async fn invoke(
     params(
         ("name" = String, Path, description = "The function's name."),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "At most this many; 100 unless given."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "The latest.", body = Items<InvocationView>), Failure)
 )]
@@ -106,7 +107,7 @@ async fn list(
     params(
         ("name" = String, Path, description = "The function's name."),
         ("id" = String, Path, description = "The invocation's id."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "The invocation.", body = InvocationView), Failure)
 )]

@@ -14,6 +14,7 @@ use super::answer::Items;
 use super::call::{Known, truth};
 use super::extract::{Path, Query};
 use super::failure::Failure;
+use super::parameters::ForTenant;
 use super::{invocations, sse};
 use crate::app::{App, LogLineView, LogTail};
 use crate::server::Ending;
@@ -42,7 +43,7 @@ struct LogParams {
         ("name" = String, Path, description = "The function's name."),
         ("tail" = Option<usize>, Query, minimum = 1, maximum = 10000, description = "At most this many lines; 100 unless given."),
         ("follow" = Option<bool>, Query, description = "Stream these lines and those that follow as server-sent events `line`; `lost` says how many were too many for this client."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "Lines, or a stream of them.", content((Items<LogLineView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]

@@ -11,6 +11,7 @@ use super::answer::{Items, Shown};
 use super::call::{DoWith, Look};
 use super::extract::Path;
 use super::failure::Failure;
+use super::parameters::{DryRun, ForTenant, IfMatch};
 use super::patch;
 use crate::app::{App, Call};
 
@@ -20,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Lists pools of warm containers: one for each runtime.
 #[utoipa::path(
-    get, path = "/v1/pools", tag = "functions", operation_id = "list_pools", params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/pools", tag = "functions", operation_id = "list_pools", params(ForTenant),
     responses((status = 200, description = "All of them.", body = Items<PoolView>), Failure)
 )]
 async fn list(State(app): State<App>, Look(caller): Look) -> Result<Json<Items<PoolView>>, Failure> {
@@ -29,7 +30,7 @@ async fn list(State(app): State<App>, Look(caller): Look) -> Result<Json<Items<P
 
 /// Shows a runtime's pool.
 #[utoipa::path(
-    get, path = "/v1/pools/{runtime}", tag = "functions", operation_id = "show_pool", params(("runtime" = String, Path, description = "The runtime's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/pools/{runtime}", tag = "functions", operation_id = "show_pool", params(("runtime" = String, Path, description = "The runtime's name."), ForTenant),
     responses((status = 200, description = "The pool.", body = PoolView), Failure)
 )]
 async fn show(
@@ -43,7 +44,7 @@ async fn show(
 /// Changes a pool: fields that are given. For the local administrator.
 #[utoipa::path(
     patch, path = "/v1/pools/{runtime}", tag = "functions", operation_id = "update_pool",
-    params(("runtime" = String, Path, description = "The runtime's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("runtime" = String, Path, description = "The runtime's name."), DryRun, IfMatch, ForTenant),
     request_body(content = NewPool, description = "Fields that change; `null` for one that is to be left out."),
     responses((status = 200, description = "Changed.", body = PoolView), Failure)
 )]

@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 use super::call::Known;
 use super::extract::Query;
 use super::failure::Failure;
+use super::parameters::ForTenant;
 use crate::app::{App, SessionPageView};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -17,7 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Lists live sessions, page by page. Sessions that live through all pages are in exactly one of them.
 #[utoipa::path(
-    get, path = "/v1/sessions", tag = "live", operation_id = "list_sessions", params(SessionParams, ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/sessions", tag = "live", operation_id = "list_sessions", params(SessionParams, ForTenant),
     responses((status = 200, description = "One page.", body = SessionPageView), Failure)
 )]
 async fn list(

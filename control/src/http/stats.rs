@@ -7,6 +7,7 @@ use utoipa_axum::routes;
 
 use super::call::Look;
 use super::failure::Failure;
+use super::parameters::ForTenant;
 use crate::app::{App, StatsView};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -15,7 +16,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Shows counters of workers, containers and VPCs.
 #[utoipa::path(
-    get, path = "/v1/stats", tag = "live", operation_id = "stats", params(("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/stats", tag = "live", operation_id = "stats", params(ForTenant),
     responses((status = 200, description = "Counters of everything.", body = StatsView), Failure)
 )]
 async fn show(State(app): State<App>, Look(caller): Look) -> Result<Json<StatsView>, Failure> {

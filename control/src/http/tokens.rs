@@ -11,6 +11,7 @@ use super::answer::{Created, List, Shown};
 use super::call::{Do, DoWith, Look, Paged};
 use super::extract::Path;
 use super::failure::Failure;
+use super::parameters::{DryRun, ForTenant, IdempotencyKey, IfMatch};
 use crate::app::{App, CreatedToken};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -20,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Gives out a token. Its secret is in this answer, and nowhere else. For admins.
 #[utoipa::path(
     post, path = "/v1/tokens", tag = "access", operation_id = "create_token", request_body = NewToken,
-    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(DryRun, IdempotencyKey, ForTenant),
     responses((status = 201, description = "Created.", body = CreatedToken), Failure)
 )]
 async fn create(
@@ -36,7 +37,7 @@ async fn create(
 #[utoipa::path(
     get, path = "/v1/tokens", tag = "access", operation_id = "list_tokens",
     params(("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "At most this many; 100 unless given."),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."), ForTenant),
     responses((status = 200, description = "A page of them.", body = List<TokenView>), Failure)
 )]
 async fn list(State(app): State<App>, Paged(caller, page): Paged) -> Result<Json<List<TokenView>>, Failure> {
@@ -46,7 +47,7 @@ async fn list(State(app): State<App>, Paged(caller, page): Paged) -> Result<Json
 
 /// Shows a token, without its secret. For admins.
 #[utoipa::path(
-    get, path = "/v1/tokens/{name}", tag = "access", operation_id = "show_token", params(("name" = String, Path, description = "The token's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/tokens/{name}", tag = "access", operation_id = "show_token", params(("name" = String, Path, description = "The token's name."), ForTenant),
     responses((status = 200, description = "The token.", body = TokenView), Failure)
 )]
 async fn show(
@@ -61,7 +62,7 @@ async fn show(
 /// Revokes a token: the next request that bears it is refused. For admins.
 #[utoipa::path(
     delete, path = "/v1/tokens/{name}", tag = "access", operation_id = "delete_token",
-    params(("name" = String, Path, description = "The token's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The token's name."), DryRun, IfMatch, ForTenant),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(

@@ -12,6 +12,7 @@ use super::answer::{Created, Items, List, Shown};
 use super::call::{Ask, Do, DoWith, Look, Wish};
 use super::extract::Path;
 use super::failure::Failure;
+use super::parameters::{DryRun, ForTenant, IdempotencyKey, IfMatch};
 use super::sse;
 use crate::app::App;
 use crate::server::Ending;
@@ -27,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Creates a VPC and makes its link.
 #[utoipa::path(
     post, path = "/v1/vpcs", tag = "vpcs", operation_id = "create_vpc", request_body = NewVpc,
-    params(("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "The same request with the same key is carried out once, for a day."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(DryRun, IdempotencyKey, ForTenant),
     responses((status = 201, description = "Created and ready.", body = VpcView), Failure)
 )]
 async fn create(
@@ -46,7 +47,7 @@ async fn create(
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("watch" = Option<bool>, Query, description = "Instead of a page, stream what changes, as server-sent events `created`, `changed` and `deleted`; `id` is the revision."),
         ("since" = Option<u64>, Query, description = "Watch what has changed after this revision; what changes from now on unless given."),
-        ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        ForTenant
     ),
     responses((status = 200, description = "A page of them, or a stream.", content((List<VpcView> = "application/json"), (String = "text/event-stream"))), Failure)
 )]
@@ -63,7 +64,7 @@ async fn list(
 
 /// Shows a VPC.
 #[utoipa::path(
-    get, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "show_vpc", params(("name" = String, Path, description = "The vpc's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    get, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "show_vpc", params(("name" = String, Path, description = "The vpc's name."), ForTenant),
     responses((status = 200, description = "The vpc.", body = VpcView), Failure)
 )]
 async fn show(
@@ -77,7 +78,7 @@ async fn show(
 /// Removes a VPC's link. Refused while connectors may join it.
 #[utoipa::path(
     delete, path = "/v1/vpcs/{name}", tag = "vpcs", operation_id = "delete_vpc",
-    params(("name" = String, Path, description = "The vpc's name."), ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("if-match" = Option<String>, Header, pattern = "^([*]|[0-9]{1,18}|\"[0-9]{1,18}\")$", description = "An ETag: refused with 412 if the resource has changed since."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The vpc's name."), DryRun, IfMatch, ForTenant),
     responses((status = 204, description = "Deleted."), Failure)
 )]
 async fn delete(
@@ -92,7 +93,7 @@ async fn delete(
 /// Lists connectors of whichever tenant that have joined the VPC or would like to.
 #[utoipa::path(
     get, path = "/v1/vpcs/{name}/connectors", tag = "vpcs", operation_id = "list_vpc_connectors",
-    params(("name" = String, Path, description = "The VPC's name."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")),
+    params(("name" = String, Path, description = "The VPC's name."), ForTenant),
     responses((status = 200, description = "All of them; those of other tenants without their containers.", body = Items<ConnectorView>), Failure)
 )]
 async fn connectors(
@@ -109,7 +110,7 @@ async fn connectors(
     params(
         ("name" = String, Path, description = "The VPC's name."),
         ("connector" = String, Path, description = "The connector's name; that of another tenant as `tenant/name`, its slash written as %2F."),
-        ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        DryRun, ForTenant
     ),
     responses((status = 200, description = "Approved.", body = ConnectorView), Failure)
 )]
@@ -127,7 +128,7 @@ async fn approve(
     params(
         ("name" = String, Path, description = "The VPC's name."),
         ("connector" = String, Path, description = "The connector's name; that of another tenant as `tenant/name`, its slash written as %2F."),
-        ("dry_run" = Option<bool>, Query, description = "Check everything that needs no machine, and do nothing."), ("wharf-tenant" = Option<String>, Header, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description = "The tenant that the local administrator acts for; `default` unless given.")
+        DryRun, ForTenant
     ),
     responses((status = 200, description = "Revoked.", body = ConnectorView), Failure)
 )]

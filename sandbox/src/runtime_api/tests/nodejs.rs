@@ -107,14 +107,7 @@ async fn node_faults_have_the_names_that_aws_gives_them() {
         ("", "../index.handler", "Runtime.MalformedHandlerName", "Bad handler"),
         ("throw new RangeError('x')", "index.handler", "RangeError", "x"),
     ] {
-        let node = nodejs(&[("index.js", index)], handler).await;
-        let Err(Fault::Init(error)) = node.initialised().await else { panic!("{index} was loaded") };
-        assert_eq!(error.error_type, error_type, "{index}");
-        assert!(error.message.starts_with(message), "{}", error.message);
-        let output = node.output().await;
-        assert_eq!(output.status.code(), Some(1), "{error_type}");
-        let log = String::from_utf8(output.stderr).expect("text");
-        assert!(log.starts_with(&format!("[ERROR] {error_type}: {message}")), "{log}");
+        nodejs(&[("index.js", index)], handler).await.cannot_load(error_type, message).await;
     }
 }
 

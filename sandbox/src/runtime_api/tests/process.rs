@@ -58,6 +58,17 @@ impl Waiting {
         self.api.invoke(super::event("request-1", payload)).await
     }
 
+    /// It reports that the handler cannot be loaded, and why, says so in its log, and ends.
+    pub(super) async fn cannot_load(self, error_type: &str, message: &str) {
+        let Err(Fault::Init(error)) = self.initialised().await else { panic!("no {error_type}: {message}") };
+        assert_eq!(error.error_type, error_type, "{message}");
+        assert!(error.message.starts_with(message), "{}", error.message);
+        let output = self.output().await;
+        assert_eq!(output.status.code(), Some(1), "{error_type}");
+        let log = String::from_utf8(output.stderr).expect("text");
+        assert!(log.starts_with(&format!("[ERROR] {error_type}: {message}")), "{log}");
+    }
+
     /// Waits until it has ended of itself, and reads what it wrote.
     pub(super) async fn output(self) -> Output {
         tokio::time::timeout(PATIENCE, self.child.wait_with_output())

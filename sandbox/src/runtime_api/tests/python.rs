@@ -106,14 +106,7 @@ async fn python_faults_have_the_names_that_aws_gives_them() {
         ("", "sys.exit", "Runtime.BuiltInModuleConflict", "Cannot use built-in module sys"),
         ("1 / 0", "app.handler", "ZeroDivisionError", "division by zero"),
     ] {
-        let python = python(app, handler).await;
-        let Err(Fault::Init(error)) = python.initialised().await else { panic!("{app} was loaded") };
-        assert_eq!(error.error_type, error_type);
-        assert!(error.message.starts_with(message), "{}", error.message);
-        let output = python.output().await;
-        assert_eq!(output.status.code(), Some(1), "{error_type}");
-        let log = String::from_utf8(output.stderr).expect("text");
-        assert!(log.starts_with(&format!("[ERROR] {error_type}: {message}")), "{log}");
+        python(app, handler).await.cannot_load(error_type, message).await;
     }
 }
 
