@@ -199,7 +199,7 @@ impl App {
         let request = call.request("update_function", Kind::Function, &function, change);
         self.deploy(request, &function, archive).await?;
         let view = self.read(|resources| view_of(resources, &function))?;
-        tracing::info!(%function, version = view.version, "function changed");
+        tracing::info!(%function, version = view.latest.version, "function changed");
         Ok(view)
     }
 

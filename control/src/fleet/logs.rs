@@ -26,10 +26,12 @@ const BEHIND: usize = 1_024;
 pub(crate) struct Logs(Mutex<HashMap<FullName, Log>>);
 
 /// The log of one function.
+#[derive(Default)]
 struct Log {
     lines: VecDeque<LogLineView>,
     bytes: usize,
-    followers: broadcast::Sender<LogLineView>,
+    /// There is room for as many lines as they may be behind, so only as long as there are some.
+    followers: Option<broadcast::Sender<LogLineView>>,
 }
 
 /// What an invocation has used.
@@ -63,7 +65,7 @@ impl Logs {
         function: &FullName,
         most: usize,
     ) -> Option<(Vec<LogLineView>, broadcast::Receiver<LogLineView>)> {
-        self.all().get(function).map(|log| (log.tail(most), log.followers.subscribe()))
+        self.all().get_mut(function).map(|log| (log.tail(most), log.follow()))
     }
 
     pub(super) fn forget(&self, function: &FullName) {
@@ -72,13 +74,6 @@ impl Logs {
 
     fn all(&self) -> MutexGuard<'_, HashMap<FullName, Log>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        let (lines, bytes) = Default::default();
-        Self { lines, bytes, followers: broadcast::Sender::new(BEHIND) }
     }
 }
 
@@ -91,7 +86,11 @@ impl Log {
             self.bytes -= oldest.text.len();
         }
         // Nobody has to follow it.
-        _ = self.followers.send(line);
+        self.followers.take_if(|followers| followers.send(line).is_err());
+    }
+
+    fn follow(&mut self) -> broadcast::Receiver<LogLineView> {
+        self.followers.get_or_insert_with(|| broadcast::Sender::new(BEHIND)).subscribe()
     }
 
     fn tail(&self, most: usize) -> Vec<LogLineView> {

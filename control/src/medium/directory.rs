@@ -16,6 +16,15 @@ pub(crate) struct Directory {
     opened: File,
 }
 
+/// Closing would not do: a process that is being started has a copy of every descriptor until it runs its program, and the lock with it.
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = self.opened.unlock() {
+            tracing::warn!(path = %self.path.display(), %error, "the store's directory is not unlocked");
+        }
+    }
+}
+
 impl Directory {
     /// Locks the directory at `path`, which is made if it does not exist; then only its user may enter it.
     pub(crate) fn make(path: &Path) -> Result<Self, MediumError> {

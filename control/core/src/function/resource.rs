@@ -50,28 +50,9 @@ pub struct FunctionView {
     pub name: String,
     /// The tenant that it belongs to.
     pub tenant: String,
-    /// The number of its latest version, which the following is about.
-    pub version: u64,
-    /// When that was made. Unix time, seconds.
-    pub created_at: u64,
-    /// What it runs in.
-    pub runtime: String,
-    /// What is called for each event; absent if the runtime needs none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub handler: Option<String>,
-    /// What is started in place of the language's own bootstrap.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<String>>,
-    /// Its environment variables.
-    pub environment: Variables,
-    /// The SHA-256 of the archive of its code, in hexadecimal digits.
-    pub code_sha256: String,
-    /// How long the archive is. Bytes.
-    pub code_bytes: u64,
-    /// Seconds that an invocation may take.
-    pub timeout_s: u32,
-    /// MiB of memory of each environment, its `/tmp` included.
-    pub memory_mb: u32,
+    /// Its latest version.
+    #[serde(flatten)]
+    pub latest: FunctionVersionView,
     /// Most environments at once, and reserved for it; as many as there is room for if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
@@ -162,20 +143,10 @@ impl Function {
 
     /// What clients see.
     pub(crate) fn view(&self, revision: u64) -> FunctionView {
-        let latest = self.latest().view();
         FunctionView {
             name: self.name.name.to_string(),
             tenant: self.name.tenant.to_string(),
-            version: latest.version,
-            created_at: latest.created_at,
-            runtime: latest.runtime,
-            handler: latest.handler,
-            command: latest.command,
-            environment: latest.environment,
-            code_sha256: latest.code_sha256,
-            code_bytes: latest.code_bytes,
-            timeout_s: latest.timeout_s,
-            memory_mb: latest.memory_mb,
+            latest: self.latest().view(),
             concurrency: self.concurrency,
             connectors: self.connectors.iter().map(ToString::to_string).collect(),
             keep_alive_s: self.keep_alive_s,
