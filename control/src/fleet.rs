@@ -16,6 +16,7 @@ mod invoke;
 mod lease;
 mod logs;
 mod orders;
+mod relay;
 mod remove;
 mod runner;
 mod time;

@@ -20,7 +20,7 @@ use crate::failure::{Exit, Failure};
 pub(crate) use functions::CONTAINER_HELPER;
 use socket::Socket;
 
-/// As many threads as the control plane has at most. One serves some 30,000 requests a second.
+/// As many threads as the control plane has at most. One serves tens of thousands of requests a second.
 const THREADS: usize = 4;
 
 const EXAMPLES: &str = "\

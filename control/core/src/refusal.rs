@@ -310,16 +310,14 @@ pub enum Refusal {
     DefaultTenant,
     /// Functions would have reserved so much of a pool that too little is left for those that reserve nothing.
     #[error(
-        "the concurrency of all functions of runtime {runtime} would reserve {reserved_mb} MiB, of which there may be {}, {percent} % of the pool's {memory_mb}; \
-         ask for less concurrency or less memory, or enlarge the pool",
+        "functions of runtime {runtime} may reserve {} MiB together by their concurrency, {percent} % of the pool's {memory_mb}, and this would make it more; \
+         ask for less concurrency or less memory, or have the pool enlarged",
         u64::from(*memory_mb) * RESERVED_PERCENT / 100,
         percent = RESERVED_PERCENT,
     )]
     Overbooked {
         /// Of which runtime.
         runtime: Name,
-        /// What would be reserved. MiB.
-        reserved_mb: u64,
         /// What the pool has. MiB.
         memory_mb: u32,
         /// What to change.

@@ -134,8 +134,12 @@ impl App {
         let id = new_id().map_err(refused)?;
         self.recent().begin(id, function.clone(), version);
         let heard = Heard { app: self, id: Some(id) };
-        let outcome = runner.invoke(Order { id, function, version, event }).await;
+        let outcome = runner.invoke(Order { id, function: function.clone(), version, event }).await;
         heard.end();
+        // If the function was deleted meanwhile, what is remembered of it may have been forgotten before this one came.
+        if runner.find(&function, None).is_err() {
+            self.recent().forget_all(&function);
+        }
         self.answered(id, version, outcome)
     }
 
@@ -157,11 +161,7 @@ impl App {
             }
             Err(fault) => {
                 self.recent().trace(id, fault.spans.clone());
-                match fault.problem.code() {
-                    // It was deleted meanwhile, and what is remembered of it forgotten, perhaps before this one came.
-                    Code::NotFound => self.recent().forget(id),
-                    _ => self.recent().end(id, Some(fault.view())),
-                }
+                self.recent().end(id, Some(fault.view()));
                 Err(Unanswered { id: Some(id), fault })
             }
         }
@@ -191,7 +191,7 @@ impl App {
         };
         let (Accepted::New(id) | Accepted::Before(id)) = deliveries.accept(new, event).await?;
         // If the function was deleted meanwhile, its invocations may have been forgotten before this one came.
-        if let Err(gone) = self.runner()?.find(&function, Some(version)) {
+        if let Err(gone) = self.runner()?.find(&function, None) {
             self.forget_invocations(&function).await;
             return Err(gone);
         }
@@ -252,8 +252,14 @@ impl App {
     }
 
     /// What a function has written lately, and what it writes from now on.
-    pub(crate) fn function_logs(&self, caller: &Caller, name: &str, tail: usize) -> Result<LogTail, Problem> {
-        self.runner()?.logs(&function_named(&caller.tenant, name)?, tail)
+    pub(crate) fn function_logs(
+        &self,
+        caller: &Caller,
+        name: &str,
+        tail: usize,
+        follows: bool,
+    ) -> Result<LogTail, Problem> {
+        self.runner()?.logs(&function_named(&caller.tenant, name)?, tail, follows)
     }
 
     /// The environments that the caller may see.

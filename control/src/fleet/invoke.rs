@@ -14,6 +14,7 @@ use super::begin::Begun;
 use super::environment::{Adopted, Environment};
 use super::lease::{Heard, Lease, Waiting};
 use super::logs::{Report, of_platform, start_line};
+use super::relay::relay;
 use super::trace::{Span, Timed};
 use super::{Deployed, Fleet};
 
@@ -148,7 +149,10 @@ impl Fleet {
                 let (pass_on, body) = mpsc::channel(PARTS_WAITING);
                 let answer = Ok(Answer { content_type, body: Body::Stream(body) });
                 _ = tell.send(Invoked { answer, spans });
-                let (fault, client) = relay(parts, pass_on, start, deployed.timeout).await;
+                let over = async {
+                    _ = timeout_at(start + deployed.timeout, environment.container.ended()).await;
+                };
+                let (fault, client) = relay(parts, pass_on, over).await;
                 lease.end(outcome(fault.as_ref()));
                 drop(client);
                 fault
@@ -201,31 +205,6 @@ fn spans(begun: Option<&Begun>, triggered: Instant, served: Instant) -> Vec<Span
     std::iter::once(queue).chain(parts).map(|timed| timed.since(triggered)).collect()
 }
 
-/// Whoever hears a streamed answer.
-type Client = mpsc::Sender<Result<Bytes, Fault>>;
-
-/// Passes a streamed answer on to its end, whether or not somebody hears it. The fault that ended it, if one did, and the client, for whom
-/// the answer ends when that is dropped. One that does not keep up holds the function up until its deadline, and hears that at last.
-async fn relay(
-    mut parts: mpsc::Receiver<Result<Bytes, Fault>>,
-    client: Client,
-    start: Instant,
-    after: Duration,
-) -> (Option<Fault>, Option<Client>) {
-    let (mut ended_by, mut client) = (None, Some(client));
-    while let Some(part) = parts.recv().await {
-        ended_by = part.as_ref().err().cloned();
-        let Some(hearing) = client.take() else { continue };
-        match timeout_at(start + after, hearing.send(part)).await {
-            Ok(Ok(())) => client = Some(hearing),
-            // A client that has hung up does not end the function.
-            Ok(Err(_)) => {}
-            Err(_) => drop(tokio::spawn(async move { hearing.send(Err(Fault::TimedOut { after })).await })),
-        }
-    }
-    (ended_by, client)
-}
-
 /// What an invocation has left of its environment.
 fn outcome(fault: Option<&Fault>) -> Outcome {
     match fault {
@@ -270,36 +249,5 @@ mod tests {
         ] {
             assert_eq!(outcome(fault.as_ref()), expected, "{fault:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_stream_is_passed_on_to_its_end_although_nobody_hears_it() {
-        let (write, parts) = mpsc::channel(1);
-        let (pass_on, body) = mpsc::channel(1);
-        let relayed = tokio::spawn(relay(parts, pass_on, Instant::now(), Duration::from_secs(60)));
-        drop(body);
-        for _ in 0..4 {
-            write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
-        }
-        write.send(Err(Fault::Removed)).await.unwrap();
-        drop(write);
-        assert_eq!(relayed.await.unwrap().0, Some(Fault::Removed));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_holds_a_stream_up_until_the_deadline() {
-        let (write, parts) = mpsc::channel(1);
-        let (pass_on, mut body) = mpsc::channel(1);
-        let (start, patience) = (Instant::now(), Duration::from_secs(3));
-        let relayed = tokio::spawn(relay(parts, pass_on, start, patience));
-        for _ in 0..9 {
-            write.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
-        }
-        drop(write);
-        assert_eq!(relayed.await.unwrap().0, None);
-        assert_eq!(start.elapsed(), patience);
-        assert!(body.recv().await.is_some_and(|part| part.is_ok()), "what was sent before is there");
-        assert_eq!(body.recv().await, Some(Err(Fault::TimedOut { after: patience })), "it is not whole");
-        assert!(body.recv().await.is_none());
     }
 }

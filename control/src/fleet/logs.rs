@@ -10,7 +10,7 @@ use sandbox::{OutputLine, Stream};
 use tokio::sync::broadcast;
 
 use super::environment::Environment;
-use crate::app::LogLineView;
+use crate::app::{LogLineView, LogTail};
 
 /// Lines of one function that are kept.
 const LINES: usize = 10_000;
@@ -59,13 +59,9 @@ impl Logs {
         }
     }
 
-    /// The last lines of a function that has a log, oldest first, and those to come.
-    pub(crate) fn follow(
-        &self,
-        function: &FullName,
-        most: usize,
-    ) -> Option<(Vec<LogLineView>, broadcast::Receiver<LogLineView>)> {
-        self.all().get_mut(function).map(|log| (log.tail(most), log.follow()))
+    /// The last lines of a function that has a log, oldest first, and those to come if somebody follows.
+    pub(crate) fn read(&self, function: &FullName, most: usize, follows: bool) -> Option<LogTail> {
+        self.all().get_mut(function).map(|log| log.read(most, follows))
     }
 
     pub(super) fn forget(&self, function: &FullName) {
@@ -89,8 +85,11 @@ impl Log {
         self.followers.take_if(|followers| followers.send(line).is_err());
     }
 
-    fn follow(&mut self) -> broadcast::Receiver<LogLineView> {
-        self.followers.get_or_insert_with(|| broadcast::Sender::new(BEHIND)).subscribe()
+    fn read(&mut self, most: usize, follows: bool) -> LogTail {
+        self.followers.take_if(|followers| followers.receiver_count() == 0);
+        let lines = self.tail(most);
+        let mut follow = || self.followers.get_or_insert_with(|| broadcast::Sender::new(BEHIND)).subscribe();
+        LogTail { lines, live: follows.then(&mut follow) }
     }
 
     fn tail(&self, most: usize) -> Vec<LogLineView> {
@@ -171,7 +170,7 @@ mod tests {
         for n in 0..LINES + 5 {
             logs.add(&key(), line(n.to_string()));
         }
-        let tail = |most| logs.follow(&key().function, most).unwrap().0;
+        let tail = |most| logs.read(&key().function, most, false).unwrap().lines;
         let all = tail(usize::MAX);
         assert_eq!((all.len(), all[0].text.as_str()), (LINES, "5"));
         assert_eq!(tail(1)[0].text, (LINES + 4).to_string());
@@ -181,7 +180,7 @@ mod tests {
         assert_eq!(tail(usize::MAX).len(), 4);
         logs.forget(&key().function);
         logs.add(&key(), line("late".into()));
-        assert!(logs.follow(&key().function, 1).is_none());
+        assert!(logs.read(&key().function, 1, true).is_none());
     }
 
     #[tokio::test]
@@ -189,10 +188,10 @@ mod tests {
         let logs = Logs::default();
         logs.open(&key().function);
         logs.add(&key(), line("a".into()));
-        let (before, mut after) = logs.follow(&key().function, 10).unwrap();
+        let LogTail { lines, live } = logs.read(&key().function, 10, true).unwrap();
         logs.add(&key(), line("b".into()));
-        assert_eq!((before.len(), before[0].text.as_str()), (1, "a"));
-        assert_eq!(after.recv().await.unwrap().text, "b");
+        assert_eq!((lines.len(), lines[0].text.as_str()), (1, "a"));
+        assert_eq!(live.unwrap().recv().await.unwrap().text, "b");
     }
 
     #[test]

@@ -52,9 +52,8 @@ impl Runner for Fleet {
         .boxed()
     }
 
-    fn logs(&self, function: &FullName, tail: usize) -> Result<LogTail, Problem> {
-        let (lines, live) = Self::logs(self).follow(function, tail).ok_or_else(|| no_function(function))?;
-        Ok(LogTail { lines, live })
+    fn logs(&self, function: &FullName, tail: usize, follows: bool) -> Result<LogTail, Problem> {
+        Self::logs(self).read(function, tail, follows).ok_or_else(|| no_function(function))
     }
 
     fn environments(&self, caller: &Caller) -> Vec<EnvironmentView> {

@@ -6,6 +6,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Deserialize;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -56,15 +57,15 @@ async fn logs(
 ) -> Result<Response, Failure> {
     let tail = invocations::count("tail", tail.as_deref(), TAIL_DEFAULT, TAIL_MAX)?;
     let follows = truth("follow", follow.as_deref())?;
-    let found = app.function_logs(&caller, &name, tail)?;
-    if follows {
-        return Ok(sse::follow(events(found), ending));
-    }
-    Ok(Json(Items { items: found.lines }).into_response())
+    let LogTail { lines, live } = app.function_logs(&caller, &name, tail, follows)?;
+    Ok(match live {
+        Some(live) => sse::follow(events(lines, live), ending),
+        None => Json(Items { items: lines }).into_response(),
+    })
 }
 
-fn events(LogTail { lines, live }: LogTail) -> impl Stream<Item = Event> {
-    let live = stream::unfold(live, |mut live| async move {
+fn events(before: Vec<LogLineView>, after: Receiver<LogLineView>) -> impl Stream<Item = Event> {
+    let after = stream::unfold(after, |mut live| async move {
         match live.recv().await {
             Ok(line) => Some((event(&line), live)),
             Err(RecvError::Lagged(count)) => {
@@ -74,7 +75,7 @@ fn events(LogTail { lines, live }: LogTail) -> impl Stream<Item = Event> {
             Err(RecvError::Closed) => None,
         }
     });
-    stream::iter(lines).map(|line| event(&line)).chain(live)
+    stream::iter(before).map(|line| event(&line)).chain(after)
 }
 
 fn event(line: &LogLineView) -> Event {

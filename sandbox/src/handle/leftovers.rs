@@ -18,10 +18,13 @@ use crate::rootfs;
 /// Ends every process in the sandbox's control groups, and removes them, the directories of their containers and
 /// root filesystems that are not whole.
 pub(super) fn remove(settings: &Settings, hierarchies: &Hierarchies) -> Result<(), OpenError> {
-    let _alone =
-        wait_for_helpers(&settings.run).map_err(step("wait for an earlier daemon's helpers".to_owned()))?;
-    let groups: Vec<_> =
-        hierarchies.children(&settings.cgroup).iter().map(|name| hierarchies.group(name)).collect();
+    let groups = || -> Vec<_> {
+        hierarchies.children(&settings.cgroup).iter().map(|name| hierarchies.group(name)).collect()
+    };
+    // A container that is being made has its helper's lock too.
+    let _alone = wait_for_helpers(&settings.run, || groups().iter().for_each(Group::kill))
+        .map_err(step("wait for an earlier daemon's helpers".to_owned()))?;
+    let groups = groups();
     if !groups.is_empty() {
         tracing::info!(containers = groups.len(), "removing what an earlier daemon has left");
     }
@@ -37,7 +40,7 @@ pub(super) fn remove(settings: &Settings, hierarchies: &Hierarchies) -> Result<(
 
 /// Waits until no helper makes a container any more. One that comes later finds its daemon gone. One that does not end is not waited for
 /// without end: what it has made is in the control groups.
-fn wait_for_helpers(run: &Path) -> io::Result<Option<Flock<File>>> {
+fn wait_for_helpers(run: &Path, kill: impl Fn()) -> io::Result<Option<Flock<File>>> {
     let (started, mut file) = (Instant::now(), container_helper::making(run)?);
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -49,6 +52,7 @@ fn wait_for_helpers(run: &Path) -> io::Result<Option<Flock<File>>> {
             }
             Err((file, _)) => file,
         };
+        kill();
         std::thread::sleep(PAUSE);
     }
 }

@@ -13,6 +13,8 @@ pub struct Backlog {
     limits: BacklogLimits,
     deliveries: BTreeMap<InvocationId, Delivery>,
     queues: BTreeMap<FullName, Queue>,
+    /// What has not ended, by tenant.
+    open: BTreeMap<Name, Open>,
     /// Of which function the last attempt was; the next one is of the function after it, if that has something to do.
     turn: Option<FullName>,
     /// Those that have ended, the first to be forgotten first.
@@ -86,6 +88,13 @@ pub enum NotAccepted {
     KeyReused,
 }
 
+/// Invocations that have not ended, and what it takes to keep them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    count: usize,
+    bytes: u64,
+}
+
 /// What there is of a function.
 #[derive(Clone, Debug, Default)]
 struct Queue {
@@ -96,13 +105,6 @@ struct Queue {
     running: usize,
     /// Of those that have not ended.
     bytes: u64,
-}
-
-impl Queue {
-    /// How many have not ended.
-    fn open(&self) -> usize {
-        self.waiting.len() + self.running
-    }
 }
 
 impl Default for BacklogLimits {
@@ -127,6 +129,7 @@ impl Backlog {
             limits,
             deliveries: BTreeMap::new(),
             queues: BTreeMap::new(),
+            open: BTreeMap::new(),
             turn: None,
             ended: BTreeSet::new(),
             by_key: BTreeMap::new(),
@@ -273,14 +276,15 @@ impl Backlog {
     fn admit(&mut self, delivery: &Delivery) -> Result<(), NotAccepted> {
         let bytes = delivery.kept_bytes();
         if let Some(queue) = self.queues.get(&delivery.function) {
-            let waiting = queue.open();
+            let waiting = queue.waiting.len() + queue.running;
             if waiting >= self.limits.deliveries_per_function
                 || queue.bytes + bytes > self.limits.bytes_per_function
             {
                 return Err(NotAccepted::FunctionFull { waiting });
             }
         }
-        let (waiting, kept) = self.of_tenant(&delivery.function);
+        let Open { count: waiting, bytes: kept } =
+            self.open.get(&delivery.function.tenant).copied().unwrap_or_default();
         if waiting >= self.limits.deliveries_per_tenant || kept + bytes > self.limits.bytes_per_tenant {
             return Err(NotAccepted::TenantFull { waiting });
         }
@@ -291,14 +295,6 @@ impl Backlog {
         while self.deliveries.len() >= self.limits.deliveries && self.forget_oldest() {}
         self.make_room(bytes);
         Ok(())
-    }
-
-    /// How many of all functions of this one's tenant have not ended, and what it takes to keep them.
-    fn of_tenant(&self, function: &FullName) -> (usize, u64) {
-        let first = FullName { name: Name::before_all(), ..function.clone() };
-        let queues = self.queues.range(first..);
-        let queues = queues.take_while(|(name, _)| name.tenant == function.tenant);
-        queues.fold((0, 0), |(count, bytes), (_, queue)| (count + queue.open(), bytes + queue.bytes))
     }
 
     fn make_room(&mut self, bytes: u64) {
@@ -334,7 +330,11 @@ impl Backlog {
             }
         }
         match delivery.ended_at_ms() {
-            None => queue.bytes += bytes,
+            None => {
+                queue.bytes += bytes;
+                let open = self.open.entry(delivery.function.tenant.clone()).or_default();
+                (open.count, open.bytes) = (open.count + 1, open.bytes + bytes);
+            }
             Some(_) => self.ended_bytes += bytes,
         }
         if let Some(key) = &delivery.key {
@@ -361,7 +361,15 @@ impl Backlog {
             }
         }
         match delivery.ended_at_ms() {
-            None => queue.bytes -= bytes,
+            None => {
+                queue.bytes -= bytes;
+                let tenant = &delivery.function.tenant;
+                let open = self.open.get_mut(tenant).expect("it has been counted");
+                (open.count, open.bytes) = (open.count - 1, open.bytes - bytes);
+                if open.count == 0 {
+                    self.open.remove(tenant);
+                }
+            }
             Some(_) => self.ended_bytes -= bytes,
         }
         if queue.all.is_empty() {

@@ -47,7 +47,11 @@ impl Resources {
         function.change(spec, code, created_s);
         let after = (function.reserved_mb(), function.latest().spec.runtime.clone());
         self.function_permission(&name)?;
-        if after == before { Ok(()) } else { self.refuse_overbooking(&after.1, "concurrency") }
+        // Whoever wants no more than before may have it, also of a pool that was overbooked when it was taken up.
+        if after.1 == before.1 && after.0 <= before.0 {
+            return Ok(());
+        }
+        self.refuse_overbooking(&after.1, "concurrency")
     }
 
     pub(crate) fn remove_function(&mut self, name: &FullName) -> Result<(), Refusal> {
@@ -71,7 +75,8 @@ impl Resources {
 
     pub(crate) fn set_pool(&mut self, pool: Pool) -> Result<(), Refusal> {
         let name = Self::pool_name(&pool.runtime);
-        let runtime = pool.runtime.clone();
+        let (runtime, before) = (pool.runtime.clone(), self.pool(&pool.runtime).memory_mb);
+        let is_smaller = pool.memory_mb < before;
         if let Some(kept) = self.pools.edit(&name) {
             *kept = pool;
         } else if self.pools.len() >= POOLS {
@@ -79,18 +84,18 @@ impl Resources {
         } else {
             self.pools.insert(name, pool);
         }
-        self.refuse_overbooking(&runtime, "memory_mb")
+        if is_smaller { self.refuse_overbooking(&runtime, "memory_mb") } else { Ok(()) }
     }
 
     /// Refuses what would leave too little of a pool's memory for functions that reserve none.
     fn refuse_overbooking(&self, runtime: &Name, field: &'static str) -> Result<(), Refusal> {
         let users = self.functions.iter().filter(|function| function.latest().spec.runtime == *runtime);
-        let reserved_mb = users.map(Function::reserved_mb).sum();
+        let reserved_mb: u64 = users.map(Function::reserved_mb).sum();
         let memory_mb = self.pool(runtime).memory_mb;
         if reserved_mb * 100 <= u64::from(memory_mb) * RESERVED_PERCENT {
             return Ok(());
         }
-        Err(Refusal::Overbooked { runtime: runtime.clone(), reserved_mb, memory_mb, field })
+        Err(Refusal::Overbooked { runtime: runtime.clone(), memory_mb, field })
     }
 
     /// What a pool is kept under: it is nobody's, and runtimes have one each.

@@ -20,8 +20,8 @@ pub(crate) trait Runner: Send + Sync {
     /// dropped before that.
     fn invoke(&self, order: Order) -> BoxFuture<'static, Result<Invoked, Box<InvocationFault>>>;
 
-    /// The last lines that a function has written, the oldest first, and those from now on.
-    fn logs(&self, function: &FullName, tail: usize) -> Result<LogTail, Problem>;
+    /// The last lines that a function has written, the oldest first; and those from now on, for whoever follows.
+    fn logs(&self, function: &FullName, tail: usize, follows: bool) -> Result<LogTail, Problem>;
 
     /// The environments of the caller's functions; for the local administrator those without a function, too.
     fn environments(&self, caller: &Caller) -> Vec<EnvironmentView>;
@@ -56,5 +56,5 @@ pub(crate) struct Invoked {
 pub(crate) struct LogTail {
     pub(crate) lines: Vec<LogLineView>,
     /// Every line after these, none twice. Ends when the function is deleted.
-    pub(crate) live: broadcast::Receiver<LogLineView>,
+    pub(crate) live: Option<broadcast::Receiver<LogLineView>>,
 }

@@ -288,10 +288,19 @@ fn reservations_leave_a_quarter_of_a_pool_to_others() {
         assert_eq!(apply(&mut resources, update(more, None)), outcome);
     }
     assert_eq!(apply(&mut resources, pool(800)), Err(Code::LimitReached), "628 of 600 MiB");
+
     apply(&mut resources, pool(840)).unwrap();
     // Who reserves nothing, or is of another runtime, is not concerned.
     apply(&mut resources, add_function("h", &[])).unwrap();
     apply(&mut resources, add(NewFunction { runtime: "nodejs".into(), ..reserving("i", 10, 100) })).unwrap();
+    // As a store of an earlier version may have it: what makes it no worse is not refused.
+    let spec = NewPool { memory_mb: Some(500), ..NewPool::default() };
+    let small = crate::Stored { revision: 9, record: Record::Pool { spec } };
+    resources.restore(&Resources::pool_name(&name("python3")), small).unwrap();
+    assert_eq!(apply(&mut resources, update(reserving("f", 6, 100), None)), Err(Code::LimitReached));
+    apply(&mut resources, update(reserving("f", 4, 100), None)).unwrap();
+    apply(&mut resources, pool(501)).unwrap();
+    assert_eq!(apply(&mut resources, pool(499)), Err(Code::LimitReached));
 }
 
 #[test]
