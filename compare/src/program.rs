@@ -2,6 +2,9 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::{RwLock, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A program did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,27 @@ pub enum ProgramError {
     },
 }
 
+/// Held by whoever runs a program, and alone by whoever removes what programs write.
+static RUNNING: RwLock<()> = RwLock::new(());
+
+/// How long programs that run are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Does something while no program runs; or while those run that do not end.
+pub fn at_rest(then: impl FnOnce()) {
+    let start = Instant::now();
+    let alone = loop {
+        match RUNNING.try_write() {
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            alone => break alone,
+        }
+    };
+    then();
+    drop(alone);
+}
+
 /// Runs it, and returns its standard output.
 pub fn output(command: &mut Command) -> Result<String, ProgramError> {
     output_with(command, "")
@@ -31,6 +55,12 @@ pub fn output(command: &mut Command) -> Result<String, ProgramError> {
 
 /// Runs it with this standard input.
 pub fn output_with(command: &mut Command, input: &str) -> Result<String, ProgramError> {
+    let mut running = Some(RUNNING.read());
+    while netlab::is_ending() {
+        // It would make again what is being removed.
+        running = None;
+        thread::park();
+    }
     let cannot = |command: &Command| {
         let program = command.get_program().to_string_lossy().into_owned();
         move |source| ProgramError::Start { program, source }
@@ -40,6 +70,7 @@ pub fn output_with(command: &mut Command, input: &str) -> Result<String, Program
     // A program that does not read it says by itself what it misses.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().map_err(cannot(command))?;
+    drop(running);
     let [stdout, stderr] =
         [output.stdout, output.stderr].map(|o| String::from_utf8_lossy(&o).trim().to_owned());
     if output.status.success() {

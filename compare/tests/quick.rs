@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use compare::metric::Metric;
@@ -64,7 +64,13 @@ fn control_groups(pid: u32) -> Vec<String> {
 }
 
 fn is_empty(directory: &Path) -> bool {
-    fs::read_dir(directory).expect("a directory").next().is_none()
+    left(directory).is_empty()
+}
+
+/// Everything below a directory.
+fn left(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.flat_map(|entry| [vec![entry.path()], left(&entry.path())].concat()).collect()
 }
 
 #[test]
@@ -205,7 +211,7 @@ fn nothing_is_left_of_functions_that_are_interrupted() {
     }
     assert_eq!(namespaces(pid), Vec::<String>::new());
     assert_eq!(control_groups(pid), Vec::<String>::new());
-    assert!(is_empty(directory.path()));
+    assert_eq!(left(directory.path()), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
-use std::{fmt, io, mem, thread};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, Weak};
+use std::thread::{self, ThreadId};
+use std::{fmt, io, mem};
 
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,6 +105,14 @@ pub fn remove_on_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// The thread that removes everything before the process ends, once it does.
+static ENDING: OnceLock<ThreadId> = OnceLock::new();
+
+/// Whether another thread is removing everything, after which the process ends: whoever would make something must not any more.
+pub fn is_ending() -> bool {
+    ENDING.get().is_some_and(|ending| *ending != thread::current().id())
+}
+
 /// What exists of a lab. Shared by the lab, its namespaces and the registry.
 #[derive(Debug, Default)]
 pub(crate) struct Live(Mutex<Pieces>);
@@ -152,11 +161,13 @@ impl Pieces {
 /// Every lab of this process.
 static REGISTRY: Mutex<Vec<Weak<Live>>> = Mutex::new(Vec::new());
 
-/// Removes every lab and keeps its lock for ever, so that nothing is made while the process ends.
+/// Removes every lab, the newest first, as it may stand on older ones, and keeps its lock for ever, so that nothing is made while the
+/// process ends.
 fn remove_all() {
+    _ = ENDING.set(thread::current().id());
     let registry = lock(&REGISTRY);
     let labs: Vec<_> = registry.iter().filter_map(Weak::upgrade).collect();
-    for lab in &labs {
+    for lab in labs.iter().rev() {
         let mut pieces = lab.lock();
         pieces.remove();
         mem::forget(pieces);

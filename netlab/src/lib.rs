@@ -29,7 +29,7 @@ mod namespace;
 pub mod traffic;
 
 pub use error::LabError;
-pub use lab::{Lab, remove_on_signals};
+pub use lab::{Lab, is_ending, remove_on_signals};
 pub use link::Switch;
 pub use name::sweep;
 pub use namespace::{Namespace, Process};

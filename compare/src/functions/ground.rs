@@ -77,9 +77,9 @@ struct Pool {
 impl Ground {
     /// No containers yet.
     pub fn new(programs: &Programs) -> Result<Self, SubjectError> {
-        // Older than the site's, so that it is removed before that.
-        let last = Lab::new("compare-functions-last")?;
         let site = Site::new("functions")?;
+        // Newer than the site's, so that it is removed before that.
+        let last = Lab::new("compare-functions-last")?;
         let state = site.directory.join("state");
         let daemon = Daemon::with_functions(&site, &programs.wharf, &state, &last)?;
         let server = Http::start(&site.server, std::net::SocketAddrV4::new(SERVER, PORT), "server");

@@ -95,7 +95,7 @@ impl Site {
         // Not by its drop: a signal ends the process without one.
         let directory = directory.map_err(SubjectError::system("make a directory"))?.keep();
         let theirs = directory.clone();
-        lab.on_removal(move || drop(fs::remove_dir_all(theirs)));
+        lab.on_removal(move || program::at_rest(|| drop(fs::remove_dir_all(theirs))));
         Ok(Self { client: client?, middle: middle?, server: server?, directory, lab })
     }
 

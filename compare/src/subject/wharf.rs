@@ -53,7 +53,7 @@ impl Daemon {
     }
 
     /// The same with functions. Its containers are gone when it has ended by itself, which it does when `last` is removed: before
-    /// the site's lab, therefore, and `last` is to be older.
+    /// the site's lab, therefore, and `last` is to be newer.
     pub fn with_functions(
         site: &Site,
         program: &Path,
