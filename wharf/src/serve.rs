@@ -90,11 +90,11 @@ pub(crate) fn run(flags: Flags, socket: Option<PathBuf>) -> Result<(), Failure> 
     served
 }
 
-/// Several threads: making a container holds one up for a millisecond (fork(2), exec(2)), and nobody else's answer waits for that.
+/// Half of the cores, as the gateway's workers want theirs: with as many threads as cores an attach takes a third longer.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(2, THREADS))
+        .worker_threads((cores / 2).clamp(1, THREADS))
         .thread_name("wharf-control")
         .enable_all()
         .build()

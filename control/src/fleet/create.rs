@@ -1,6 +1,7 @@
 //! Making containers, and watching over them.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use control_core::fleet::{Cause, EnvironmentId, EnvironmentState};
 use control_core::{Name, Problem};
@@ -25,8 +26,9 @@ enum MakeError {
 }
 
 impl Fleet {
-    /// Makes a warm container.
-    pub(super) async fn create(self, id: EnvironmentId, runtime: Name) {
+    /// Makes a warm container, after a rest.
+    pub(super) async fn create(self, id: EnvironmentId, runtime: Name, rest: Duration) {
+        tokio::time::sleep(rest).await;
         match self.make(id, &runtime).await {
             Ok(environment) => self.take_up(Arc::new(environment)),
             Err(error) => {

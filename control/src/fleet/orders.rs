@@ -13,12 +13,15 @@ use super::{Deployed, Fleet, InvokeError, State};
 
 /// An action, with what it is about.
 enum Order {
-    Create(EnvironmentId, Name),
+    Create(EnvironmentId, Name, Duration),
     Begin(Arc<Environment>, Arc<Deployed>),
     Run(Arc<Environment>, Option<oneshot::Sender<Heard>>),
     Remove(Arc<Environment>, Cause),
     Refuse(oneshot::Sender<Heard>, InvokeError),
 }
+
+/// About as long as a trigger takes until its handler runs.
+const REST: Duration = Duration::from_millis(10);
 
 impl Fleet {
     /// Tells the decisions something, and carries out what follows from it.
@@ -49,7 +52,7 @@ impl Fleet {
     fn carry_out(&self, order: Order) {
         let (fleet, runtime) = (self.clone(), &self.0.runtime);
         match order {
-            Order::Create(id, name) => drop(runtime.spawn(fleet.create(id, name))),
+            Order::Create(id, name, rest) => drop(runtime.spawn(fleet.create(id, name, rest))),
             Order::Begin(environment, deployed) => drop(runtime.spawn(fleet.begin(environment, deployed))),
             Order::Remove(environment, cause) => drop(runtime.spawn(fleet.remove(environment, cause))),
             Order::Run(environment, waiting) => {
@@ -68,7 +71,9 @@ impl State {
     /// Everything that an action needs. What is about a container that never came needs nothing.
     fn order(&mut self, action: Action) -> Option<Order> {
         Some(match action {
-            Action::Create { environment, runtime } => Order::Create(environment, runtime),
+            Action::Create { environment, runtime } => {
+                Order::Create(environment, runtime, self.rest(environment))
+            }
             Action::Begin { environment, version } => {
                 Order::Begin(self.environment(environment)?, Arc::clone(self.versions.get(&version)?))
             }
@@ -88,6 +93,12 @@ impl State {
             _ => InvokeError::Refused(reason),
         };
         Some(Order::Refuse(waiting, error))
+    }
+
+    /// How long it can wait until it is made: nobody waits for it, and whoever has what it replaces begins on the same cores now.
+    fn rest(&self, id: EnvironmentId) -> Duration {
+        let first = self.decisions.environment(id).and_then(|created| created.transitions().next());
+        if first.is_some_and(|step| step.cause == Cause::Refill) { REST } else { Duration::ZERO }
     }
 
     fn environment(&self, id: EnvironmentId) -> Option<Arc<Environment>> {
