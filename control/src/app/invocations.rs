@@ -136,8 +136,8 @@ impl App {
         let heard = Heard { app: self, id: Some(id) };
         let outcome = runner.invoke(Order { id, function: function.clone(), version, event }).await;
         heard.end();
-        // If the function was deleted meanwhile, what is remembered of it may have been forgotten before this one came.
-        if runner.find(&function, None).is_err() {
+        // If the function was deleted before this one came, it is refused, and what is remembered of it may have been forgotten before.
+        if outcome.is_err() && runner.find(&function, None).is_err() {
             self.recent().forget_all(&function);
         }
         self.answered(id, version, outcome)

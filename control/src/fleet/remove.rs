@@ -14,11 +14,10 @@ impl Fleet {
     pub(super) async fn remove(self, environment: Arc<Environment>, cause: Cause) {
         let _slot = self.0.removals.acquire().await.expect("nobody closes it");
         self.take_apart(&environment).await;
-        let id = environment.id;
         tracing::debug!(container = environment.container.id(), %cause, "a container is removed");
         self.with(|state, now| {
-            state.live.remove(&id);
-            state.decisions.handle_gone(now, id);
+            state.live.remove(&environment.id);
+            state.decisions.handle_gone(now, environment.id);
         });
         let was_last = |deployed: &Arc<Deployed>| !self.state().versions.contains_key(&deployed.key);
         if let Some(app) = self.app()
